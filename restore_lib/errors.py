@@ -1,0 +1,22 @@
+"""What can go wrong for a user, each said in one sentence that ends with what to do.
+
+Programming mistakes (a wrong shape, an unknown option) stay ``ValueError`` and ``TypeError``.
+The classes here are for the world outside the program: files, disks, networks, folders. The command line
+prints their message and leaves with exit code 2.
+"""
+
+
+class RestoreError(Exception):
+    """Base of every error that the user, not the programmer, can mend."""
+
+
+class ImageError(RestoreError):
+    """A picture cannot be read, written or trusted."""
+
+
+class DataError(RestoreError):
+    """A data set or weight file is missing, damaged or cannot be downloaded."""
+
+
+class RecordError(RestoreError):
+    """A run record or table cannot be found, read or written."""

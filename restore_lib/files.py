@@ -1,0 +1,117 @@
+"""Files on this computer: where local copies lie, hashes, and writing that never leaves half a file behind."""
+
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from restore_lib.errors import RestoreError
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A file whose content is known in advance.
+
+    Attributes
+    ----------
+    path : str
+        Where it lies, relative to a data or cache folder, with forward slashes: ``"set5/baby.png"``.
+    sha256 : str
+        Hexadecimal digest. Fewer than 64 digits are a published prefix, and only these are compared.
+    url : str or None
+        Address that serves exactly these bytes; None when it can only be copied by hand.
+    size : int or None
+        Bytes, when known.
+    """
+
+    path: str
+    sha256: str
+    url: str | None = None
+    size: int | None = None
+
+
+def cache_folder() -> Path:
+    """Folder that downloads go to: ``RESTORE_CACHE``, or the user's cache folder. Not created here."""
+    return Path(os.environ.get("RESTORE_CACHE") or platformdirs.user_cache_dir("restore_lib")).expanduser()
+
+
+def local_folders() -> list[Path]:
+    """Folders that hold local copies, in the order in which they are looked in.
+
+    ``RESTORE_DATA`` first (and the folder ``weights`` inside it or beside it, where trained networks are kept
+    apart from pictures), then :func:`cache_folder`. Only folders that exist are listed.
+    """
+    folders = []
+    if os.environ.get("RESTORE_DATA"):
+        data = Path(os.environ["RESTORE_DATA"]).expanduser()
+        folders += [data, data / "weights", data.parent / "weights"]
+    folders.append(cache_folder())
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def locate(path: str) -> Path | None:
+    """First local copy of ``path`` (relative, see :class:`KnownFile`), or None. Its content is not checked."""
+    return next((folder / path for folder in local_folders() if (folder / path).exists()), None)
+
+
+def sha256(path: Path | str) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def matches(path: Path | str, known: str) -> bool:
+    """Whether the file's SHA-256 begins with ``known`` (a whole digest or a published prefix of it)."""
+    return sha256(path).startswith(known.lower())
+
+
+@contextmanager
+def atomic_write(path: Path | str) -> Iterator[Path]:
+    """Give a temporary path in the same folder and rename it to ``path`` when the block ends well.
+
+    Whatever stops the block (an exception, Ctrl-C, a full disk) leaves ``path`` as it was. The temporary name
+    keeps the suffix, so that libraries which choose a format by suffix work.
+
+    Raises
+    ------
+    RestoreError
+        The disk is full or the folder cannot be written to.
+    """
+    path = Path(path)
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes private files; ours are ordinary ones
+        os.replace(temporary, path)
+    except OSError as error:
+        raise writing_failed(path, error) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def writing_failed(path: Path, error: OSError) -> RestoreError:
+    """The sentence for an operating system error met while writing ``path``."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return RestoreError(f"The disk is full: {path} was not written; free some space and run the command again.")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return RestoreError(f"{path} cannot be written: check the permissions of {path.parent} or choose another folder.")
+    reason = error.strerror or str(error)
+    return RestoreError(f"{path} was not written ({reason}): choose another place for it or mend the folder.")

@@ -1,0 +1,48 @@
+"""How much work a run does: ``smoke`` (tests), ``cpu`` (a laptop), ``gpu`` (one GPU), ``paper`` (as published).
+
+The environment variable ``RESTORE_TIER`` chooses, the same way in notebooks, on the command line and on Colab.
+"""
+
+import os
+from typing import TypeVar
+
+TIERS = ("smoke", "cpu", "gpu", "paper")
+Value = TypeVar("Value")
+
+
+def current() -> str:
+    """The tier that ``RESTORE_TIER`` names; ``cpu`` when it is unset.
+
+    Raises
+    ------
+    ValueError
+        ``RESTORE_TIER`` is not one of ``TIERS``.
+    """
+    tier = os.environ.get("RESTORE_TIER", "").strip().lower() or "cpu"
+    if tier not in TIERS:
+        raise ValueError(f"RESTORE_TIER is {tier!r}: set it to one of {', '.join(TIERS)}")
+    return tier
+
+
+def pick(*, smoke: Value, cpu: Value, gpu: Value | None = None, paper: Value | None = None, tier: str | None = None) -> Value:
+    """The value for the current tier, so that a notebook never branches on it.
+
+    Parameters
+    ----------
+    smoke, cpu
+        Values of the two tiers that run everywhere.
+    gpu, paper
+        Values of the larger tiers; left out, the next smaller tier's value serves.
+    tier
+        A tier's name instead of the current one.
+
+    Examples
+    --------
+    >>> pick(smoke=2, cpu=24, tier="gpu")
+    24
+    """
+    values = {"smoke": smoke, "cpu": cpu, "gpu": gpu, "paper": paper}
+    tier = tier or current()
+    if tier not in values:
+        raise ValueError(f"tier is {tier!r}: choose one of {', '.join(TIERS)}")
+    return next(values[name] for name in reversed(TIERS[: TIERS.index(tier) + 1]) if values[name] is not None)

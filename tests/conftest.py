@@ -1,0 +1,55 @@
+"""What every test shares: run-time checks of annotated shapes, one thread a worker, and the local image sets."""
+
+import os
+from pathlib import Path
+
+from jaxtyping import install_import_hook
+
+# Every annotation such as Float[Tensor, "3 h w"] in the library is checked on each call made by a test.
+install_import_hook("restore_lib", "beartype.beartype")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+def pytest_configure(config):
+    torch.set_num_threads(max(1, (os.cpu_count() or 2) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))))
+
+
+@pytest.fixture(autouse=True)
+def home_folders(monkeypatch, tmp_path):
+    """No test reads or writes the user's own settings, data or cache."""
+    for name in ("RESTORE_DATA", "RESTORE_TIER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RESTORE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def photos(monkeypatch) -> Path:
+    """Folder of real image sets; tests that need it are skipped where it is missing."""
+    folder = Path(os.environ.get("RESTORE_TEST_DATA", SHARED / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"needs the image sets, which are not at {folder} (name their folder in RESTORE_TEST_DATA)")
+    monkeypatch.setenv("RESTORE_DATA", str(folder))
+    return folder
+
+
+@pytest.fixture
+def parity() -> Path:
+    """Folder with what the authors' own code answers."""
+    folder = SHARED / "parity"
+    if not folder.is_dir():
+        pytest.skip(f"needs the authors' outputs, which are not at {folder}")
+    return folder
+
+
+@pytest.fixture
+def rng() -> torch.Generator:
+    """Fresh random inputs in every run; the seed is printed when a test fails."""
+    generator = torch.Generator()
+    seed = int(os.environ.get("RESTORE_TEST_SEED", generator.seed() % 2**31))
+    print(f"RESTORE_TEST_SEED={seed}")
+    return generator.manual_seed(seed)
