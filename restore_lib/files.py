@@ -101,6 +101,8 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)  # mkstemp makes private files; ours are ordinary ones
         os.replace(temporary, path)
     except OSError as error:
+        if error.errno is None:  # not the operating system's: an encoder or a network library speaks here
+            raise
         raise writing_failed(path, error) from error
     finally:
         if temporary is not None:
@@ -112,6 +114,8 @@ def writing_failed(path: Path, error: OSError) -> RestoreError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return RestoreError(f"The disk is full: {path} was not written; free some space and run the command again.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return RestoreError(f"{path} cannot be written: check the permissions of {path.parent} or choose another folder.")
+        return RestoreError(
+            f"{path} cannot be written: check the permissions of {path.parent} or choose another folder."
+        )
     reason = error.strerror or str(error)
     return RestoreError(f"{path} was not written ({reason}): choose another place for it or mend the folder.")

@@ -24,7 +24,9 @@ def current() -> str:
     return tier
 
 
-def pick(*, smoke: Value, cpu: Value, gpu: Value | None = None, paper: Value | None = None, tier: str | None = None) -> Value:
+def pick(
+    *, smoke: Value, cpu: Value, gpu: Value | None = None, paper: Value | None = None, tier: str | None = None
+) -> Value:
     """The value for the current tier, so that a notebook never branches on it.
 
     Parameters
