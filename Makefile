@@ -1,0 +1,56 @@
+# One command each; every one of them creates .venv first when it is missing.
+#   make book    execute the chapters and build the HTML book
+#   make test    everything that continuous integration runs
+#   make serve   read the built book at http://localhost:8000
+#   make lint    style only
+#   make outputs run the chapters at tier smoke and store the text that the tests compare
+#   make clean   remove what was built (not .venv)
+
+PYTHON ?= python3
+PORT ?= 8000
+BIN := .venv/bin
+STAMP := .venv/installed
+
+.PHONY: setup book test serve lint outputs lock clean
+
+setup: $(STAMP)
+
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 10) <= v < (3, 14) else "Python 3.10 to 3.13 is needed; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --progress-bar on -r requirements.txt
+	$(BIN)/python -m pip install --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+book: $(STAMP)
+	$(BIN)/python book/build.py
+
+test: $(STAMP)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/python book/build.py
+	RESTORE_REQUIRE_BOOK=1 $(BIN)/python -m pytest -n 2 --dist loadscope tests
+	RESTORE_TIER=smoke $(BIN)/python -m pytest -n 2 --dist loadscope --nbval --nbval-current-env notebooks
+
+serve: book
+	@echo "http://localhost:$(PORT)"
+	$(BIN)/python -m http.server --directory _build/html --bind 127.0.0.1 $(PORT)
+
+lint: $(STAMP)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+outputs: $(STAMP)
+	$(BIN)/python -m restore_lib.teaching.notebooks notebooks/*.ipynb
+
+# The exact environment, for every Python and platform at once. CUDA packages are left to torch's own metadata:
+# a CPU build of torch then needs none of them, and a CUDA build brings those it was built with.
+CUDA := cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime \
+  nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 \
+  nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx triton
+
+lock:
+	$(PYTHON) -m pip install --quiet uv
+	$(PYTHON) -m uv pip compile --universal --python-version 3.10 --quiet --no-annotate --no-header pyproject.toml \
+	  --extra teach --extra book --extra dev $(CUDA:%=--no-emit-package %) --output-file requirements.txt
+
+clean:
+	rm -rf _build .cache .pytest_cache .ruff_cache

@@ -1,0 +1,69 @@
+"""The house rules that a script can see: a room imports only from floors below it, and stays small."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from restore_lib import tiers
+
+LIBRARY = Path(__file__).resolve().parent.parent / "restore_lib"
+FLOORS = {"cli": 4, "__main__": 4, "teaching": 4, "reproduce": 3, "denoising": 2, "realsr": 2, "implicit": 2}
+FLOORS |= {"nets": 1, "data": 1, "training": 1, "plots": 1}  # everything else lies on the ground
+FILES = sorted(LIBRARY.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(LIBRARY).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = (
+                [f"{node.module}.{alias.name}" for alias in node.names]
+                if node.module == "restore_lib"
+                else [node.module]
+            )
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "restore_lib" and len(parts) > 1:
+                yield parts[1]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(LIBRARY).as_posix())
+def test_a_room_imports_only_from_floors_below(path):
+    own = room(path)
+    for other in imported_rooms(path):
+        if other != own and other != "__version__":
+            below, here = FLOORS.get(other, 0), FLOORS.get(own, 0)
+            assert below < here or below == here == 0, f"{own} (floor {here}) imports {other} (floor {below})"
+
+
+def test_the_rule_sees_the_rooms():
+    seen = {room(path): set(imported_rooms(path)) for path in FILES}
+    assert "errors" in seen["files"]  # else the parser above finds nothing and proves nothing
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(LIBRARY).as_posix())
+def test_no_file_grows_beyond_a_chapters_patience(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
+
+
+def test_tier_comes_from_the_environment(monkeypatch):
+    assert tiers.current() == "cpu"
+    monkeypatch.setenv("RESTORE_TIER", "Smoke")
+    assert tiers.current() == "smoke"
+    assert tiers.pick(smoke=1, cpu=2) == 1
+    monkeypatch.setenv("RESTORE_TIER", "huge")
+    with pytest.raises(ValueError, match="set it to one of smoke, cpu, gpu, paper"):
+        tiers.current()
+
+
+@pytest.mark.parametrize(("tier", "expected"), [("smoke", 0), ("cpu", 2), ("gpu", 2), ("paper", 9)])
+def test_pick_falls_back_to_the_next_smaller_tier(tier, expected):
+    assert tiers.pick(smoke=0, cpu=2, paper=9, tier=tier) == expected
