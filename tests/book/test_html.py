@@ -1,0 +1,129 @@
+"""The built book as files: every page there, every number backed, every picture described, nothing raw."""
+
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import yaml
+
+from restore_lib import reproduce
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BOOK = ROOT / "_build" / "html"
+
+
+def listed_pages() -> list[str]:
+    toc = (ROOT / "_toc.yml").read_text()
+    return re.findall(r"(?:root|file): (\S+)", toc)
+
+
+PAGES = listed_pages()
+
+
+@pytest.fixture
+def page(request) -> str:
+    path = BOOK / f"{request.param}.html"
+    if not path.exists() and not os.environ.get("RESTORE_REQUIRE_BOOK"):
+        pytest.skip("the book is not built: run `make book` first")
+    return path.read_text(encoding="utf-8")
+
+
+def article(html: str) -> str:
+    return html[html.index("<article") : html.index("</article>")]
+
+
+def text(html: str) -> str:
+    """What a reader sees, code and formulas left out."""
+    kept = []
+
+    class Reader(HTMLParser):
+        skipped = 0
+
+        def handle_starttag(self, tag, attrs):
+            classes = dict(attrs).get("class") or ""
+            if self.skipped or tag in ("script", "style", "pre", "code") or "math" in classes.split():
+                self.skipped += tag not in ("img", "br", "input", "meta", "link", "hr", "source", "wbr", "col")
+
+        def handle_endtag(self, tag):
+            self.skipped = max(0, self.skipped - 1)
+
+        def handle_data(self, data):
+            if not self.skipped:
+                kept.append(data)
+
+    Reader().feed(article(html))
+    return "".join(kept)
+
+
+every_page = pytest.mark.parametrize("page", PAGES, indirect=True)
+
+
+@every_page
+def test_nothing_raw_is_left(page):
+    seen = text(page)
+    for markup in (":::", "```", "{doc}", "{cite", "{eq}", "{term}", "{exercise}", "$$", "\\frac", ":label:", "[mem]"):
+        assert markup not in seen, f"{markup} shows: {seen[max(0, seen.index(markup) - 80) :][:160]!r}"
+
+
+@every_page
+def test_readers_meet_the_book_alone(page):
+    """No path of the machine that built it, and nothing about how it was made."""
+    seen = article(page)
+    assert str(ROOT) not in seen
+    assert "/work/" not in seen and "/home/" not in seen and "/root/" not in seen
+    assert not re.search(r"Traceback|Warning:", seen)
+
+
+@every_page
+def test_every_picture_is_described(page):
+    for image in re.findall(r"<img [^>]*>", article(page)):
+        alt = re.search(r'alt="([^"]*)"', image)
+        assert alt and alt[1].strip() and "_images/" not in alt[1], image[:200]
+
+
+@every_page
+def test_nothing_is_loaded_from_elsewhere(page):
+    loaded = re.findall(r"<(?:script|img|iframe|source|link)[^>]*(?:src|href)=\"(https?:[^\"]+)\"[^>]*>", page)
+    assert not [url for url in loaded if 'rel="canonical"' not in url], loaded
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.startswith("notebooks/")], indirect=True)
+def test_chapters_have_numbered_figures_equations_and_launch_buttons(page):
+    assert "colab.research.google.com" in page and "mybinder.org" in page
+    captions = re.findall(r'<span class="caption-number">(.*?)</span>', page)
+    assert all(re.fullmatch(r"(Fig\.|Table) \d+(\.\d+)*\s*", caption) for caption in captions), captions
+
+
+@pytest.mark.parametrize("page", ["book/results"], indirect=True)
+def test_every_number_on_the_results_page_is_backed(page):
+    assert reproduce.unbacked_numbers(article(page)) == []
+    assert reproduce.unbacked_numbers(article(page) + "<table><tr><td>31.415</td></tr></table>") == ["31.415"]
+
+
+@pytest.mark.parametrize("page", ["book/api/measuring"], indirect=True)
+def test_the_reference_links_back_to_chapters(page):
+    assert re.search(r'Used in .*href="../../notebooks/02_measuring_restoration.html"', page)
+    assert 'href="../bibliography.html#' in page, "citation keys in docstrings become links"
+
+
+def test_every_public_function_has_a_page():
+    if not BOOK.exists() and not os.environ.get("RESTORE_REQUIRE_BOOK"):
+        pytest.skip("the book is not built: run `make book` first")
+    reference = "".join((BOOK / f"{name}.html").read_text(encoding="utf-8") for name in PAGES if "/api/" in name)
+    for name in (
+        "images.read",
+        "resampling.imresize",
+        "metrics.psnr",
+        "data.open",
+        "plots.image_row",
+        "teaching.check",
+    ):
+        assert f'id="restore_lib.{name}"' in reference, name
+
+
+def test_the_offline_scripts_are_the_ones_configured():
+    config = yaml.safe_load((ROOT / "_config.yml").read_text())["sphinx"]["config"]
+    for path in (config["mathjax_path"], *config["nb_ipywidgets_js"]):
+        assert (ROOT / "book" / "static" / path).is_file(), path
