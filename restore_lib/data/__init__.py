@@ -1,0 +1,41 @@
+"""Data sets: what there is, where it lies, how to get it, and opening it.
+
+``open`` gives a sequence of pictures; ``names`` and ``card`` say what there is; ``fetch`` downloads and ``verify``
+checks. Nothing is downloaded on import or by opening. ``scenes`` (labelled pictures that the library draws) needs no
+files at all.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from restore_lib.data.cards import card
+from restore_lib.data.checking import verify
+from restore_lib.data.registry import find, names
+
+if TYPE_CHECKING:
+    from restore_lib.data import scenes
+    from restore_lib.data.downloading import fetch, fetch_files
+    from restore_lib.data.opening import ImageSet, Item, open
+
+__all__ = ["ImageSet", "Item", "card", "fetch", "fetch_files", "find", "names", "open", "scenes", "verify"]
+
+# Reading pictures needs torch (seconds), downloading needs requests: only whoever uses them waits for the import.
+_LATER = {
+    "open": "opening",
+    "ImageSet": "opening",
+    "Item": "opening",
+    "fetch": "downloading",
+    "fetch_files": "downloading",
+}
+
+
+def __getattr__(name: str):
+    if name == "scenes":
+        return importlib.import_module("restore_lib.data.scenes")
+    if name in _LATER:
+        return getattr(importlib.import_module(f"restore_lib.data.{_LATER[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(set(globals()) | set(__all__))

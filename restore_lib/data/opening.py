@@ -1,0 +1,241 @@
+"""Open a data set: a sequence of items whose pictures, kernels and masks are read when asked for."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from restore_lib import files, images
+from restore_lib.data import checking, registry
+from restore_lib.data.registry import DataSet
+from restore_lib.errors import DataError
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture of a set with what belongs to it. Nothing is read until it is asked for.
+
+    Attributes
+    ----------
+    name : str
+        Name in the set, without folder and suffix.
+    parts : dict of str to Path
+        Files by part: ``image``, and in some sets ``mask``, ``noisy``, ``lr``, ``kernel_x2``, ...
+    label : int or None
+        Class of the picture, in sets that have classes.
+    even : bool
+        Pictures are read without the last row or column of an odd side.
+    index : int
+        Which kernel, in a file that holds several.
+    """
+
+    name: str
+    parts: dict[str, Path] = field(repr=False)
+    label: int | None = None
+    even: bool = field(default=False, repr=False)
+    index: int = field(default=0, repr=False)
+
+    @property
+    def image(self) -> Float[Tensor, "3 h w"]:
+        """The picture, RGB in [0, 1]: the clean or high-resolution one in sets of pairs."""
+        return self.read("image")
+
+    def read(self, part: str = "image", channels: str = "rgb") -> Tensor:
+        """Read one part.
+
+        Parameters
+        ----------
+        part : str
+            A key of ``parts``.
+        channels : {"rgb", "native"}
+            ``native`` keeps a grey picture as (1, H, W).
+
+        Returns
+        -------
+        Tensor
+            A picture (3, H, W) float32 in [0, 1]; a kernel (h, w) float64 that sums to 1 as nearly as its authors
+            stored it; a mask (H, W) int64.
+
+        Raises
+        ------
+        ValueError
+            The item has no such part.
+        ImageError, DataError
+            The file is damaged.
+        """
+        if part not in self.parts:
+            raise ValueError(f"{self.name} has no part {part!r}; it has {', '.join(self.parts)}")
+        path = self.parts[part]
+        if path.suffix == ".mat":
+            return read_kernel(path, self.index)
+        found = read_mask(path) if part == "mask" else images.read(path, channels=channels)
+        if self.even:
+            height, width = found.shape[-2:]
+            found = found[..., : height - height % 2, : width - width % 2]
+        return found
+
+
+def read_kernel(path: Path, index: int = 0) -> Float[Tensor, "h w"]:
+    """A blur kernel from a MATLAB file: its only array, or number ``index`` of the cell array it holds."""
+    from scipy.io import loadmat  # half a second that pictures need not wait for
+
+    try:
+        arrays = [value for key, value in loadmat(path).items() if not key.startswith("__")]
+        kernel = arrays[0].flat[index] if arrays[0].dtype == object else arrays[0]
+        return torch.from_numpy(np.ascontiguousarray(kernel, dtype=np.float64))  # (h, w)
+    except (ValueError, TypeError, IndexError, NotImplementedError) as error:
+        raise DataError(f"{path} is not a file of kernels: delete it and fetch the set again.") from error
+
+
+def read_mask(path: Path) -> Int[Tensor, "h w"]:
+    """Class numbers of a label image, as stored: palette indices or grey values, never colours."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            if picture.mode not in ("L", "P"):
+                raise DataError(f"{path} is a colour picture ({picture.mode}), not a label image: fetch the set again.")
+            return torch.from_numpy(np.array(picture, dtype=np.int64))  # (h, w)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{path} is not a readable label image: delete it and fetch the set again.") from error
+
+
+class ImageSet(Sequence):
+    """An opened data set: its items in natural order of their names.
+
+    Attributes
+    ----------
+    name, split : str
+        What was opened; ``split`` is empty for the whole set.
+    items : list of Item
+    classes : dict of int to str
+        Name of each label; empty in sets without classes.
+    """
+
+    def __init__(self, name: str, split: str, items: list[Item], classes: dict[int, str]):
+        self.name, self.split, self.items, self.classes = name, split, items, classes
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index):
+        """Item ``index``; a slice gives a shorter ``ImageSet``, a string the item of that name."""
+        if isinstance(index, str):
+            return next(item for item in self.items if item.name == index)
+        found = self.items[index]
+        return ImageSet(self.name, self.split, found, self.classes) if isinstance(index, slice) else found
+
+    def __repr__(self) -> str:
+        return f"<{self.name}{' ' + self.split if self.split else ''}: {len(self)} items>"
+
+    def digest(self) -> str:
+        """SHA-256 over the content of every file in order: two runs saw the same data if it agrees."""
+        total = hashlib.sha256()
+        for item in self.items:
+            for part, path in sorted(item.parts.items()):
+                total.update(f"{item.name} {part} {files.sha256(path)}\n".encode())
+        return total.hexdigest()
+
+
+def open(name: str, split: str | None = None) -> ImageSet:
+    """Open a data set that lies on this computer; nothing is downloaded.
+
+    Parameters
+    ----------
+    name : str
+        Such as ``"embedded"``, ``"set5"``, ``"b100"`` or ``"div2k"``; :func:`names` lists them.
+    split : str, optional
+        Such as ``"train"``, ``"val"``, ``"train400"`` or ``"kernels"``; the card names them.
+
+    Returns
+    -------
+    ImageSet
+        Sequence of :class:`Item`. Files are known to exist; ``restore data verify`` compares their hashes.
+
+    Raises
+    ------
+    DataError
+        There is no such set, or it is not complete on this computer.
+    ValueError
+        The set has no such split.
+    """
+    data = registry.find(name)
+    found = {"embedded": embedded, "by hand": by_hand}.get(data.kind, grouped)(data)
+    split = split or data.default
+    known = list(dict.fromkeys(place for place, _ in found))
+    wanted = data.splits.get(split, [split]) if split else known
+    if not set(wanted) <= set(known):
+        offer = ", ".join(filter(None, [*known, *data.splits])) or "no splits"
+        raise ValueError(f"{data.title} has no split {split!r}; it has {offer}")
+    items = [item for place, item in found if place in wanted]
+    checking.require(data, [path for item in items for path in item.parts.values()])
+    if data.kind != "embedded":
+        items.sort(key=lambda item: natural(item.name))
+    return ImageSet(data.name, split, items, dict(data.classes.values()))
+
+
+def grouped(data: DataSet) -> list[tuple[str, Item]]:
+    """Split and item of every group of files that the card's pattern finds in a set or view."""
+    if data.kind == "weights":
+        raise DataError(f"{data.title} holds weights, not pictures: `restore data where {data.name}` shows the file.")
+    groups, folders = {}, files.local_folders()
+    for file in data.files:
+        path = checking.place(file, folders) or files.cache_folder() / file.path
+        match = re.fullmatch(data.items, file.path.partition("/")[2])
+        if match is None:
+            raise ValueError(f"the pattern of {data.name} does not fit {file.path}")
+        found = match.groupdict()
+        key = found.get("split") or "", found.get("name") or ""
+        label = data.classes[found["label"]][0] if found.get("label") else None
+        parts = groups.setdefault((key, label), {})
+        parts[data.parts.get(found.get("part") or "", "image")] = path
+    items = []
+    for ((split, name), label), parts in groups.items():
+        if split in data.counts:  # one file, several kernels
+            kernels = range(data.counts[split])
+            items += [(split, Item(f"{split}-{i + 1}", {"kernel": parts["image"]}, index=i)) for i in kernels]
+        else:
+            items.append((split, Item(name, parts, label, data.even)))
+    return _complete_and_shared(items, data.shared) if data.shared else items
+
+
+def _complete_and_shared(items: list[tuple[str, Item]], shared: str) -> list[tuple[str, Item]]:
+    """Split ``pairs`` of the items that have every part, and split ``shared`` of the parts that all items have."""
+    every = {part for _, item in items for part in item.parts}
+    common = [part for part in every if all(part in item.parts for _, item in items)]
+    pairs = [("pairs", item) for _, item in items if set(item.parts) == every]
+    return pairs + [(shared, Item(item.name, {part: item.parts[part] for part in common})) for _, item in items]
+
+
+def embedded(data: DataSet) -> list[tuple[str, Item]]:
+    """Pictures that came with installed packages, in the card's order."""
+    paths = checking.installed(data)
+    return [
+        (picture["split"], Item(path.stem, {"image": path})) for picture, path in zip(data.pictures, paths, strict=True)
+    ]
+
+
+def by_hand(data: DataSet) -> list[tuple[str, Item]]:
+    """Pictures of a folder that its owner filled, by the splits that the card's layout names."""
+    home = checking.home(data)
+    items = []
+    for entry in data.layout:
+        if "split" in entry and home is not None:
+            paths = checking.expected(home, entry) or sorted((home / entry["folder"]).glob(entry["files"]))
+            wnids = sorted({path.parent.name for path in paths if re.fullmatch(r"n\d{8}", path.parent.name)})
+            labels = {wnid: label for label, wnid in enumerate(wnids)}
+            items += [(entry["split"], Item(p.stem, {"image": p}, labels.get(p.parent.name))) for p in paths]
+    if not items:
+        checking.require(data, [])
+    return items
+
+
+def natural(name: str) -> list:
+    """Sorting key in which ``kernel_2`` comes before ``kernel_10``."""
+    return [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", name)]
