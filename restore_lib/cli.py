@@ -39,10 +39,11 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         print(f"restore_lib {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

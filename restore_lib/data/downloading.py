@@ -90,7 +90,7 @@ def _undamaged_copy(file: KnownFile) -> Path | None:
 
 
 def _download(todo: Sequence[KnownFile], quiet: bool, workers: int) -> None:
-    """Run the transfers; the first failure ends them all and is raised, with a word on what is done."""
+    """Run the transfers; the first failure ends them all and is raised."""
     pooch.get_logger().setLevel("WARNING")
     folder, stop = files.cache_folder(), threading.Event()
     # pooch compares whole digests; the transfer itself compares a prefix
@@ -133,9 +133,12 @@ def _fetch_one(box: pooch.Pooch, transfer: Transfer, finished: Callable) -> None
                         f"{file.path} came with a wrong hash and was removed, it is not the file this library knows: "
                         "run the command again, and if that does not help look for a proxy that changes files."
                     ) from error
-    except OSError as error:
-        raise files.writing_failed(target, error) from error
-    finished()
+        finished()
+    except Exception as error:
+        transfer.stop.set()  # at once, before this worker takes the next file
+        if isinstance(error, OSError):
+            raise files.writing_failed(target, error) from error
+        raise
 
 
 @contextmanager

@@ -89,7 +89,7 @@ def read_kernel(path: Path, index: int = 0) -> Float[Tensor, "h w"]:
         arrays = [value for key, value in loadmat(path).items() if not key.startswith("__")]
         kernel = arrays[0].flat[index] if arrays[0].dtype == object else arrays[0]
         return torch.from_numpy(np.ascontiguousarray(kernel, dtype=np.float64))  # (h, w)
-    except (ValueError, TypeError, IndexError, NotImplementedError) as error:
+    except Exception as error:  # SciPy's reader raises whatever its parser stumbles over
         raise DataError(f"{path} is not a file of kernels: delete it and fetch the set again.") from error
 
 
@@ -127,7 +127,7 @@ class ImageSet(Sequence):
     def __getitem__(self, index):
         """Item ``index``; a slice gives a shorter ``ImageSet``, a string the item of that name."""
         if isinstance(index, str):
-            return next(item for item in self.items if item.name == index)
+            return {item.name: item for item in self.items}[index]
         found = self.items[index]
         return ImageSet(self.name, self.split, found, self.classes) if isinstance(index, slice) else found
 

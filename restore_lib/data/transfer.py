@@ -89,8 +89,9 @@ class Transfer:
         if have:
             headers["Range"] = f"bytes={have}-"
         with self.session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-            if answer.status_code == 416:  # more bytes here than there: they cannot be the start of this file
-                self.part.unlink()
+            offset = answer.headers.get("Content-Range", "")
+            if answer.status_code == 416 or (answer.status_code == 206 and not offset.startswith(f"bytes {have}-")):
+                self.part.unlink(missing_ok=True)  # what is here cannot be the start of what is there
                 raise Passing("the server's file has another length than the known one; look for a changing proxy.")
             if answer.status_code in WORTH_ANOTHER_TRY:
                 raise Passing(f"the server answers {answer.status_code}; wait some minutes and run the command again.")
@@ -98,8 +99,7 @@ class Transfer:
                 raise DataError(_refusal(self.file, url, answer.status_code))
             if "html" in answer.headers.get("Content-Type", "").lower():
                 raise DataError(_web_page(self.file, url))
-            goes_on = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-            self._keep(answer, have if goes_on else 0, url)
+            self._keep(answer, have if answer.status_code == 206 else 0, url)
 
     def _keep(self, answer: requests.Response, have: int, url: str) -> None:
         """Write the body behind the first ``have`` bytes of the part file."""
