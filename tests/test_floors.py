@@ -8,7 +8,7 @@ import pytest
 from restore_lib import tiers
 
 LIBRARY = Path(__file__).resolve().parent.parent / "restore_lib"
-FLOORS = {"cli": 4, "__main__": 4, "teaching": 4, "reproduce": 3, "denoising": 2, "realsr": 2, "implicit": 2}
+FLOORS = {"cli": 4, "__main__": 5, "teaching": 4, "reproduce": 3, "denoising": 2, "realsr": 2, "implicit": 2}
 FLOORS |= {"nets": 1, "data": 1, "training": 1, "plots": 1}  # everything else lies on the ground
 FILES = sorted(LIBRARY.rglob("*.py"))
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from restore_lib.data.downloading import fetch, fetch_files
     from restore_lib.data.opening import ImageSet, Item, open
 
-__all__ = ["ImageSet", "Item", "card", "fetch", "fetch_files", "find", "names", "open", "scenes", "verify"]
+__all__ = ["ImageSet", "Item", "card", "fetch", "fetch_files", "find", "names", "open", "verify"]
 
 # Reading pictures needs torch (seconds), downloading needs requests: only whoever uses them waits for the import.
 _LATER = {
