@@ -13,7 +13,6 @@ from restore_lib.data.checking import verify
 from restore_lib.data.registry import find, names
 
 if TYPE_CHECKING:
-    from restore_lib.data import scenes
     from restore_lib.data.downloading import fetch, fetch_files
     from restore_lib.data.opening import ImageSet, Item, open
 

@@ -18,17 +18,18 @@ def card(name: str) -> str:
         There is no such set.
     """
     data = registry.find(name)
-    rows = [("kind", data.kind), ("contents", data.contents + _amount(data))]
-    rows += [("licence", data.licence), ("terms", data.terms), ("source", _source(data))]
-    rows += [("cite", f"{data.citation} (`{data.cite}`)"), ("to get it", _how(data))]
-    lines = [f"## {data.title}", "", data.purpose, "", f"| name | `{data.name}` |", "|---|---|"]
-    lines += [f"| {title} | {text} |" for title, text in rows]
-    lines += ["", *(f"- {note}" for note in data.notes)]
+    facts = {"Name": f"`{data.name}` ({data.kind})", "Contents": data.contents + _amount(data)}
+    facts |= {"Licence": data.licence, "Terms": data.terms, "Source": _source(data)}
+    facts |= {"Cite": f"{data.citation} (`{data.cite}`)", "To get it": _how(data)}
+    lines = [f"## {data.title}", "", data.purpose, ""]
+    lines += [f"- **{title}**: {text}" for title, text in facts.items()]  # lists: not every renderer knows tables
+    if data.notes:
+        lines += ["", "To know:", "", *(f"- {note}" for note in data.notes)]
     if data.layout:
-        lines += ["", "| folder | files | how many | needed |", "|---|---|---|---|", *map(_layout_row, data.layout)]
+        lines += ["", "What the folder must hold:", "", *map(_layout_line, data.layout)]
     if data.pictures:
-        lines += ["", "| photograph | split | by |", "|---|---|---|"]
-        lines += [f"| `{p['file'].rsplit('/')[-1]}` | {p['split']} | {p['credit']} |" for p in data.pictures]
+        lines += ["", "Photographs by split, and who made them:", ""]
+        lines += [f"- {p['split']}: `{p['file'].rsplit('/')[-1]}`, {p['credit']}" for p in data.pictures]
     return "\n".join(lines) + "\n"
 
 
@@ -70,16 +71,16 @@ def _how(data: DataSet) -> str:
     return f"`restore data fetch {data.name}`"
 
 
-def _layout_row(entry) -> str:
-    """One line of the table that says what a folder kept by hand must hold."""
-    pattern, amount = entry["files"], "any number"
+def _layout_line(entry) -> str:
+    """One folder that a set by hand must hold."""
+    pattern, amount = f"`{entry['files']}`", "any number"
     if "first" in entry:
-        first, last = (pattern.format(entry[end]) for end in ("first", "last"))
-        pattern, amount = f"{first} to {last}", f"{entry['last'] - entry['first'] + 1:,}"
+        pattern = " to ".join(f"`{entry['files'].format(entry[end])}`" for end in ("first", "last"))
+        amount = f"{entry['last'] - entry['first'] + 1:,} files"
     if "count" in entry:
-        amount = f"{entry['count']:,}"
+        amount = f"{entry['count']:,} files"
     if "lines" in entry:
         amount = f"{entry['lines']:,} lines"
     if "same_names_as" in entry:
         amount = f"the names of `{entry['same_names_as']}`"
-    return f"| `{entry['folder']}` | `{pattern}` | {amount} | {'optional' if entry.get('optional') else 'yes'} |"
+    return f"- `{entry['folder']}`: {pattern}, {amount}{' (optional)' if entry.get('optional') else ''}"

@@ -219,7 +219,7 @@ def _verify_layout(data: DataSet, folder: Path | None) -> Report:
     rows = [_verify_row(base, entry) for entry in here]
     absent = sorted(set(wanted) - {entry["folder"] for entry in here})
     problems = [f"folder {name} is missing" for name in absent] + [text for _, found in rows for text in found]
-    say = f"copy what is missing or damaged from the archives of {data.address}"
+    say = f"copy what is missing or damaged from its archives ({data.address})."
     return Report(data.name, data.title, [line for line, _ in rows], problems, say)
 
 
@@ -249,7 +249,9 @@ def _verify_row(base: Path, entry) -> tuple[str, list[str]]:
 def _faulty(found: Sequence[Path], entry) -> Iterator[Path]:
     """Lists of the wrong length, and pictures of an even sample that cannot be decoded."""
     if "lines" in entry:
-        yield from (path for path in found if len(path.read_text(encoding="utf-8").split()) != entry["lines"])
+        yield from (
+            path for path in found if len(path.read_text(encoding="utf-8", errors="replace").split()) != entry["lines"]
+        )
         return
     step = max(1, -(-len(found) // SAMPLE))
     yield from (path for path in found[::step] if not _decodes(path))
