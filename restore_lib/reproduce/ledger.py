@@ -1,0 +1,142 @@
+"""The ledger: paper | official code's own log | ours | difference | why, in the terminal and on the book's page.
+
+Every number keeps a reference to where it comes from, in a form that :mod:`restore_lib.reproduce.backing` can check.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from restore_lib.reproduce.published import Number
+from restore_lib.reproduce.records import OverSeeds, RunRecord, over_seeds
+from restore_lib.reproduce.tables import Line, Section, Table
+
+BLANK = "not available here"
+NOT_RUN = "not run yet"
+SAME = "same digits"
+UNEXPLAINED = "not explained yet"
+DECIMALS = {"psnr": 2, "lr_psnr": 2, "ssim": 4, "lpips": 4}
+TITLES = {"psnr": "PSNR in dB", "lr_psnr": "LR-PSNR in dB", "ssim": "SSIM", "lpips": "LPIPS"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell shows, and for a number the reference that backs it."""
+
+    text: str
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table with what records say about it."""
+
+    line: Line
+    ours: OverSeeds | None
+    records: Sequence[RunRecord]
+
+    @property
+    def decimals(self) -> int:
+        """As many as were published; else what is usual for the metric."""
+        printed = self.line.paper or self.line.log
+        return printed.decimals if printed else DECIMALS.get(self.line.metric, 3)
+
+    @property
+    def record_key(self) -> str:
+        """Reference of our number: ``record:FILE,FILE#CONDITION/METRIC``."""
+        return f"record:{','.join(r.file for r in self.records)}#{self.line.condition}/{self.line.metric}"
+
+    @property
+    def difference(self) -> Decimal | None:
+        """Ours minus theirs, both as printed, so that the row adds up; None where they cannot be compared."""
+        theirs = self.line.paper or self.line.log
+        if self.ours is None or theirs is None or not self.line.comparable:
+            return None
+        return subtract(self.ours.value, theirs)
+
+    def cells(self) -> Mapping[str, Cell]:
+        """Cells by column."""
+        theirs = self.line.paper or self.line.log
+        ours = difference = Cell("")
+        if self.ours is None:
+            ours = Cell(NOT_RUN)
+        else:
+            spread = f" ± {self.ours.spread:.{self.decimals}f}" if self.ours.spread is not None else ""
+            ours = Cell(f"{self.ours.value:.{self.decimals}f}{spread}", self.record_key)
+        if self.difference is not None:
+            difference = Cell(signed(self.difference), f"difference:{theirs.key}|{self.record_key}")
+        return {
+            "paper": published_cell(self.line.paper),
+            "official log": published_cell(self.line.log),
+            "ours": ours,
+            "difference": difference,
+            "why": Cell(self.why),
+        }
+
+    @property
+    def why(self) -> str:
+        """The reason for the difference; nothing needs one where the digits agree."""
+        if self.difference is None:
+            return self.line.why
+        return SAME if self.difference == 0 else self.line.why or UNEXPLAINED
+
+
+def subtract(ours: float, theirs: Number) -> Decimal:
+    """Ours minus theirs, after rounding ours to the digits that were published."""
+    return Decimal(f"{ours:.{theirs.decimals}f}") - Decimal(theirs.text)
+
+
+def signed(number: Decimal) -> str:
+    """A difference as it is printed: with its sign, a true minus, and none for zero."""
+    return f"{number:+}".replace("-", "−") if number else f"{abs(number)}"
+
+
+def published_cell(number: Number | None) -> Cell:
+    """A published number, or the words for a blank."""
+    return Cell(BLANK) if number is None else Cell(number.text, number.key)
+
+
+def rows(section: Section, records: Sequence[RunRecord], metric: str | None = None) -> list[Row]:
+    """Lines of a section, or of one metric in it, joined with the records that answer them."""
+    found = []
+    for line in section.lines:
+        if metric in (None, line.metric):
+            answers = newest(line.answered_by(records))
+            found.append(Row(line, over_seeds(answers, line.condition, line.metric), answers))
+    return found
+
+
+def newest(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """Of records that may not be averaged, those of the largest run: most steps, then latest."""
+    if not records:
+        return []
+    best = max(records, key=lambda r: (r.steps, r.finished))
+    return [r for r in records if (r.tier, r.steps, r.dataset_hash) == (best.tier, best.steps, best.dataset_hash)]
+
+
+COLUMNS = ("paper", "official log", "ours", "difference", "why")
+
+
+def print_table(table: Table, records: Sequence[RunRecord], console) -> None:
+    """Print a table on a ``rich`` console."""
+    from rich.table import Table as Grid
+
+    console.print(f"[bold]{table.title}[/bold]")
+    if table.grid:
+        grid = Grid("", *table.grid.columns, caption=f"{table.grid.protocol}\n{table.grid.source}")
+        for name, values in table.grid.rows.items():
+            grid.add_row(name, *("-" if value is None else value for value in values))
+        console.print(grid)
+    for section in table.sections:
+        console.print(f"\n[bold]{section.title}[/bold]")
+        for rule, text in section.rules.items():
+            console.print(f"  {rule}: {text}", markup=False)
+        for metric in section.metrics:
+            grid = Grid("set", "scale", *COLUMNS, title=TITLES.get(metric, metric))
+            before = None
+            for row in rows(section, records, metric):
+                cells = row.cells()
+                group = row.line.group if row.line.group != before else ""
+                grid.add_row(group, row.line.condition, *(cells[c].text for c in COLUMNS), end_section=False)
+                before = row.line.group
+            console.print(grid)

@@ -1,0 +1,193 @@
+"""Tables as HTML for the book's results page; notebooks show what these functions return."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import groupby
+from pathlib import Path
+
+from restore_lib.reproduce import published, tables
+from restore_lib.reproduce.ledger import COLUMNS, DECIMALS, TITLES, Cell, Row, rows
+from restore_lib.reproduce.records import RunRecord, load_all, results_folder
+
+
+@dataclass(frozen=True)
+class Page:
+    """A piece of a page that notebooks display."""
+
+    html: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def td(cell: Cell, span: int = 1) -> str:
+    """A table cell; a number names the record or source behind it."""
+    attributes = f' data-source="{escape(cell.source)}" title="{escape(readable(cell.source))}"' if cell.source else ""
+    attributes += f' rowspan="{span}"' if span > 1 else ""
+    return f"<td{attributes}>{escape(cell.text)}</td>"
+
+
+def readable(source: str) -> str:
+    """A reference in words, for a tooltip."""
+    kind, _, rest = source.partition(":")
+    place = rest.partition("#")[0]
+    if kind == "published":
+        return published.tables()[place].source
+    return {"record": f"results/{place}", "difference": "ours minus theirs"}.get(kind, "computed from run records")
+
+
+def framed(caption: str, head: Sequence[str], body: str) -> str:
+    """A table that scrolls sideways on a narrow screen instead of breaking the page."""
+    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    return (
+        f'<div class="ledger" role="region" tabindex="0" aria-label="{escape(caption)}" style="overflow-x: auto">'
+        f'<table class="table"><caption>{escape(caption)}</caption>'
+        f"<thead><tr>{columns}</tr></thead>{body}</table></div>"
+    )
+
+
+def group_html(group: str, found: Sequence[Row]) -> str:
+    """The lines of one image set. A cell that says the same words in every line is written once."""
+    cells = [row.cells() for row in found]
+    once = {c for c in COLUMNS if not cells[0][c].source and len({line[c] for line in cells}) == 1}
+    lines = []
+    for number, (row, line) in enumerate(zip(found, cells, strict=True)):
+        first = f'<th scope="rowgroup" rowspan="{len(found)}">{escape(group)}</th>' if number == 0 else ""
+        label = f'<th scope="row">{escape(row.line.condition.replace("x", "×", 1))}</th>'
+        shown = [td(line[c], len(found) if c in once else 1) for c in COLUMNS if number == 0 or c not in once]
+        lines.append(f"<tr>{first}{label}{''.join(shown)}</tr>")
+    return f"<tbody>{''.join(lines)}</tbody>"
+
+
+def ledger(table: str, section: str, folder: Path | str | None = None) -> Page:
+    """One section of a table as the book shows it: protocol, numbers, differences and reasons, provenance.
+
+    Parameters
+    ----------
+    table, section : str
+        Names, such as ``"bicubic"`` and ``"liif"``.
+    folder : path, optional
+        Where the records are; the repository's ``results`` by default.
+    """
+    found, records = tables.find(table).section(section), load_all(folder or results_folder())
+    parts = [f"<li><strong>{escape(rule)}</strong>: {escape(text)}</li>" for rule, text in found.rules.items()]
+    parts = [f'<ul class="protocol">{"".join(parts)}</ul>']
+    for number, metric in enumerate(found.metrics):
+        lines = rows(found, records, metric)
+        body = "".join(group_html(name, list(group)) for name, group in groupby(lines, lambda row: row.line.group))
+        title = TITLES.get(metric, metric)
+        html = framed(f"{title}, {found.title}", ("set", "scale", *COLUMNS), body)
+        parts.append(html if number == 0 else folded(title, html))
+    return Page("".join(parts) + provenance(rows(found, records)))
+
+
+def folded(title: str, html: str) -> str:
+    """A part that opens on demand."""
+    return f"<details><summary>{escape(title)}</summary>{html}</details>"
+
+
+def provenance(found: Iterable[Row]) -> str:
+    """Which records and which sources stand behind a section."""
+    found = list(found)
+    sources = {n.table.name: n.table for row in found for n in (row.line.paper, row.line.log) if n}
+    records = {record.file: record for row in found for record in row.records}
+    items = [f"{escape(t.title)}: {escape(t.where)} ({escape(t.kind)}), {code(t.seen)}" for t in sources.values()]
+    items += [record_html(record) for record in records.values()]
+    lines = "".join(f"<li>{item}</li>" for item in items)
+    return folded("Where these numbers come from", f"<ul>{lines}</ul>") if lines else ""
+
+
+def record_html(record: RunRecord) -> str:
+    """One line on a run. Versions and hashes are code: they are names, not results."""
+    versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
+    trained = f"{record.steps:,} steps at tier {record.tier}, " if record.steps else ""
+    return (
+        f"{code('results/' + record.file)}: {len(record.images)} images of {escape(record.dataset)} "
+        f"(sha256 {code(record.dataset_hash[:12])}), {trained}{round(record.seconds)} s on {code(record.device)}, "
+        f"{record.finished[:10]}, commit {code(record.commit[:12])}, {code(versions)}"
+    )
+
+
+def code(text: str) -> str:
+    """A name, hash or version."""
+    return f"<code>{escape(text)}</code>"
+
+
+def comparison(table: str, metric: str, conditions: Sequence[str], folder: Path | str | None = None) -> Page:
+    """The same method, metric and photos under every protocol: what convention alone does to a number."""
+    found, records = tables.find(table), load_all(folder or results_folder())
+    answers: dict[tuple[str, str], dict[str, Row]] = {}
+    for section in found.sections:
+        for row in rows(section, records, metric):
+            if row.line.condition in conditions:
+                answers.setdefault((row.line.group, row.line.condition), {})[section.name] = row
+    names = [section.name for section in found.sections]
+    body = ""
+    for group, keys in groupby(answers, lambda key: key[0]):
+        keys = list(keys)
+        lines = []
+        for number, key in enumerate(keys):
+            first = f'<th scope="rowgroup" rowspan="{len(keys)}">{escape(group)}</th>' if number == 0 else ""
+            label = f'<th scope="row">{escape(key[1].replace("x", "×", 1))}</th>'
+            cells = [answers[key][name].cells()["ours"] for name in names] + [apart(list(answers[key].values()))]
+            lines.append(f"<tr>{first}{label}{''.join(td(cell) for cell in cells)}</tr>")
+        body += f"<tbody>{''.join(lines)}</tbody>"
+    title = f"{TITLES.get(metric, metric)} of one method under {len(names)} protocols"
+    return Page(framed(title, ("set", "scale", *names, "apart"), body))
+
+
+def apart(found: Sequence[Row]) -> Cell:
+    """The distance between the largest and the smallest of our numbers."""
+    known = [row for row in found if row.ours is not None]
+    if len(known) < 2:
+        return Cell("")
+    digits = DECIMALS.get(known[0].line.metric, 3)
+    values = [round(row.ours.value, digits) for row in known]
+    source = f"range:{digits}:" + "|".join(row.record_key for row in known)
+    return Cell(f"{max(values) - min(values):.{digits}f}", source)
+
+
+def printed(name: str) -> Page:
+    """A published table that waits for its recipe, as printed."""
+    table = published.tables()[name]
+    body = ""
+    for row in table.rows:
+        cells = [published.number(name, row, column) for column in table.columns]
+        shown = "".join(td(Cell(n.text, n.key) if n else Cell("")) for n in cells)
+        body += f'<tr><th scope="row">{escape(row)}</th>{shown}</tr>'
+    note = f"<p>{escape(table.note)}</p>" if table.note else ""
+    html = framed(table.title, ("", *table.columns), f"<tbody>{body}</tbody>")
+    return Page(f"<p>{escape(table.protocol)}.</p>{html}{note}<p>{escape(table.where)}; {code(table.seen)}</p>")
+
+
+def waiting() -> Page:
+    """Every published table that no recipe measures yet, folded, and the tables whose numbers were never seen."""
+    parts = [folded(t.title, printed(t.name).html) for t in tables.all_tables().values() if t.grid]
+    return Page("".join(parts))
+
+
+def never_seen() -> Page:
+    """Tables that exist and whose numbers are not available."""
+    return listing(published.missing().values(), lambda t: (t.title, t.where, t.citation))
+
+
+def listing(found: Iterable, columns: Callable[[object], Sequence[str]]) -> Page:
+    """Items with their texts in columns."""
+    lines = "".join(
+        f'<tr><th scope="row">{escape(first)}</th>{"".join(td(Cell(text)) for text in rest)}</tr>'
+        for first, *rest in map(columns, found)
+    )
+    return Page(framed("Tables whose numbers are not available here", ("table", "where", "cited as"), lines))
+
+
+def overview(records: Sequence[RunRecord]) -> list[Mapping[str, str]]:
+    """One entry for each table: its name, what it shows, where from, and how many numbers have been measured."""
+    found = []
+    for table in tables.all_tables().values():
+        kind = table.grid.where if table.grid else f"{len(table.sections)} protocols"
+        measured = f"{table.measured(records)} of {len(table)}"
+        found.append({"table": table.name, "shows": table.title, "source": kind, "measured": measured})
+    for lost in published.missing().values():
+        found.append({"table": lost.name, "shows": lost.title, "source": lost.where, "measured": "not available here"})
+    return found

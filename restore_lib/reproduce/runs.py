@@ -1,0 +1,161 @@
+"""Run a method over image sets and write what came out as run records."""
+
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from restore_lib import __version__, data, tiers
+from restore_lib.reproduce import protocols
+from restore_lib.reproduce.evaluation import EvaluationProtocol, Model, evaluate
+from restore_lib.reproduce.records import RunRecord, save
+from restore_lib.resampling import imresize, resize_antialiased
+
+LIBRARIES = ("torch", "numpy", "pillow", "scipy", "scikit-image")
+BICUBIC_SETS = ("set5", "set14", "b100", "urban100_every8th")
+
+
+def run(
+    recipe: str,
+    model: Model,
+    dataset: str,
+    protocol: EvaluationProtocol,
+    *,
+    seed: int | None = None,
+    steps: int = 0,
+    settings: Mapping[str, object] | None = None,
+    tier: str | None = None,
+    device: torch.device | str = "cpu",
+    progress: Callable[[str], None] | None = None,
+) -> RunRecord:
+    """Evaluate a method on an image set and describe the run; nothing is written.
+
+    Parameters
+    ----------
+    recipe
+        Name of the method or training recipe.
+    model, dataset, protocol, device, progress
+        As for :func:`evaluate`; ``dataset`` is a name that :func:`restore_lib.data.open` knows.
+    seed
+        Of the run; None for a method without chance.
+    steps, settings
+        Training steps behind the model, and the recipe's fields.
+    tier
+        The current one by default.
+
+    Raises
+    ------
+    DataError
+        The image set is not on this computer; the message says how to fetch it.
+    """
+    pictures = data.open(dataset)
+    start = time.monotonic()
+    measured = evaluate(model, pictures, protocol, seed=seed or 0, device=device, progress=progress)
+    return RunRecord(
+        recipe=recipe,
+        tier=tier or tiers.current(),
+        seed=seed,
+        steps=steps,
+        dataset=pictures.name,
+        dataset_hash=pictures.digest(),
+        images=[item.name for item in pictures],
+        protocol=protocol.name,
+        rules=protocol.rules,
+        versions=versions(),
+        device=device_name(device),
+        seconds=round(time.monotonic() - start, 1),
+        finished=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        commit=commit(),
+        measurements=measured,
+        settings=settings or {},
+    )
+
+
+def bicubic_models() -> dict[str, Model]:
+    """Bicubic enlargement as each protocol's own code does it: MATLAB's, or that of torchvision and Pillow."""
+    return {
+        "classic": lambda lr, size: imresize(lr, size=size),
+        "liif": lambda lr, size: imresize(lr, size=size),
+        "diinn": lambda lr, size: resize_antialiased(lr, size),
+    }
+
+
+def bicubic(
+    folder: Path | str,
+    *,
+    sets: Iterable[str] | None = None,
+    tier: str | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> list[Path]:
+    """Bicubic interpolation under every protocol, one record for each image set and protocol.
+
+    Parameters
+    ----------
+    folder
+        Where the records go.
+    sets
+        Names of image sets; by default the four benchmarks, and Set5 alone at tier ``smoke``.
+    tier
+        The current one by default.
+    progress
+        Called with an image's name after each image and protocol.
+
+    Returns
+    -------
+    list of Path
+        The files that were written.
+    """
+    sets = list(sets or tiers.pick(smoke=BICUBIC_SETS[:1], cpu=BICUBIC_SETS, tier=tier))
+    for name in sets:
+        data.open(name)  # a set that is missing is said before the first minute of work, not after it
+    written = []
+    for name in sets:
+        for protocol, model in bicubic_models().items():
+            record = run("bicubic", model, name, protocols.PROTOCOLS[protocol], tier=tier, progress=progress)
+            written.append(save(record, folder))
+    return written
+
+
+def images_to_do(sets: Iterable[str]) -> int:
+    """How often ``progress`` will be called by :func:`bicubic`."""
+    return sum(len(data.open(name)) for name in sets) * len(bicubic_models())
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this library and of those that can change a result."""
+    found = {"python": platform.python_version(), "restore_lib": __version__}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def device_name(device: torch.device | str) -> str:
+    """What computed: the GPU's model, or the CPU's architecture and number of threads."""
+    if torch.device(device).type == "cuda":
+        return f"cuda: {torch.cuda.get_device_name(device)}"
+    return f"{torch.device(device).type}: {platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def commit() -> str:
+    """Commit of the library's code, with ``-dirty`` when its files differ from it; ``unknown`` outside git."""
+    package = Path(__file__).resolve().parent.parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(package), *words], capture_output=True, text=True, timeout=30)
+        if done.returncode:
+            raise OSError(done.stderr)
+        return done.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "__init__.py")  # else some other project's repository lies around it
+        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", ".") else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
