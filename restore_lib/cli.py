@@ -13,15 +13,19 @@ from typing import Annotated
 import typer
 
 from restore_lib import __version__, files, tiers
-from restore_lib.errors import DataError, RestoreError
+from restore_lib.errors import DataError, RecordError, RestoreError
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-image", "scikit-learn", "pillow", "lpips", "pooch")
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 data_app = typer.Typer(no_args_is_help=True, help="Data sets and weights: list, fetch, check and find them.")
 app.add_typer(data_app, name="data")
+reproduce_app = typer.Typer(no_args_is_help=True, help="Tables of the papers: what has been measured, beside it.")
+app.add_typer(reproduce_app, name="reproduce")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that `restore data list` shows.")]
+TableName = Annotated[str, typer.Argument(metavar="TABLE", help="A name that `restore reproduce list` shows.")]
+Results = Annotated[Path | None, typer.Option(help="Folder of run records; the repository's results/ by default.")]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -136,8 +140,9 @@ def fetch(
     try:
         for name in names:
             data, paths = registry.find(name), downloading.fetch(name, quiet=quiet)
+            count = f"{len(paths):,} file{'' if len(paths) == 1 else 's'} here and checked"
             if not quiet:
-                print(f"{data.title}: {len(paths):,} files checked" if paths else f"{data.title}: already installed")
+                print(f"{data.title}: {count if paths else 'installed'}")
     except KeyboardInterrupt:
         print("restore: stopped; run the command again to go on where it stopped.", file=sys.stderr)
         raise typer.Exit(130) from None
@@ -180,3 +185,62 @@ def card(name: Name) -> None:
     from rich.markdown import Markdown
 
     Console().print(Markdown(text))
+
+
+@reproduce_app.command("list")
+def list_tables(results: Results = None) -> None:
+    """Every table, and how many of its numbers have been measured."""
+    from rich.table import Table
+
+    from restore_lib.reproduce import load_all, pages, results_folder
+
+    table = Table("table", "measured", "source", "shows", box=None, pad_edge=False)
+    for entry in pages.overview(load_all(results or results_folder())):
+        table.add_row(*(entry[column.header] for column in table.columns))
+    _console().print(table)
+
+
+@reproduce_app.command("run")
+def run_table(
+    name: TableName,
+    tier: Annotated[str | None, typer.Option(help="smoke, cpu, gpu or paper, instead of RESTORE_TIER.")] = None,
+    sets: Annotated[str | None, typer.Option(help="Image sets only, with commas between: set5,set14.")] = None,
+    results: Results = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Measure a table and write its run records."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from restore_lib.reproduce import results_folder, tables
+
+    table = tables.find(name)
+    if table.run is None:
+        raise RecordError(f"{table.title} cannot be run: no recipe for it is here yet.")
+    if tier is not None and tier not in tiers.TIERS:
+        raise RecordError(f"There is no tier {tier}: choose one of {', '.join(tiers.TIERS)}.")
+    chosen = [word.strip() for word in sets.split(",") if word.strip()] if sets else None
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    console = _console()
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task("", total=None)
+
+        def tell(done: str, total: int) -> None:
+            bar.update(task, advance=1, total=total, description=done)
+
+        written = table.run(results or results_folder(), sets=chosen, tier=tier or _tier(), progress=tell)
+    print("\n".join(str(path) for path in written))
+
+
+@reproduce_app.command()
+def show(name: TableName, results: Results = None) -> None:
+    """Published and measured numbers side by side, with the difference and its reason."""
+    from restore_lib.reproduce import ledger, load_all, results_folder, tables
+
+    ledger.print_table(tables.find(name), load_all(results or results_folder()), _console())
+
+
+def _console():
+    """A console as wide as the terminal; a pipe has no width, and nothing is cut there."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 160, highlight=False)

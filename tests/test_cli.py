@@ -65,7 +65,7 @@ def test_card_and_where(capsys):
     assert call(capsys, "data", "card", "set5") == (0, data.card("set5"), "")
     code, out, _ = call(capsys, "data", "where", "embedded")
     assert code == 0 and out.splitlines()[0].endswith("data") and len(out.splitlines()) == 2
-    assert call(capsys, "data", "fetch", "embedded")[:2] == (0, "Embedded photographs: already installed\n")
+    assert call(capsys, "data", "fetch", "embedded")[:2] == (0, "Embedded photographs: installed\n")
     assert call(capsys, "data", "verify", "embedded")[1].endswith("Embedded photographs is complete and undamaged.\n")
 
 
@@ -87,7 +87,10 @@ def test_verify_says_what_is_wrong_after_what_it_saw(capsys, tmp_path, monkeypat
 
 
 def test_fetch_reports_and_can_be_stopped(capsys, photos, monkeypatch):
-    assert call(capsys, "data", "fetch", "set5", "b100")[:2] == (0, "Set5: 5 files checked\nB100: 100 files checked\n")
+    assert call(capsys, "data", "fetch", "set5", "b100")[:2] == (
+        0,
+        "Set5: 5 files here and checked\nB100: 100 files here and checked\n",
+    )
     assert call(capsys, "data", "fetch", "-q", "set5")[:2] == (0, "")
 
     def interrupted(*names, quiet):

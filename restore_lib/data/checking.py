@@ -54,6 +54,18 @@ def place(file: KnownFile, folders: Sequence[Path]) -> Path | None:
     return next((folder / file.path for folder in folders if (folder / file.path).exists()), None)
 
 
+def needed(data: DataSet, folders: Sequence[Path]) -> Sequence[KnownFile]:
+    """Files that make a data set complete.
+
+    All of them; but of weights, where several files hold the same network, the one that is here, else the one that an
+    address serves.
+    """
+    if data.kind != "weights":
+        return data.files
+    here = [file for file in data.files if place(file, folders) is not None]
+    return (here or [file for file in data.files if file.url])[:1]
+
+
 def home(data: DataSet, folder: Path | None = None) -> Path | None:
     """Folder that holds a data set's own paths: ``folder`` or what it unpacked to, else the first local one."""
     starts = [folder] if folder is not None else files.local_folders()
@@ -109,9 +121,10 @@ def status(data: DataSet) -> tuple[int, int, str]:
     if data.kind == "by hand":
         return 0, 0, "found" if home(data) is not None else ""
     folders = files.local_folders()
-    found = [path for file in data.files if (path := place(file, folders)) is not None]
+    wanted = needed(data, folders)
+    found = [path for file in wanted if (path := place(file, folders)) is not None]
     where = "" if not found else "cache" if files.cache_folder() in found[0].parents else "local"
-    return len(found), len(data.files), where
+    return len(found), len(wanted), where
 
 
 def holders(data: DataSet) -> list[Path]:
@@ -122,7 +135,7 @@ def holders(data: DataSet) -> list[Path]:
         found = [path.parent for path in installed(data)]
     else:
         folders = files.local_folders()
-        paths = {file.path: place(file, folders) for file in data.files}
+        paths = {file.path: place(file, folders) for file in needed(data, folders)}
         # the folder of the set itself, whatever folders lie inside it
         found = [path.parents[max(name.count("/") - 1, 0)] for name, path in paths.items() if path is not None]
     if not any(found):
@@ -164,7 +177,7 @@ def _verify_hashes(data: DataSet, folder: Path | None) -> Report:
         if not inside and folder.name != data.folder:
             raise DataError(f"{folder} holds no {data.folder}: name a folder called {data.folder} or the one above it.")
         folders = [folder if inside else folder.parent]
-    paths = {file: place(file, folders) for file in data.files}
+    paths = {file: place(file, folders) for file in needed(data, folders)}
     if not any(paths.values()):
         require(data, [])
     missing = [file.path for file, path in paths.items() if path is None]

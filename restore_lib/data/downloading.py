@@ -53,9 +53,11 @@ def _fetchable(data: registry.DataSet) -> Sequence[KnownFile]:
     """Files of a set that can be downloaded or are here; else the sentence that says why not."""
     if data.kind == "by hand":
         raise DataError(f"{data.title} cannot be fetched for you: {checking.advice(data)}")
-    if any(file.url is None for file in data.files):
-        checking.require(data, [files.locate(file.path) or files.cache_folder() / file.path for file in data.files])
-    return data.files
+    folders = files.local_folders()
+    wanted = checking.needed(data, folders)
+    if any(file.url is None for file in wanted):
+        checking.require(data, [checking.place(file, folders) or files.cache_folder() / file.path for file in wanted])
+    return wanted
 
 
 def fetch_files(known: Sequence[KnownFile], *, quiet: bool = False, workers: int = WORKERS) -> list[Path]:

@@ -23,15 +23,19 @@ def named(data_set) -> str:
     return data_set.name
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def trunk(monkeypatch, tmp_path):
-    """Stands for the trunk weights that metrics lists: one small file, known by the first digits of its hash."""
+    """Stands for the trunk weights that metrics lists: a copy without an address, and a published file."""
     (tmp_path / "trunk").write_bytes(b"a trunk")
-    file = files.KnownFile("trunk.pth", files.sha256(tmp_path / "trunk")[:8], "https://download.invalid/trunk.pth", 7)
-    stub = SimpleNamespace(TRUNKS=dict.fromkeys(("alex", "vgg", "squeeze"), (file,)))
+    digest = files.sha256(tmp_path / "trunk")
+    trunks = (
+        files.KnownFile("copy/trunk.pth", digest),
+        files.KnownFile("t.pth", digest[:8], "https://t.invalid/t.pth", 7),
+    )
+    stub = SimpleNamespace(TRUNKS=dict.fromkeys(("alex", "vgg", "squeeze"), trunks))
     monkeypatch.setattr(restore_lib, "metrics", stub, raising=False)
     registry.find.cache_clear()
-    yield file
+    yield tmp_path / "trunk"
     registry.find.cache_clear()
 
 
@@ -164,17 +168,27 @@ def test_embedded_photographs_are_verified():
     assert data.verify("embedded").problems == []
 
 
-def test_weights_are_found_by_a_prefix_of_their_hash(trunk, tmp_path):
+@pytest.mark.parametrize("path", ["t.pth", "copy/trunk.pth"])
+def test_one_file_of_weights_is_enough_known_by_a_prefix_of_its_hash(trunk, path):
     with pytest.raises(DataError, match="restore data fetch lpips-alex"):
         data.verify("lpips-alex")
-    target = files.cache_folder() / "trunk.pth"
+    assert checking.status(data.find("lpips-alex")) == (0, 1, "")
+    target = files.cache_folder() / path
     target.parent.mkdir(parents=True)
-    shutil.copy(tmp_path / "trunk", target)
+    shutil.copy(trunk, target)
     assert data.verify("lpips-alex").problems == [] and data.fetch("lpips-alex") == [target]
     assert checking.status(data.find("lpips-alex")) == (1, 1, "cache")
     assert checking.holders(data.find("lpips-alex")) == [target.parent]
     target.write_bytes(b"no trunk")
     assert "damaged" in data.verify("lpips-alex").sentence()
+    with pytest.raises(DataError, match="holds weights, not pictures"):
+        data.open("lpips-alex")
+
+
+def test_the_trunks_that_metrics_lists_can_be_fetched():
+    for name in data.names("weights"):
+        file = checking.needed(data.find(name), [])[0]
+        assert file.url.startswith("https://download.pytorch.org/models/") and file.url.endswith(f"-{file.sha256}.pth")
 
 
 def picture(path: Path, size=(3, 2)):
