@@ -1,0 +1,261 @@
+"""How far a restored image is from the truth: PSNR, SSIM, LPIPS and LR-PSNR, each under a named protocol.
+
+The same two images can differ by 2 dB under two honest conventions, so no pixel metric can be called without a
+:class:`Protocol`. Images are in [0, 1]; (C, H, W) gives a Python float, (B, C, H, W) a tensor (B,).
+"""
+
+import math
+from dataclasses import dataclass
+from numbers import Real
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from restore_lib import images
+from restore_lib.lpips_trunks import TRUNKS, network
+
+__all__ = [
+    "CLASSIC",
+    "DENOISING",
+    "DIINN_TEST",
+    "LIIF_BENCHMARK",
+    "LIIF_DIV2K",
+    "TRUNKS",
+    "Protocol",
+    "lpips",
+    "lr_psnr",
+    "prepare",
+    "psnr",
+    "ssim",
+    "ssim_map",
+]
+
+Image = Float[Tensor, "*batch c h w"]
+WINDOW = 11  # side of SSIM's window, 3.5 standard deviations to each side
+WINDOW_SIGMA = 1.5
+LPIPS_SMALLEST = 32  # below this the last layers of the trunks have no pixels left
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The rules under which two images are compared.
+
+    Attributes
+    ----------
+    channels : {"rgb", "y"}
+        All channels together, or luma alone (BT.601 as MATLAB: :func:`restore_lib.images.rgb_to_y`). An image of one
+        channel is taken as it is, under ``"y"`` as luma already.
+    border : int
+        Pixels cut from each side.
+    quantize : bool
+        Clip to [0, 1] and round to 8 bit first, as writing a file would.
+    downscaling : str
+        Which filter made the low-resolution input; for tables, not used in computing.
+    name : str
+        What tables call the protocol.
+    """
+
+    channels: str = "rgb"
+    border: int = 0
+    quantize: bool = False
+    downscaling: str = ""
+    name: str = ""
+
+    def __post_init__(self):
+        if self.channels not in ("rgb", "y"):
+            raise ValueError(f'channels must be "rgb" or "y", got {self.channels!r}')
+        if isinstance(self.border, bool) or not isinstance(self.border, int) or self.border < 0:
+            raise ValueError(f"border must be a whole number of pixels, at least 0; got {self.border!r}")
+
+    def __str__(self) -> str:
+        parts = ["Y" if self.channels == "y" else "RGB", f"border {self.border}" if self.border else "no border"]
+        parts.append("rounded to 8 bit" if self.quantize else "not rounded")
+        parts += [f"LR by {self.downscaling}"] if self.downscaling else []
+        return (f"{self.name}: " if self.name else "") + ", ".join(parts)
+
+
+def CLASSIC(scale: int) -> Protocol:
+    """Luma, border ``scale``, rounded: how super-resolution benchmarks have been reported since [kim2016vdsr]."""
+    return Protocol("y", scale, True, "MATLAB bicubic", "classic")
+
+
+def LIIF_BENCHMARK(scale: int) -> Protocol:
+    """Luma, border ``scale``, not rounded: Set5, Set14, B100 and Urban100 in LIIF's code [chen2021liif]."""
+    return Protocol("y", scale, False, "MATLAB bicubic", "LIIF benchmark")
+
+
+def LIIF_DIV2K(scale: int) -> Protocol:
+    """RGB, border ``scale + 6``, not rounded: DIV2K validation in LIIF's code [chen2021liif]."""
+    return Protocol("rgb", scale + 6, False, "MATLAB bicubic", "LIIF DIV2K")
+
+
+#: RGB, whole image, not rounded: the test code of DIINN, for every set [nguyen2023diinn].
+DIINN_TEST = Protocol("rgb", 0, False, "antialiased bicubic (torchvision)", "DIINN test")
+
+#: RGB, rounded, border of 3 pixels: the test code of the multi-scale denoiser [liu2018denoising].
+DENOISING = Protocol("rgb", 3, True, "", "denoising")
+
+
+def prepare(x: Image, protocol: Protocol) -> Float[Tensor, "*batch oc oh ow"]:
+    """What a protocol compares: clipped and rounded first, as a file would be, then luma, then without the border.
+
+    Parameters
+    ----------
+    x : Tensor
+        (C, H, W) or (B, C, H, W) with 1 or 3 channels; values far outside [0, 1] are refused.
+
+    Returns
+    -------
+    Tensor
+        float32 (float64 for float64), 1 or 3 channels, ``border`` pixels smaller on each side.
+
+    Raises
+    ------
+    ValueError
+        A shape, value or border that makes no sense; the message says which.
+    """
+    if x.ndim not in (3, 4) or x.shape[-3] not in (1, 3):
+        raise ValueError(f"expected (3, H, W), (1, H, W) or a batch of them, got {tuple(x.shape)}")
+    if not torch.isfinite(x).all():
+        raise ValueError("the image holds NaN or infinite values")
+    if x.detach().abs().max() > 2:
+        raise ValueError(f"values reach {x.detach().abs().max():.0f}: images are in [0, 1], divide by 255 first")
+    if min(x.shape[-2:]) <= 2 * protocol.border:
+        raise ValueError(f"a border of {protocol.border} pixels leaves nothing of an image of {tuple(x.shape[-2:])}")
+    x = x if x.dtype == torch.float64 else x.float()
+    if protocol.quantize:
+        x = (x.clamp(0, 1) * 255).round() / 255
+    if protocol.channels == "y" and x.shape[-3] == 3:
+        x = images.rgb_to_y(x)  # (..., 1, h, w)
+    b = protocol.border
+    return x[..., b : x.shape[-2] - b, b : x.shape[-1] - b]
+
+
+def psnr(a: Image, b: Image, protocol: Protocol) -> float | Float[Tensor, "b"]:
+    """Peak signal-to-noise ratio in dB, ``10 log10(1 / MSE)``; infinite for images that agree.
+
+    Parameters
+    ----------
+    a, b : Tensor
+        Images or batches of one shape, in [0, 1]. Order does not matter.
+    protocol : Protocol
+        What is compared.
+
+    Returns
+    -------
+    float or Tensor
+        One value an image. A batch's values are differentiable unless the protocol rounds.
+
+    Raises
+    ------
+    ValueError
+        Shapes that differ, and whatever :func:`prepare` refuses.
+    """
+    x, y = _pair(a, b, protocol)
+    return _result(-10 * (x - y).square().mean((-3, -2, -1)).log10())
+
+
+def ssim(a: Image, b: Image, protocol: Protocol) -> float | Float[Tensor, "b"]:
+    """Structural similarity [wang2004ssim]: the mean of :func:`ssim_map` over pixels and channels.
+
+    Parameters, result and errors are those of :func:`psnr`; images must be at least 11 pixels wide and high.
+    """
+    return _result(ssim_map(a, b, protocol).mean((-3, -2, -1)))
+
+
+def ssim_map(a: Image, b: Image, protocol: Protocol) -> Float[Tensor, "*batch oc oh ow"]:
+    """SSIM at each place where the whole window fits, each channel by itself.
+
+    Gaussian window of standard deviation 1.5 cut to 11 x 11, C1 = 0.01^2 and C2 = 0.03^2 for images in [0, 1],
+    variances of the population: the settings of the authors' code.
+    """
+    x, y = _pair(a, b, protocol)
+    if min(x.shape[-2:]) < WINDOW:
+        raise ValueError(f"SSIM needs at least {WINDOW} x {WINDOW} pixels, got {tuple(x.shape[-2:])}")
+    t = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
+    window = torch.exp(-0.5 * (t / WINDOW_SIGMA) ** 2)
+    window = window / window.sum()
+
+    def local(z: Tensor) -> Tensor:
+        flat = z.reshape(-1, 1, *z.shape[-2:])
+        flat = F.conv2d(F.conv2d(flat, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+        return flat.reshape(*z.shape[:-2], *flat.shape[-2:])  # (..., c, h - 10, w - 10)
+
+    mu_x, mu_y = local(x), local(y)
+    # In float32 the difference of two large squares would lose digits: centre the images first.
+    centre = (x.mean((-2, -1), keepdim=True) + y.mean((-2, -1), keepdim=True)) / 2
+    u, v = x - centre, y - centre
+    mu_u, mu_v = local(u), local(v)
+    var_x, var_y, covariance = local(u * u) - mu_u**2, local(v * v) - mu_v**2, local(u * v) - mu_u * mu_v
+    c1, c2 = 0.01**2, 0.03**2
+    brightness = (2 * mu_x * mu_y + c1) / (mu_x**2 + mu_y**2 + c1)
+    return brightness * (2 * covariance + c2) / (var_x + var_y + c2)
+
+
+def lpips(a: Image, b: Image, net: str = "alex") -> float | Float[Tensor, "b"]:
+    """Learned perceptual distance, version 0.1 [zhang2018lpips], by the ``lpips`` package; 0 for equal images.
+
+    Computed on the whole RGB images as they are: not clipped, not rounded.
+
+    Parameters
+    ----------
+    a, b : Tensor
+        RGB images or batches of one shape, in [0, 1], at least 32 pixels wide and high, on any device.
+    net : {"alex", "vgg", "squeeze"}
+        The trunk. Papers report ``alex`` unless they say otherwise; ``vgg`` is the usual training loss.
+
+    Returns
+    -------
+    float or Tensor
+        One value an image. A batch's values are differentiable.
+
+    Raises
+    ------
+    DataError
+        The trunk's weights are missing or damaged; the message names the command that fetches them.
+    ValueError
+        Shapes, values or a trunk that make no sense.
+    """
+    x, y = _pair(a, b, Protocol("rgb", 0, False))
+    if x.shape[-3] != 3 or min(x.shape[-2:]) < LPIPS_SMALLEST:
+        raise ValueError(f"LPIPS needs RGB of at least {LPIPS_SMALLEST} x {LPIPS_SMALLEST}, got {tuple(a.shape)}")
+    model = network(net, x.device)
+    shape = (-1, *x.shape[-3:])
+    distance = model(x.float().reshape(shape), y.float().reshape(shape), normalize=True).flatten()  # (b,)
+    return _result(distance if a.ndim == 4 else distance[0])
+
+
+def lr_psnr(sr: Image, hr: Image, scale: Real, protocol: Protocol = DIINN_TEST) -> float | Float[Tensor, "b"]:
+    """PSNR after shrinking both again: does the result agree with the small image that was given?
+
+    Both are reduced to round(H / scale) x round(W / scale) with the antialiased bicubic of torchvision, in floating
+    point, as DIINN's test code does [nguyen2023diinn].
+
+    Parameters
+    ----------
+    sr, hr : Tensor
+        Result and truth, of one shape, in [0, 1].
+    scale : float
+        Factor of the super-resolution, at least 1.
+    protocol : Protocol
+        Under which the small images are compared.
+    """
+    from restore_lib.resampling import resize_antialiased
+
+    if not (math.isfinite(scale) and scale >= 1):
+        raise ValueError(f"scale must be at least 1, got {scale}")
+    size = (max(1, round(hr.shape[-2] / scale)), max(1, round(hr.shape[-1] / scale)))
+    return psnr(resize_antialiased(sr, size), resize_antialiased(hr, size), protocol)
+
+
+def _pair(a: Tensor, b: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
+    if a.shape != b.shape:
+        raise ValueError(f"the images have different shapes, {tuple(a.shape)} and {tuple(b.shape)}")
+    return prepare(a, protocol), prepare(b.to(a.device), protocol)
+
+
+def _result(values: Tensor) -> float | Tensor:
+    """A number for one image, a tensor for a batch."""
+    return values if values.ndim else float(values)
