@@ -1,0 +1,301 @@
+"""Decode image files: every layout of PNG, JPEG, WebP, TIFF and BMP becomes one kind of array.
+
+No decoder at hand does it all, so each file goes to the one that keeps what the file holds:
+
+- Pillow decodes 8-bit files and below, of every layout. It opens 16-bit colour as 8-bit, and float colour not at all.
+- OpenCV decodes 16-bit PNG, after Pillow has looked at it (OpenCV never says what is wrong), and compressed TIFF.
+- tifffile reads the header of every TIFF, and the pixels that OpenCV gets wrong: planar, CMYK, grey with alpha.
+
+Programs use :func:`restore_lib.images.read`, which calls :func:`decode`.
+"""
+
+import logging
+import os
+import stat
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from restore_lib.errors import ImageError
+
+SIGNATURES = {
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "JPEG": (b"\xff\xd8\xff",),
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),  # classic and BigTIFF, either byte order
+    "BMP": (b"BM",),
+    "WEBP": (b"RIFF",),
+}
+FOREIGN = {  # what else lies in image folders, to tell the user what came instead
+    b"<": "a web page or XML text",
+    b"GIF8": "a GIF",
+    b"%PDF": "a PDF document",
+    b"version https://git-lfs": "a Git LFS pointer",
+    b"RIFF": "a sound or video file",
+}
+ORIENTATION = 0x0112  # the tag's number in EXIF and in TIFF
+UPRIGHT = {  # orientation: (exchange rows and columns, then reverse rows, reverse columns)
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+DEEP_TYPES = ("uint16", "float16", "float32", "float64")
+BASE_SAMPLES = {0: 1, 1: 1, 2: 3, 5: 4}  # TIFF photometric: white is 0, black is 0, RGB, CMYK
+_GLOBAL_STATE = threading.RLock()
+
+
+class Samples(NamedTuple):
+    """Pixels as a file stores them."""
+
+    values: np.ndarray  # (H, W, C): grey or RGB, then alpha where there is one
+    peak: float  # the value of white
+    alpha: str | None = None  # "straight", "premultiplied" or None
+    orientation: int = 1  # EXIF: where the stored picture's top lies
+
+
+def decode(path: Path, *, max_pixels: int, background: float) -> np.ndarray:
+    """Decode the first picture of a file, upright and without alpha.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (1, H, W) for grey files and (3, H, W) RGB for all others, in [0, 1].
+
+    Raises
+    ------
+    ImageError
+        There is no such file, or it is not an image, damaged, too large or of an unsupported kind.
+    """
+    check_file(path)
+    try:
+        with open(path, "rb") as stream:
+            return finish(load(stream, path, max_pixels), background)
+    except ImageError:
+        raise
+    except PermissionError as error:
+        raise no_permission(path) from error
+    except MemoryError as error:
+        raise ImageError(f"{path} does not fit into memory: close other programs or use a smaller image.") from error
+    except Exception as error:  # on foreign bytes the decoders raise nearly anything: struct.error, IndexError, ...
+        reason = "its header makes no sense" if isinstance(error, UnidentifiedImageError) else str(error)
+        raise ImageError(
+            f"{path} cannot be decoded ({reason}): the file is damaged, truncated or of a rare kind; "
+            "download or export it again."
+        ) from error
+
+
+def check_file(path: Path) -> None:
+    """Refuse what cannot be an image file before anything is opened (opening a pipe would wait forever)."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ImageError(f"{path} does not exist: check its name and folder.") from error
+    except PermissionError as error:
+        raise no_permission(path) from error
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{path} cannot be opened ({error}): check its name.") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError(f"{path} is a folder: name one image file in it.")
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(f"{path} is a device or pipe: save the image to an ordinary file first.")
+    if status.st_size == 0:
+        raise ImageError(f"{path} is empty (0 bytes): download or export it again.")
+
+
+def no_permission(path: Path) -> ImageError:
+    """The sentence for a file that exists but may not be read."""
+    return ImageError(f"{path} may not be read: change its permissions, or copy it to a folder of yours.")
+
+
+def check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
+    """Refuse sizes that a header announces, before memory is asked for them."""
+    if width < 1 or height < 1:
+        raise ImageError(f"{path} has no pixels ({width} x {height}): export it again.")
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{path} has {width} x {height} pixels, more than the limit of {max_pixels}: "
+            "use a smaller image or, if you trust the file, pass a larger max_pixels."
+        )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the decoders' warnings off the user's screen, and Pillow's own pixel limit out of the way.
+
+    These switches belong to the whole process: one thread at a time turns them, and they are always turned back.
+    """
+    logger = logging.getLogger("tifffile")
+    with _GLOBAL_STATE, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, disabled = Image.MAX_IMAGE_PIXELS, logger.disabled
+        Image.MAX_IMAGE_PIXELS, logger.disabled = None, True
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS, logger.disabled = limit, disabled
+
+
+def load(stream: BinaryIO, path: Path, max_pixels: int) -> Samples:
+    """Choose the decoder by the file's first bytes (its name may lie) and run it."""
+    head = stream.read(32)
+    stream.seek(0)
+    kind = next((kind for kind, starts in SIGNATURES.items() if head.startswith(starts)), None)
+    if kind is None or (kind == "WEBP" and head[8:12] != b"WEBP"):
+        found = next((f", but {name}" for start, name in FOREIGN.items() if head.lstrip().startswith(start)), "")
+        raise ImageError(
+            f"{path} is not a PNG, JPEG, WebP, TIFF or BMP image{found}: "
+            "check where it came from, or convert it to one of these."
+        )
+    if kind == "TIFF":
+        with quiet():
+            return load_tiff(stream, path, max_pixels)
+    with quiet():
+        picture = Image.open(stream, formats=[kind])
+        check_size(path, *picture.size, max_pixels)
+    picture.load()  # outside the lock: threads decode side by side
+    with quiet():
+        orientation = exif_orientation(picture)
+    if kind == "PNG" and head[24] == 16:
+        stream.seek(0)
+        return png_16(stream.read(), picture.info.get("transparency"))._replace(orientation=orientation)
+    return pillow_samples(picture)._replace(orientation=orientation)
+
+
+def exif_orientation(picture: Image.Image) -> int:
+    """The orientation tag, 1 (upright) where it is missing or its block is damaged: the pixels are still good."""
+    try:
+        return picture.getexif().get(ORIENTATION, 1)
+    except Exception:
+        return 1
+
+
+def pillow_samples(picture: Image.Image) -> Samples:
+    """Bring any of Pillow's 8-bit modes to grey or RGB, with alpha where anything may be transparent."""
+    grey = picture.mode in ("1", "L", "LA", "La")
+    alpha = picture.has_transparency_data
+    mode = ("LA" if alpha else "L") if grey else ("RGBA" if alpha else "RGB")
+    values = np.asarray(picture if picture.mode == mode else picture.convert(mode))
+    return Samples(values.reshape(*values.shape[:2], -1), 255, "straight" if alpha else None)
+
+
+def png_16(data: bytes, transparent: int | tuple[int, ...] | None) -> Samples:
+    """Decode a 16-bit PNG; ``transparent`` is the one colour that its tRNS chunk declares transparent."""
+    if not 0 <= data.rfind(b"IEND") <= len(data) - 8:
+        raise ValueError("the file ends too early")  # Pillow would not mind, but libpng would print it on stderr
+    values = opencv_decode(data)
+    if data[25] == 4:  # colour type grey + alpha: OpenCV spreads grey over three channels
+        values = values[..., [0, 3]]
+    if transparent is not None:  # OpenCV heeds it for RGB only
+        values = values[..., :3]
+        opacity = (values != np.array(transparent)).any(axis=-1, keepdims=True) * 65535
+        values = np.concatenate([values, opacity.astype(np.uint16)], axis=-1)
+    return Samples(values, 65535, "straight" if values.shape[-1] in (2, 4) else None)
+
+
+def opencv_decode(data: bytes | bytearray) -> np.ndarray:
+    """Decode at the file's own depth with OpenCV: (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA."""
+    import cv2  # only the files that need it pay for loading it
+
+    log = getattr(cv2.utils, "logging", cv2)  # OpenCV 5, and 4
+    with quiet():
+        level = log.getLogLevel()
+        log.setLogLevel(0)
+        try:
+            values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        finally:
+            log.setLogLevel(level)
+    if values is None:
+        raise ValueError("its pixels are incomplete")
+    return values[..., None] if values.ndim == 2 else values[..., [2, 1, 0, 3][: values.shape[-1]]]
+
+
+def load_tiff(stream: BinaryIO, path: Path, max_pixels: int) -> Samples:
+    """Read a TIFF's header with tifffile, then its pixels with the decoder that keeps their depth."""
+    import tifffile  # slow to load
+
+    with tifffile.TiffFile(stream) as tiff:
+        page = tiff.pages[0]
+        check_size(path, page.imagewidth, page.imagelength, max_pixels)
+        ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
+        if page.compression != 1 and max(ends, default=0) > os.fstat(stream.fileno()).st_size:
+            raise ValueError("the file ends too early")  # said here because libtiff would print it on stderr
+        if page.bitspersample > 8 or page.sampleformat == 3:
+            return deep_tiff(page, stream, path)
+    stream.seek(0)
+    picture = Image.open(stream, formats=["TIFF"])
+    check_size(path, *picture.size, max_pixels)
+    picture.load()  # turns the picture upright and forgets the tag
+    return pillow_samples(picture)._replace(orientation=exif_orientation(picture))
+
+
+def deep_tiff(page, stream: BinaryIO, path: Path) -> Samples:
+    """Decode a TIFF of 16-bit or float samples, given as tifffile's page."""
+    base = BASE_SAMPLES.get(page.photometric, 0)
+    extra = page.samplesperpixel - base
+    known_values = str(page.dtype) in DEEP_TYPES and page.bitspersample == 8 * page.dtype.itemsize
+    if not known_values or page.axes not in ("YX", "YXS", "SYX") or not base or extra not in (0, 1):
+        raise ImageError(
+            f"{path} holds {page.samplesperpixel} x {page.bitspersample}-bit samples of a kind that has no agreed "
+            "range or colours: save it as grey or RGB with 8 or 16 bits."
+        )
+    tag = page.tags.get(ORIENTATION)
+    # Libtiff inside OpenCV knows every compression and never unpacks more than the header announces.
+    plain = base != 4 and page.samplesperpixel != 2 and page.planarconfig == 1 and page.dtype != np.float16
+    if page.compression != 1 and plain:
+        stream.seek(0)
+        data = bytearray(stream.read())
+        if tag is not None:  # OpenCV would turn the picture itself, some versions only partly
+            struct.pack_into(f"{page.parent.byteorder}H", data, tag.valueoffset, 1)
+        values = opencv_decode(data)
+    else:
+        values = page.asarray()
+        values = np.moveaxis(values, 0, -1) if page.axes == "SYX" else values.reshape(*values.shape[:2], -1)
+    if values.shape != (page.imagelength, page.imagewidth, base + extra) or values.dtype.name != str(page.dtype):
+        raise ValueError("its pixels do not agree with its header")
+    peak = 65535 if values.dtype.kind == "u" else 1.0
+    if values.dtype.kind == "f":
+        check_range(values, path)
+        values = values.astype(np.float32)
+    kind = {1: "premultiplied", 2: "straight"}.get(page.extrasamples[0]) if extra else None
+    colour, rest = values[..., :base], values[..., base:] if kind else values[..., :0]
+    if page.photometric == 0:
+        colour = peak - colour
+    if base == 4:  # the same plain conversion as Pillow's for 8 bits: light that no ink stops
+        light = 1 - colour / np.float32(peak)
+        colour, rest, peak = light[..., :3] * light[..., 3:], rest / np.float32(peak), 1.0
+    return Samples(np.concatenate([colour, rest], -1), peak, kind, tag.value if tag is not None else 1)
+
+
+def check_range(values: np.ndarray, path: Path) -> None:
+    """Float files carry no white level: only [0, 1] is taken, since any other guess could be wrong."""
+    low, high = values.min(), values.max()
+    if not (np.isfinite(low) and np.isfinite(high)):  # a NaN anywhere becomes both
+        raise ImageError(f"{path} holds NaN or infinite values: replace them before using it as an image.")
+    if low < 0 or high > 1:
+        raise ImageError(
+            f"{path} holds float values from {low:.4g} to {high:.4g}: scale them to [0, 1] and save it again."
+        )
+
+
+def finish(samples: Samples, background: float) -> np.ndarray:
+    """Turn upright, scale to [0, 1] and lay what is transparent over a grey ``background``: float32 (C, H, W)."""
+    exchange, rows, columns = UPRIGHT.get(samples.orientation, (False, False, False))
+    values = samples.values.swapaxes(0, 1) if exchange else samples.values
+    values = values[:: -1 if rows else 1, :: -1 if columns else 1]
+    planes = np.divide(np.moveaxis(values, -1, 0), samples.peak, dtype=np.float32, order="C")  # (C, H, W)
+    if samples.alpha is None:
+        return planes
+    colour, opacity = planes[:-1], planes[-1:]
+    if samples.alpha == "straight":
+        colour *= opacity
+    return np.minimum(colour + np.float32(background) * (1 - opacity), 1)  # as it was, to the bit, where opaque

@@ -1,0 +1,266 @@
+"""Images: files to tensors and back, colour spaces, and pictures too large to process at once.
+
+An image is a float32 tensor (3, H, W) in [0, 1], RGB; a batch is (B, 3, H, W).
+"""
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from PIL import Image
+from torch import Tensor
+
+from restore_lib import decoders
+from restore_lib.errors import ImageError
+from restore_lib.files import atomic_write
+
+MAX_PIXELS = 2**28  # 3.2 GB as float32 RGB; the largest photo of a telephone has 2e8
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # what the format, or its encoder, can hold
+
+# ITU-R BT.601 with studio swing, as MATLAB's rgb2ycbcr: RGB in [0, 1] to Y in 16..235, Cb and Cr in 16..240.
+TO_YCBCR = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]])
+YCBCR_OF_BLACK = np.array([16.0, 128.0, 128.0])
+
+
+def read(
+    path: str | os.PathLike, *, channels: str = "rgb", max_pixels: int = MAX_PIXELS, background: float = 1.0
+) -> Float[Tensor, "c h w"]:
+    """Read a PNG, JPEG, WebP, TIFF or BMP file.
+
+    The content decides how it is decoded, not the suffix. 16-bit files keep all their bits. The picture is turned
+    upright where EXIF says so. Palette and CMYK are converted to RGB; colour profiles (ICC) and gamma chunks are
+    not applied. Of animations and files of several pages the first picture is read.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+    channels : {"rgb", "native"}
+        ``"rgb"`` repeats a grey file in three channels; ``"native"`` gives it as (1, H, W). A file is grey by how it
+        is stored, not by what it shows.
+    max_pixels : int
+        Files with more pixels are refused by their header, before any memory is asked for.
+    background : float
+        Grey level in [0, 1] that shows through transparent pixels; white by default. Opaque pixels are kept exactly.
+
+    Returns
+    -------
+    Float[Tensor, "c h w"]
+        float32, RGB, in [0, 1].
+
+    Raises
+    ------
+    ImageError
+        The file is missing, empty, damaged, truncated, no image, too large or of an unsupported kind.
+    """
+    if channels not in ("rgb", "native"):
+        raise ValueError(f"channels is {channels!r}: choose 'rgb' or 'native'")
+    if not 0 <= background <= 1:
+        raise ValueError(f"background is {background}: choose a grey level in [0, 1]")
+    image = torch.from_numpy(decoders.decode(Path(path), max_pixels=max_pixels, background=background))
+    return image.repeat(3, 1, 1) if channels == "rgb" and len(image) == 1 else image
+
+
+def write(path: str | os.PathLike, image: Shaped[Tensor, "*channel h w"], *, bits: int = 8, quality: int = 95) -> None:
+    """Write an image, clipped to [0, 1] and rounded, in the format that the suffix names.
+
+    Either the whole file is written or nothing changes: an interrupted or failed call leaves an older file as it was.
+
+    Parameters
+    ----------
+    path : str or path
+        Ends in ``.png``, ``.jpg``, ``.jpeg``, ``.webp``, ``.tif`` or ``.tiff``. Missing folders are made.
+    image : Tensor
+        (3, H, W) RGB, or (1, H, W) or (H, W) grey: float in [0, 1] on any device, or uint8.
+    bits : {8, 16}
+        Bits a sample; 16 only for PNG and TIFF. Both are stored without loss.
+    quality : int
+        1 to 100, for JPEG (always without chroma subsampling) and WebP (lossless at 100).
+
+    Raises
+    ------
+    ImageError
+        Unknown suffix, NaN or infinite values, or a size that the format cannot hold.
+    RestoreError
+        The disk is full or the folder cannot be written to.
+    """
+    form = FORMATS.get(Path(path).suffix.lower())
+    if form is None:
+        raise ImageError(f"{path} cannot be written: choose a name that ends in {', '.join(FORMATS)}.")
+    if bits not in (8, 16) or (bits == 16 and form not in ("PNG", "TIFF")):
+        raise ValueError(f"bits is {bits} for {form}: choose 8, or 16 with .png or .tif")
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality is {quality}: choose 1 to 100")
+    samples = _quantize(image, bits)
+    if max(samples.shape[:2]) > LONGEST_SIDE.get(form, 2**31):
+        raise ImageError(f"{path}: {form} holds at most {LONGEST_SIDE[form]} pixels a side; write .png or .tif.")
+    data = _encode(samples, form, quality)
+    with atomic_write(path) as temporary:  # encoded in memory first: an error from here on is the disk's
+        temporary.write_bytes(data)
+
+
+def _encode(samples: np.ndarray, form: str, quality: int) -> bytes:
+    if form == "TIFF" or samples.dtype == np.uint16:
+        import cv2  # Pillow writes no 16-bit colour
+
+        bgr = np.ascontiguousarray(samples[..., ::-1]) if samples.ndim == 3 else samples
+        deflate = [cv2.IMWRITE_TIFF_COMPRESSION, 8]  # unlike LZW, OpenCV's default, every reader knows it
+        _, data = cv2.imencode(".tif", bgr, deflate) if form == "TIFF" else cv2.imencode(".png", bgr)
+        return data.tobytes()
+    options = {"JPEG": {"quality": quality, "subsampling": 0}}
+    options["WEBP"] = {"lossless": True, "exact": True} if quality == 100 else {"quality": quality}
+    stream = io.BytesIO()
+    Image.fromarray(samples).save(stream, form, **options.get(form, {}))
+    return stream.getvalue()
+
+
+def _quantize(image: Tensor, bits: int) -> np.ndarray:
+    """Clip and round to uint8 or uint16, as (H, W) or (H, W, 3)."""
+    planes = image[None] if image.ndim == 2 else image
+    if planes.ndim != 3 or planes.shape[0] not in (1, 3) or planes.numel() == 0:
+        raise ValueError(f"image has shape {tuple(image.shape)}: give (3, H, W), (1, H, W) or (H, W) with pixels")
+    if planes.dtype == torch.uint8:
+        planes = planes.cpu().float() / 255
+    elif not planes.is_floating_point():
+        raise ValueError(f"image has dtype {image.dtype}: give floats in [0, 1] or uint8")
+    planes = planes.detach().cpu()
+    planes = planes if planes.dtype == torch.float64 else planes.float()
+    if not torch.isfinite(planes).all():
+        raise ImageError("The image holds NaN or infinite values: find the step that made them.")
+    values = (planes.clamp(0, 1) * (2**bits - 1)).round().permute(1, 2, 0).numpy()  # (H, W, C)
+    return np.ascontiguousarray(values[..., 0] if values.shape[-1] == 1 else values, dtype=f"uint{bits}")
+
+
+def from_uint8(array: np.ndarray) -> Float[Tensor, "c h w"]:
+    """Turn a uint8 array (H, W, 3) or (H, W), as most libraries hold images, into a float32 image in [0, 1].
+
+    The result is (3, H, W), or (1, H, W) for a grey array, and shares no memory with the array.
+    """
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,)):
+        raise ValueError(f"array is {array.dtype} {array.shape}: give uint8 (H, W, 3) or (H, W)")
+    planes = np.moveaxis(array.reshape(*array.shape[:2], -1), -1, 0)  # (C, H, W)
+    return torch.from_numpy(np.divide(planes, 255, dtype=np.float32, order="C"))
+
+
+def to_uint8(image: Shaped[Tensor, "*channel h w"]) -> np.ndarray:
+    """Turn an image into a uint8 array, clipped to [0, 1] and rounded (a half goes to the even neighbour).
+
+    (3, H, W) gives (H, W, 3); (1, H, W) and (H, W) give (H, W). :func:`from_uint8` reverses it exactly.
+
+    Raises
+    ------
+    ImageError
+        The image holds NaN or infinite values.
+    """
+    return _quantize(image, 8)
+
+
+def rgb_to_ycbcr(x: Float[Tensor, "*batch 3 h w"]) -> Float[Tensor, "*batch 3 h w"]:
+    """RGB in [0, 1] to Y, Cb, Cr by ITU-R BT.601 with studio swing, MATLAB's ``rgb2ycbcr``, in units of 1/255.
+
+    Black has Y = 16/255 and white 235/255; grey has Cb = Cr = 128/255. Nothing is rounded, so it is differentiable
+    and :func:`ycbcr_to_rgb` reverses it. JPEG uses another, full-swing convention.
+    """
+    return _mix(x, TO_YCBCR / 255, YCBCR_OF_BLACK / 255)
+
+
+def ycbcr_to_rgb(x: Float[Tensor, "*batch 3 h w"]) -> Float[Tensor, "*batch 3 h w"]:
+    """Reverse :func:`rgb_to_ycbcr`. Not clipped: not every Y, Cb, Cr is a colour that RGB in [0, 1] has."""
+    back = np.linalg.inv(TO_YCBCR)
+    return _mix(x, 255 * back, -back @ YCBCR_OF_BLACK)
+
+
+def rgb_to_y(x: Float[Tensor, "*batch 3 h w"]) -> Float[Tensor, "*batch 1 h w"]:
+    """The luma of :func:`rgb_to_ycbcr` alone, in 16/255..235/255: the "Y channel" of super-resolution papers."""
+    return _mix(x, TO_YCBCR[:1] / 255, YCBCR_OF_BLACK[:1] / 255)
+
+
+def _mix(x: Tensor, matrix: np.ndarray, offset: np.ndarray) -> Tensor:
+    a, b, c = x.unbind(-3)
+    # Not a matrix product: on GPUs that may be computed in TF32, with 3 digits.
+    rows = [float(p) * a + float(q) * b + float(r) * c + float(o) for (p, q, r), o in zip(matrix, offset, strict=True)]
+    return torch.stack(rows, -3)
+
+
+def modcrop(image: Shaped[Tensor, "*batch h w"], scale: int) -> Shaped[Tensor, "*batch oh ow"]:
+    """Cut rows at the bottom and columns at the right until both sides are multiples of ``scale``."""
+    height, width = (side - side % scale for side in image.shape[-2:]) if scale >= 1 else (0, 0)
+    if not (height and width):
+        raise ValueError(f"an image of {tuple(image.shape[-2:])} pixels cannot be cropped to multiples of {scale}")
+    return image[..., :height, :width]
+
+
+def tiled(
+    fn: Callable[[Tensor], Tensor], image: Float[Tensor, "*batch c h w"], *, tile: int, overlap: int, scale: int = 1
+) -> Float[Tensor, "*batch oc oh ow"]:
+    """Run ``fn`` on overlapping square windows and blend the results: for pictures larger than memory allows.
+
+    Windows are cut so that each sees ``overlap`` pixels of its neighbours' ground. Of these, the outer half is
+    context alone and its results are thrown away; over the inner half, results pass linearly from one window to the
+    next. Only one window's result and the output are in memory, the output on the image's device: with the image on
+    the CPU, ``fn`` may move each window to a GPU.
+
+    Parameters
+    ----------
+    fn : callable
+        Maps (B, C, h, w) to (B, C', scale * h, scale * w), floats.
+    image : Float[Tensor, "*batch c h w"]
+        (C, H, W) or (B, C, H, W); ``fn`` gets the first as a batch of one.
+    tile : int
+        Side of a window, at most: along a side shorter than this there is one window.
+    overlap : int
+        How far a window reaches beyond its own ground; less than ``tile / 2``.
+    scale : int
+        How many times larger than its input ``fn``'s result is.
+
+    Returns
+    -------
+    Float[Tensor, "*batch oc oh ow"]
+        Equal to ``fn(image)``, up to rounding, if a result depends on no input further away than ``overlap // 2``
+        pixels and ``fn`` commutes with shifts. For a network that halves the size n times, windows must begin at
+        multiples of 2**n: make both sides of the image, ``tile`` and ``overlap`` multiples of 2**n.
+        For others the result has no seams, but is not the same.
+    """
+    if overlap < 0 or 2 * overlap >= tile or scale < 1:
+        raise ValueError(f"tile={tile}, overlap={overlap}, scale={scale}: need 0 <= 2 * overlap < tile and scale >= 1")
+    if image.ndim not in (3, 4) or image.numel() == 0:
+        raise ValueError(f"image has shape {tuple(image.shape)}: give (C, H, W) or (B, C, H, W) with pixels")
+    batch = image[None] if image.ndim == 3 else image
+    count, (height, width) = len(batch), batch.shape[-2:]
+    out = None
+    for rows, rows_out, row_weights in _windows(height, tile, overlap, scale):
+        for columns, columns_out, column_weights in _windows(width, tile, overlap, scale):
+            result = fn(batch[..., rows, columns])
+            size = (len(row_weights), len(column_weights))
+            if not result.is_floating_point() or (len(result), *result.shape[2:]) != (count, *size):
+                raise ValueError(f"fn gave {result.dtype} {tuple(result.shape)}: expected floats ({count}, C, *{size})")
+            weights = (row_weights[:, None] * column_weights).to(result)
+            if out is None:
+                shape = (*result.shape[:2], scale * height, scale * width)
+                out = torch.zeros(shape, dtype=result.dtype, device=batch.device)
+            out[..., rows_out, columns_out] += (result * weights).to(out.device)
+    return out[0] if image.ndim == 3 else out
+
+
+def _windows(size: int, tile: int, overlap: int, scale: int) -> list[tuple[slice, slice, Tensor]]:
+    """Windows along one side: input slice, output slice and float64 weights, which sum to one at every output."""
+    starts = [*range(0, max(size - tile, 0), tile - 2 * overlap), max(size - tile, 0)]
+    windows, total = [], torch.zeros(size * scale, dtype=torch.float64)
+    context = overlap // 2
+    ramp = 2 * (overlap - context) * scale  # neighbours share 2 * overlap pixels and both drop their context
+    for start in starts:
+        stop = min(start + tile, size)
+        weights = torch.ones((stop - start) * scale, dtype=torch.float64)
+        if ramp:
+            rising = ((torch.arange(len(weights)).double() + 0.5 - context * scale) / ramp).clamp(0, 1)
+            weights = torch.minimum(weights, rising) if start > 0 else weights
+            weights = torch.minimum(weights, rising.flip(0)) if stop < size else weights
+        window = slice(start * scale, stop * scale)
+        total[window] += weights
+        windows.append((slice(start, stop), window, weights))
+    return [(inside, outside, weights / total[outside]) for inside, outside, weights in windows]
