@@ -42,7 +42,7 @@ def luma_pair(item, scale: float, generator: torch.Generator) -> Pair:
 
 def luma_metrics(sr: Tensor, hr: Tensor, scale: float) -> dict[str, float]:
     """PSNR and SSIM of the result clipped to what luma can be and rounded, without a border of ``scale`` pixels."""
-    rule = metrics.Protocol(channels="y", border=int(scale), quantize=True)
+    rule = metrics.CLASSIC(int(scale))
     sr = sr.clamp(16 / 255, 235 / 255)
     return {"psnr": metrics.psnr(sr, hr, rule), "ssim": metrics.ssim(sr, hr, rule)}
 
@@ -57,8 +57,7 @@ def liif_pair(item, scale: float, generator: torch.Generator) -> Pair:
 
 def liif_metrics(sr: Tensor, hr: Tensor, scale: float) -> dict[str, float]:
     """PSNR on luma of the clipped, unrounded result, without a border of ``scale`` pixels."""
-    rule = metrics.Protocol(channels="y", border=int(scale), quantize=False)
-    return {"psnr": metrics.psnr(sr.clamp(0, 1), hr, rule)}
+    return {"psnr": metrics.psnr(sr.clamp(0, 1), hr, metrics.LIIF_BENCHMARK(int(scale)))}
 
 
 def diinn_pair(item, scale: float, generator: torch.Generator) -> Pair:
@@ -70,11 +69,12 @@ def diinn_pair(item, scale: float, generator: torch.Generator) -> Pair:
 
 def diinn_metrics(sr: Tensor, hr: Tensor, scale: float) -> dict[str, float]:
     """PSNR, SSIM and LR-PSNR of the clipped, unrounded result on all RGB pixels."""
-    rule = metrics.Protocol(channels="rgb", border=0, quantize=False)
-    sr = sr.clamp(0, 1)
-    size = (round(hr.shape[-2] / scale), round(hr.shape[-1] / scale))
-    reduced = metrics.psnr(resize_antialiased(sr, size), resize_antialiased(hr, size), rule)
-    return {"psnr": metrics.psnr(sr, hr, rule), "ssim": metrics.ssim(sr, hr, rule), "lr_psnr": reduced}
+    rule, sr = metrics.DIINN_TEST, sr.clamp(0, 1)
+    return {
+        "psnr": metrics.psnr(sr, hr, rule),
+        "ssim": metrics.ssim(sr, hr, rule),
+        "lr_psnr": metrics.lr_psnr(sr, hr, scale, rule),
+    }
 
 
 def scales(*values: int | float) -> dict[str, float]:

@@ -90,7 +90,7 @@ def bicubic(
     *,
     sets: Iterable[str] | None = None,
     tier: str | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[str, int], None] | None = None,
 ) -> list[Path]:
     """Bicubic interpolation under every protocol, one record for each image set and protocol.
 
@@ -103,27 +103,31 @@ def bicubic(
     tier
         The current one by default.
     progress
-        Called with an image's name after each image and protocol.
+        Called after each image and protocol, with its name and how many there are in all.
 
     Returns
     -------
     list of Path
         The files that were written.
+
+    Raises
+    ------
+    DataError
+        A set is not on this computer: said before the first minute of work, not after it.
     """
     sets = list(sets or tiers.pick(smoke=BICUBIC_SETS[:1], cpu=BICUBIC_SETS, tier=tier))
-    for name in sets:
-        data.open(name)  # a set that is missing is said before the first minute of work, not after it
+    total = sum(len(data.open(name)) for name in sets) * len(bicubic_models())
     written = []
     for name in sets:
         for protocol, model in bicubic_models().items():
-            record = run("bicubic", model, name, protocols.PROTOCOLS[protocol], tier=tier, progress=progress)
+
+            def tell(image: str, where: str = f"{name}, {protocol}") -> None:
+                if progress is not None:
+                    progress(f"{where}: {image}", total)
+
+            record = run("bicubic", model, name, protocols.PROTOCOLS[protocol], tier=tier, progress=tell)
             written.append(save(record, folder))
     return written
-
-
-def images_to_do(sets: Iterable[str]) -> int:
-    """How often ``progress`` will be called by :func:`bicubic`."""
-    return sum(len(data.open(name)) for name in sets) * len(bicubic_models())
 
 
 def versions() -> dict[str, str]:
