@@ -133,10 +133,12 @@ def print_table(table: Table, records: Sequence[RunRecord], console) -> None:
             console.print(f"  {rule}: {text}", markup=False)
         for metric in section.metrics:
             grid = Grid("set", "scale", *COLUMNS, title=TITLES.get(metric, metric))
-            before = None
+            before = "", ""
             for row in rows(section, records, metric):
-                cells = row.cells()
-                group = row.line.group if row.line.group != before else ""
-                grid.add_row(group, row.line.condition, *(cells[c].text for c in COLUMNS), end_section=False)
-                before = row.line.group
+                cells = {column: cell.text for column, cell in row.cells().items()}
+                now = row.line.group, cells["why"]
+                group = row.line.group if now[0] != before[0] else ""
+                cells["why"] = "" if now == before else cells["why"]  # a reason is given once a group
+                grid.add_row(group, row.line.condition, *(cells[column] for column in COLUMNS))
+                before = now
             console.print(grid)

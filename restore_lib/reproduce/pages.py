@@ -1,6 +1,6 @@
 """Tables as HTML for the book's results page; notebooks show what these functions return."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
@@ -169,16 +169,24 @@ def waiting() -> Page:
 
 def never_seen() -> Page:
     """Tables that exist and whose numbers are not available."""
-    return listing(published.missing().values(), lambda t: (t.title, t.where, t.citation))
+    found = [(t.title, t.where, t.citation) for t in published.missing().values()]
+    return listing("Tables whose numbers are not available here", ("table", "where", "cited as"), found)
 
 
-def listing(found: Iterable, columns: Callable[[object], Sequence[str]]) -> Page:
-    """Items with their texts in columns."""
+def index(folder: Path | str | None = None) -> Page:
+    """Every table with the part of its numbers that has been measured."""
+    found = overview(load_all(folder or results_folder()))
+    head = ("table", "shows", "source", "measured")
+    return listing("Tables, and how many of their numbers have been measured", head, [tuple(e.values()) for e in found])
+
+
+def listing(caption: str, head: Sequence[str], found: Iterable[Sequence[str]]) -> Page:
+    """A table of words."""
     lines = "".join(
         f'<tr><th scope="row">{escape(first)}</th>{"".join(td(Cell(text)) for text in rest)}</tr>'
-        for first, *rest in map(columns, found)
+        for first, *rest in found
     )
-    return Page(framed("Tables whose numbers are not available here", ("table", "where", "cited as"), lines))
+    return Page(framed(caption, head, f"<tbody>{lines}</tbody>"))
 
 
 def overview(records: Sequence[RunRecord]) -> list[Mapping[str, str]]:

@@ -117,7 +117,7 @@ class RunRecord:
             parts.append(self.tier)
         if self.seed is not None:
             parts.append(f"seed{self.seed}")
-        return "__".join(re.sub(r"[^a-z0-9.+-]+", "-", part.lower()) for part in parts) + ".json"
+        return "__".join(re.sub(r"[^a-z0-9._+-]+", "-", part.lower()) for part in parts) + ".json"
 
     def find(self, condition: str, metric: str) -> Measurement | None:
         """The measurement of ``metric`` under ``condition``, or None."""

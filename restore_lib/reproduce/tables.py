@@ -108,7 +108,7 @@ class Table:
 SETS = {"set5": "Set5", "set14": "Set14", "b100": "B100", "urban100_every8th": "Urban100 (13 of 100)"}
 SUBSET = "subset of 13 of 100 images: not comparable"
 NO_ROW = "LIIF's Table 2 has no bicubic row"
-NOT_SEEN = "DIINN's Tables 1 to 3 have this row, but their numbers were not seen in any source"
+NOT_SEEN = "printed in DIINN's Tables 1 to 3, which were not seen"
 
 
 def bicubic() -> Table:

@@ -1,0 +1,49 @@
+"""The records that the book prints: readable, complete, and every difference from a paper explained."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from restore_lib.reproduce import ledger, load_all, pages, results_folder, tables, unbacked_numbers
+
+RECORDS = load_all(results_folder())
+TABLES = [table for table in tables.all_tables().values() if table.sections]
+
+
+def rows():
+    return [row for table in TABLES for section in table.sections for row in ledger.rows(section, RECORDS)]
+
+
+def test_every_line_of_the_first_table_has_been_measured():
+    table = tables.bicubic()
+    assert table.measured(RECORDS) == len(table) == 128
+
+
+def test_every_difference_from_a_paper_has_a_reason():
+    differing = [row for row in rows() if row.difference]
+    assert not [row for row in differing if row.why in ("", ledger.UNEXPLAINED)]
+
+
+def test_bicubic_has_the_published_digits_under_the_classic_protocol():
+    comparable = [row for row in rows() if row.line.recipe == "bicubic" and row.difference is not None]
+    assert len(comparable) == 3 * 3 * 2  # sets, scales, metrics
+    assert all(row.difference == 0 for row in comparable)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.file)
+def test_records_come_from_committed_code(record):
+    assert record.commit != "unknown" and not record.commit.endswith("-dirty")
+
+
+def test_the_page_is_backed_by_them():
+    """The page's own cells and prose, without the builder; the built page is tested with the book."""
+    source = (Path(__file__).resolve().parent.parent.parent / "book" / "results.md").read_text(encoding="utf-8")
+    cells = re.findall(r"```{code-cell}[^\n]*\n(?::[^\n]*\n)*(.*?)```", source, re.S)
+    calls = re.findall(r"^pages\.\w+\(.*\)$", "".join(cells), re.M)
+    assert len(calls) == len(cells) >= 6
+    html = "".join(eval(call, {"pages": pages}).html for call in calls)
+    assert unbacked_numbers(html) == []
+    assert html.count('data-source="record:') > 200
+    prose = re.sub(r"^---.*?---$|```.*?```|`[^`]*`", "", source, flags=re.S | re.M)
+    assert unbacked_numbers(f"<p>{prose}</p>") == []
