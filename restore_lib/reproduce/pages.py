@@ -7,8 +7,10 @@ from itertools import groupby
 from pathlib import Path
 
 from restore_lib.reproduce import published, tables
-from restore_lib.reproduce.ledger import COLUMNS, DECIMALS, TITLES, Cell, Row, rows
+from restore_lib.reproduce.ledger import BLANK, COLUMNS, DECIMALS, TITLES, Cell, Row, rows
 from restore_lib.reproduce.records import RunRecord, load_all, results_folder
+
+PLAIN = 'style="background: none"'  # stripes are no help where a cell spans several lines
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def group_html(group: str, found: Sequence[Row]) -> str:
         first = f'<th scope="rowgroup" rowspan="{len(found)}">{escape(group)}</th>' if number == 0 else ""
         label = f'<th scope="row">{escape(row.line.condition.replace("x", "×", 1))}</th>'
         shown = [td(line[c], len(found) if c in once else 1) for c in COLUMNS if number == 0 or c not in once]
-        lines.append(f"<tr>{first}{label}{''.join(shown)}</tr>")
+        lines.append(f"<tr {PLAIN}>{first}{label}{''.join(shown)}</tr>")
     return f"<tbody>{''.join(lines)}</tbody>"
 
 
@@ -131,7 +133,7 @@ def comparison(table: str, metric: str, conditions: Sequence[str], folder: Path 
             first = f'<th scope="rowgroup" rowspan="{len(keys)}">{escape(group)}</th>' if number == 0 else ""
             label = f'<th scope="row">{escape(key[1].replace("x", "×", 1))}</th>'
             cells = [answers[key][name].cells()["ours"] for name in names] + [apart(list(answers[key].values()))]
-            lines.append(f"<tr>{first}{label}{''.join(td(cell) for cell in cells)}</tr>")
+            lines.append(f"<tr {PLAIN}>{first}{label}{''.join(td(cell) for cell in cells)}</tr>")
         body += f"<tbody>{''.join(lines)}</tbody>"
     title = f"{TITLES.get(metric, metric)} of one method under {len(names)} protocols"
     return Page(framed(title, ("set", "scale", *names, "apart"), body))
@@ -162,15 +164,9 @@ def printed(name: str) -> Page:
 
 
 def waiting() -> Page:
-    """Every published table that no recipe measures yet, folded, and the tables whose numbers were never seen."""
+    """Every published table that no recipe measures yet, folded."""
     parts = [folded(t.title, printed(t.name).html) for t in tables.all_tables().values() if t.grid]
     return Page("".join(parts))
-
-
-def never_seen() -> Page:
-    """Tables that exist and whose numbers are not available."""
-    found = [(t.title, t.where, t.citation) for t in published.missing().values()]
-    return listing("Tables whose numbers are not available here", ("table", "where", "cited as"), found)
 
 
 def index(folder: Path | str | None = None) -> Page:
@@ -189,13 +185,18 @@ def listing(caption: str, head: Sequence[str], found: Iterable[Sequence[str]]) -
     return Page(framed(caption, head, f"<tbody>{lines}</tbody>"))
 
 
+def cited(table: published.PublishedTable | published.Missing) -> str:
+    """Where a table was printed, in a few words."""
+    return f"{table.citation}: {table.where}" if table.citation else table.where
+
+
 def overview(records: Sequence[RunRecord]) -> list[Mapping[str, str]]:
     """One entry for each table: its name, what it shows, where from, and how many numbers have been measured."""
     found = []
     for table in tables.all_tables().values():
-        kind = table.grid.where if table.grid else f"{len(table.sections)} protocols"
+        kind = cited(table.grid) if table.grid else f"{len(table.sections)} protocols"
         measured = f"{table.measured(records)} of {len(table)}"
         found.append({"table": table.name, "shows": table.title, "source": kind, "measured": measured})
     for lost in published.missing().values():
-        found.append({"table": lost.name, "shows": lost.title, "source": lost.where, "measured": "not available here"})
+        found.append({"table": lost.name, "shows": lost.title, "source": cited(lost), "measured": BLANK})
     return found
