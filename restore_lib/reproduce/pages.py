@@ -40,11 +40,14 @@ def readable(source: str) -> str:
 
 
 def framed(caption: str, head: Sequence[str], body: str) -> str:
-    """A table that scrolls sideways on a narrow screen instead of breaking the page."""
+    """A table that scrolls sideways on a narrow screen instead of breaking the page.
+
+    The theme gives notebook outputs a light ground in dark mode unless they hold a table of class ``dataframe``.
+    """
     columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     return (
         f'<div class="ledger" role="region" tabindex="0" aria-label="{escape(caption)}" style="overflow-x: auto">'
-        f'<table class="table"><caption>{escape(caption)}</caption>'
+        f'<table class="table dataframe"><caption>{escape(caption)}</caption>'
         f"<thead><tr>{columns}</tr></thead>{body}</table></div>"
     )
 
