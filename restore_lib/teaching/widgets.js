@@ -50,7 +50,7 @@
       lenses.forEach(function (lens) {
         var view = lens.parentNode, width = view.clientWidth, height = view.clientHeight;
         if (!width) { return; }  // folded away: drawn when it gets a size
-        var side = Math.round(Math.min(0.5 * width, 0.7 * height, 150));
+        var side = Math.round(Math.min(0.42 * width, 0.6 * height, 150));
         // Whole screen pixels for each pixel of the largest picture, so that all pixels look alike.
         var pixel = Math.max(1, Math.round(zoom * Math.max(1, width / columns)));
         lens.style.width = lens.style.height = side + "px";
@@ -59,7 +59,8 @@
         lens.style.backgroundSize = pixel * columns + "px " + pixel * rows + "px";
         lens.style.backgroundPosition = Math.round(lens.clientWidth / 2 - spot[0] * pixel * columns) + "px "
           + Math.round(lens.clientHeight / 2 - spot[1] * pixel * rows) + "px";
-        var x = Math.round(spot[0] * (columns - 1)), y = Math.round(spot[1] * (rows - 1));
+        var x = Math.min(columns - 1, Math.floor(spot[0] * columns + 1e-6));
+        var y = Math.min(rows - 1, Math.floor(spot[1] * rows + 1e-6));
         lens.setAttribute("aria-valuenow", x);
         lens.setAttribute("aria-valuetext", "column " + x + ", row " + y);
       });
