@@ -1,0 +1,50 @@
+"""A page in a browser, and a record of everything that goes wrong on it or is asked from the network."""
+
+import re
+
+
+class Visit:
+    """A page that is open in the browser, and what went wrong while it was."""
+
+    def __init__(self, page, base: str):
+        self.page = page
+        self.base = base
+        self.errors: list[str] = []
+        page.on("console", self.hear)
+        page.on("pageerror", lambda error: self.note(f"page error: {error}"))
+        page.on("requestfailed", lambda request: self.note(f"request failed: {request.url[:200]}"))
+        page.on("response", self.check)
+        page.route(re.compile("^https?:"), self.local_only)
+
+    def note(self, error: str):
+        self.errors.append(error)
+
+    def hear(self, message):
+        if message.type == "error":
+            self.note(f"console: {message.text}")
+
+    def check(self, response):
+        if response.status >= 400:
+            self.note(f"{response.status}: {response.url[:200]}")
+
+    def local_only(self, route):
+        if route.request.url.startswith(self.base):
+            route.continue_()
+        else:
+            self.note(f"asked from the network: {route.request.url[:200]}")
+            route.abort()
+
+    def open(self, name: str):
+        """Open a page of the book and wait until formulas and widgets stand."""
+        self.errors.clear()
+        self.page.goto(f"{self.base}{name}.html", wait_until="load")
+        self.page.evaluate("() => window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => 0) : 0")
+        if self.page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count():
+            self.page.wait_for_selector(".jupyter-widgets", timeout=15_000)
+            self.page.wait_for_function("() => [...document.querySelectorAll('.widget-image')].every(i => i.alt)")
+        # Layout changes have been drawn, and scripts that listen for them have run.
+        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def set_width(self, width: int):
+        self.page.set_viewport_size({"width": width, "height": 900})
+        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
