@@ -163,10 +163,11 @@ def loupe(images: Sequence[Float[Tensor, "c _h _w"]], *, labels: Sequence[str], 
         f'<span class="rl-tag">{escape(label)}</span></div>'
         for array, label in zip(arrays, labels, strict=True)
     )
-    hint = '<p class="rl-help">Move over any picture, or tap it, or use Tab and the arrow keys (with Shift: one pixel).</p>'
+    advice = "Move over any picture, or tap it, or use Tab and the arrow keys (with Shift: one pixel)."
     rows, columns = _largest(arrays).shape[:2]
     data = f' data-columns="{columns}" data-rows="{rows}" data-zoom="{zoom}"'
-    return _widget("loupe", "rl-loupe", f'<div class="rl-row">{panes}</div>{hint}', arrays, labels, alt, data)
+    body = f'<div class="rl-row">{panes}</div><p class="rl-help">{advice}</p>'
+    return _widget("loupe", "rl-loupe", body, arrays, labels, alt, data)
 
 
 def _checked(images: Sequence[Tensor], labels: Sequence[str], alt: str) -> list[np.ndarray]:
