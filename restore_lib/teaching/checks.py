@@ -1,0 +1,177 @@
+"""Exercises that check themselves: fresh inputs, the library's answer, and a hint that names the likely mistake."""
+
+import copy
+import difflib
+import importlib
+import pkgutil
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from restore_lib.teaching import exercises
+
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise of a chapter.
+
+    Attributes
+    ----------
+    id : str
+        Chapter and number: ``"1.2"``.
+    reference : callable
+        The library's answer.
+    inputs : callable
+        ``inputs(generator) -> tuple`` of fresh arguments from a seeded ``torch.Generator``.
+    mistakes : tuple of (callable, str)
+        Answers that readers give, each with the hint that sets them right.
+    hints : tuple of str
+        Steps towards the answer, gentle first.
+    tolerance : float
+        Largest difference that counts as equal.
+    """
+
+    id: str
+    reference: Callable
+    inputs: Callable[[torch.Generator], tuple]
+    mistakes: tuple[tuple[Callable, str], ...]
+    hints: tuple[str, ...]
+    tolerance: float = 1e-5
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What :func:`check` found; prints as a sentence."""
+
+    passed: bool
+    message: str
+
+    def __repr__(self) -> str:
+        return self.message
+
+
+def check(number: str, answer: Callable, *, seed: int | None = None) -> CheckResult:
+    """Compare your function with the library's on fresh random inputs.
+
+    Parameters
+    ----------
+    number : str
+        The exercise: ``"1.2"``.
+    answer : callable
+        Your function. It gets copies of the inputs and may return a tensor, an array or a number.
+    seed : int, optional
+        Repeats the inputs of an earlier check, whose message names it.
+
+    Returns
+    -------
+    CheckResult
+        ``passed`` and a sentence: correct, the mistake it recognised, or where your result differs.
+
+    Raises
+    ------
+    ValueError
+        There is no such exercise.
+
+    Examples
+    --------
+    >>> check("2.4", lambda errors: -10 * errors.log10().mean())
+    2.4: correct on 5 of 5 fresh inputs.
+    """
+    exercise = _find(number)
+    seed = random.SystemRandom().randrange(10**6) if seed is None else seed
+    for turn in range(ROUNDS):
+        generator = torch.Generator().manual_seed(seed + turn)
+        problem = _problem(exercise, answer, exercise.inputs(generator))
+        if problem:
+            return CheckResult(False, f"{number}: not yet. {problem}".replace("{seed}", str(seed + turn)))
+    return CheckResult(True, f"{number}: correct on {ROUNDS} of {ROUNDS} fresh inputs.")
+
+
+def hint(number: str, step: int = 1) -> str:
+    """A hint for an exercise; a larger ``step`` says more.
+
+    Raises
+    ------
+    ValueError
+        There is no such exercise or step.
+    """
+    hints = _find(number).hints
+    if not 1 <= step <= len(hints):
+        raise ValueError(f"exercise {number} has hints 1 to {len(hints)}, not {step}")
+    return hints[step - 1]
+
+
+@lru_cache(maxsize=1)
+def all_exercises() -> dict[str, Exercise]:
+    """Every exercise by number, from the modules of ``teaching.exercises``, one for each chapter."""
+    found = {}
+    for module in pkgutil.iter_modules(exercises.__path__, exercises.__name__ + "."):
+        for fields in importlib.import_module(module.name).EXERCISES:
+            found[fields["id"]] = Exercise(**fields)
+    return found
+
+
+def _find(number: str) -> Exercise:
+    known = all_exercises()
+    if number not in known:
+        nearest = difflib.get_close_matches(str(number), known, n=1, cutoff=0) or list(known)[:1]
+        raise ValueError(f"there is no exercise {number!r}; did you mean {nearest[0]!r}?")
+    return known[number]
+
+
+def _problem(exercise: Exercise, answer: Callable, inputs: tuple) -> str | None:
+    """What is wrong with an answer on one set of inputs, in words; None when it is right."""
+    expected = _tensor(exercise.reference(*copy.deepcopy(inputs)))
+    given = copy.deepcopy(inputs)
+    try:
+        returned = answer(*given)
+    except Exception as error:
+        first = (str(error).splitlines() or [""])[0]
+        return f"Your function stopped with {type(error).__name__}: {first}"
+    if returned is None:
+        return "Your function returns nothing: does it end with `return`?"
+    try:
+        got = _tensor(returned)
+    except (TypeError, ValueError, RuntimeError):
+        return f"Your function returns a {type(returned).__name__}; a tensor, an array or a number is asked for."
+    if not all(_same(a, b) for a, b in zip(given, inputs, strict=True)):
+        return "Your function changes its input in place; work on a copy, or write `x = x + ...` for `x += ...`."
+    if _close(got, expected, exercise.tolerance):
+        return None
+    for mistake, words in exercise.mistakes:
+        if _close(got, _tensor(mistake(*copy.deepcopy(inputs))), exercise.tolerance):
+            return words
+    if got.shape != expected.shape:
+        return f"The result should have shape {tuple(expected.shape)}; yours has {tuple(got.shape)}."
+    if not torch.isfinite(got).all():
+        return "The result holds NaN or infinite values."
+    worst = float((got - expected).abs().max())
+    return (
+        f"The result differs by up to {worst:.3g} (values should lie in {_span(expected)}, yours lie in "
+        f'{_span(got)}). Try hint("{exercise.id}"); the same inputs again: seed={{seed}}.'
+    )
+
+
+def _tensor(value) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.detach().cpu().double()
+    return torch.as_tensor(np.asarray(value)).double()
+
+
+def _close(a: Tensor, b: Tensor, tolerance: float) -> bool:
+    return a.shape == b.shape and bool(((a - b).abs() <= tolerance * (1 + b.abs())).all())
+
+
+def _same(a, b) -> bool:
+    return torch.equal(_tensor(a), _tensor(b)) if isinstance(a, (Tensor, np.ndarray)) else True
+
+
+def _span(x: Tensor) -> str:
+    return f"{float(x.min()):.3g} to {float(x.max()):.3g}"

@@ -1,0 +1,46 @@
+"""Show the library's own source in a chapter, so that what is read is what runs and is tested."""
+
+import ast
+import inspect
+import textwrap
+from pathlib import Path
+
+from IPython.display import Markdown
+
+
+def show_source(thing, *, docstring: bool = False) -> Markdown:
+    """Source of a function, method or class as a highlighted block, with the file it comes from.
+
+    Parameters
+    ----------
+    thing
+        A function, method or class of the library.
+    docstring : bool
+        Keep the docstring of a function; the reference pages show it anyway, so the default leaves it out.
+
+    Returns
+    -------
+    IPython.display.Markdown
+        Shown as the last expression of a cell, in a notebook and in the book.
+
+    Raises
+    ------
+    TypeError
+        ``thing`` has no Python source.
+    """
+    thing = inspect.unwrap(thing)
+    code = textwrap.dedent(inspect.getsource(thing)).rstrip()
+    if not docstring and not inspect.isclass(thing):
+        code = _without_docstring(code)
+    file = Path(inspect.getsourcefile(thing)).resolve()
+    root = Path(__file__).resolve().parent.parent.parent
+    name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
+    return Markdown(f"`{name}`\n\n```python\n{code}\n```")
+
+
+def _without_docstring(code: str) -> str:
+    body = ast.parse(code).body[0].body
+    if not (len(body) > 1 and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)):
+        return code
+    lines = code.splitlines()
+    return "\n".join(lines[: body[0].lineno - 1] + lines[body[0].end_lineno :])
