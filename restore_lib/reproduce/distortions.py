@@ -4,7 +4,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from restore_lib import noise, resampling
+from restore_lib import metrics, noise, resampling
+from restore_lib.reproduce.evaluation import EvaluationProtocol
+
+NAMES = ("shift", "brighter", "less contrast", "noise", "blur", "JPEG", "hole")
+PLAIN = metrics.Protocol(channels="rgb", border=0, quantize=False)
+SIDE = 256
 
 
 def equal_error(image: Float[Tensor, "3 h w"], seed: int = 0) -> dict[str, Float[Tensor, "3 h w"]]:
@@ -41,3 +46,48 @@ def equal_error(image: Float[Tensor, "3 h w"], seed: int = 0) -> dict[str, Float
     }
     target = errors["shift"].square().mean()
     return {name: image + error * (target / error.square().mean()).sqrt() for name, error in errors.items()}
+
+
+def portrait(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 side side"]:
+    """The middle of a photo's upper 256 rows, 256 pixels wide, with its values drawn in to [0.15, 0.85].
+
+    Raises
+    ------
+    ValueError
+        The photo is smaller than that.
+    """
+    height, width = image.shape[-2:]
+    if min(height, width) < SIDE:
+        raise ValueError(f"the photo has {height} x {width} pixels: take one of at least {SIDE} x {SIDE}")
+    left = (width - SIDE) // 2
+    return 0.15 + 0.7 * image[:, :SIDE, left : left + SIDE]
+
+
+def distorted_pair(item, value: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Distortion number ``value`` of an item's portrait, and the portrait."""
+    clean = portrait(item.image)
+    return equal_error(clean)[NAMES[int(value)]], clean
+
+
+def three_metrics(restored: Tensor, clean: Tensor, value: float) -> dict[str, float]:
+    """PSNR and SSIM on all RGB values, neither clipped nor rounded; LPIPS with two networks."""
+    return {
+        "psnr": metrics.psnr(restored, clean, PLAIN),
+        "ssim": metrics.ssim(restored, clean, PLAIN),
+        "lpips_alex": metrics.lpips(restored, clean, net="alex"),
+        "lpips_vgg": metrics.lpips(restored, clean, net="vgg"),
+    }
+
+
+PROTOCOL = EvaluationProtocol(
+    name="equal-error",
+    title="Seven distortions with the squared error of a shift by one pixel",
+    rules={
+        "original": "the middle of the upper 256 rows, 256 pixels wide, values drawn in by 3/20 from black and white",
+        "distortions": "error images scaled to the mean square of the error of the shift; noise from seed 0",
+        "measured on": "all RGB pixels, neither clipped nor rounded",
+    },
+    conditions={name: float(number) for number, name in enumerate(NAMES)},
+    prepare=distorted_pair,
+    measure=three_metrics,
+)

@@ -15,8 +15,9 @@ BLANK = "not available here"
 NOT_RUN = "not run yet"
 SAME = "same digits"
 UNEXPLAINED = "not explained yet"
-DECIMALS = {"psnr": 2, "lr_psnr": 2, "ssim": 4, "lpips": 4}
-TITLES = {"psnr": "PSNR in dB", "lr_psnr": "LR-PSNR in dB", "ssim": "SSIM", "lpips": "LPIPS"}
+DECIMALS = {"psnr": 2, "lr_psnr": 2, "ssim": 4, "lpips_alex": 4, "lpips_vgg": 4}
+TITLES = {"psnr": "PSNR in dB", "lr_psnr": "LR-PSNR in dB", "ssim": "SSIM"}
+TITLES |= {"lpips_alex": "LPIPS with AlexNet", "lpips_vgg": "LPIPS with VGG-16"}
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,11 @@ def newest(records: Sequence[RunRecord]) -> list[RunRecord]:
 COLUMNS = ("paper", "official log", "ours", "difference", "why")
 
 
+def columns(section: Section) -> tuple[str, ...]:
+    """Columns that a section needs: ours alone where nothing was published."""
+    return COLUMNS if section.published else ("ours",)
+
+
 def print_table(table: Table, records: Sequence[RunRecord], console) -> None:
     """Print a table on a ``rich`` console."""
     from rich.table import Table as Grid
@@ -132,13 +138,14 @@ def print_table(table: Table, records: Sequence[RunRecord], console) -> None:
         for rule, text in section.rules.items():
             console.print(f"  {rule}: {text}", markup=False)
         for metric in section.metrics:
-            grid = Grid("set", "scale", *COLUMNS, title=TITLES.get(metric, metric))
+            shown = columns(section)
+            grid = Grid("set", "condition", *shown, title=TITLES.get(metric, metric))
             before = "", ""
             for row in rows(section, records, metric):
                 cells = {column: cell.text for column, cell in row.cells().items()}
                 now = row.line.group, cells["why"]
                 group = row.line.group if now[0] != before[0] else ""
                 cells["why"] = "" if now == before else cells["why"]  # a reason is given once a group
-                grid.add_row(group, row.line.condition, *(cells[column] for column in COLUMNS))
+                grid.add_row(group, row.line.condition, *(cells[column] for column in shown))
                 before = now
             console.print(grid)

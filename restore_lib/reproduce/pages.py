@@ -1,5 +1,6 @@
 """Tables as HTML for the book's results page; notebooks show what these functions return."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -7,7 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 from restore_lib.reproduce import published, tables
-from restore_lib.reproduce.ledger import BLANK, COLUMNS, DECIMALS, TITLES, Cell, Row, rows
+from restore_lib.reproduce.ledger import BLANK, DECIMALS, TITLES, Cell, Row, columns, rows
 from restore_lib.reproduce.records import RunRecord, load_all, results_folder
 
 PLAIN = 'style="background: none"'  # stripes are no help where a cell spans several lines
@@ -52,16 +53,21 @@ def framed(caption: str, head: Sequence[str], body: str) -> str:
     )
 
 
-def group_html(group: str, found: Sequence[Row]) -> str:
+def condition(name: str) -> str:
+    """A condition as printed: scales get a times sign."""
+    return re.sub(r"^x(?=[0-9])", "×", name)
+
+
+def group_html(group: str, found: Sequence[Row], shown: Sequence[str]) -> str:
     """The lines of one image set. A cell that says the same words in every line is written once."""
-    cells = [row.cells() for row in found]
-    once = {c for c in COLUMNS if not cells[0][c].source and len({line[c] for line in cells}) == 1}
+    by_column = [row.cells() for row in found]
+    once = {c for c in shown if not by_column[0][c].source and len({line[c] for line in by_column}) == 1}
     lines = []
-    for number, (row, line) in enumerate(zip(found, cells, strict=True)):
+    for number, (row, line) in enumerate(zip(found, by_column, strict=True)):
         first = f'<th scope="rowgroup" rowspan="{len(found)}">{escape(group)}</th>' if number == 0 else ""
-        label = f'<th scope="row">{escape(row.line.condition.replace("x", "×", 1))}</th>'
-        shown = [td(line[c], len(found) if c in once else 1) for c in COLUMNS if number == 0 or c not in once]
-        lines.append(f"<tr {PLAIN}>{first}{label}{''.join(shown)}</tr>")
+        label = f'<th scope="row">{escape(condition(row.line.condition))}</th>'
+        cells = [td(line[c], len(found) if c in once else 1) for c in shown if number == 0 or c not in once]
+        lines.append(f"<tr {PLAIN}>{first}{label}{''.join(cells)}</tr>")
     return f"<tbody>{''.join(lines)}</tbody>"
 
 
@@ -80,9 +86,10 @@ def ledger(table: str, section: str, folder: Path | str | None = None) -> Page:
     parts = [f'<ul class="protocol">{"".join(parts)}</ul>']
     for number, metric in enumerate(found.metrics):
         lines = rows(found, records, metric)
-        body = "".join(group_html(name, list(group)) for name, group in groupby(lines, lambda row: row.line.group))
+        groups = groupby(lines, lambda row: row.line.group)
+        body = "".join(group_html(name, list(group), columns(found)) for name, group in groups)
         title = TITLES.get(metric, metric)
-        html = framed(f"{title}, {found.title}", ("set", "scale", *COLUMNS), body)
+        html = framed(f"{title}, {found.title}", ("set", "condition", *columns(found)), body)
         parts.append(html if number == 0 else folded(title, html))
     return Page("".join(parts) + provenance(rows(found, records)))
 
@@ -134,7 +141,7 @@ def comparison(table: str, metric: str, conditions: Sequence[str], folder: Path 
         lines = []
         for number, key in enumerate(keys):
             first = f'<th scope="rowgroup" rowspan="{len(keys)}">{escape(group)}</th>' if number == 0 else ""
-            label = f'<th scope="row">{escape(key[1].replace("x", "×", 1))}</th>'
+            label = f'<th scope="row">{escape(condition(key[1]))}</th>'
             cells = [answers[key][name].cells()["ours"] for name in names] + [apart(list(answers[key].values()))]
             lines.append(f"<tr {PLAIN}>{first}{label}{''.join(td(cell) for cell in cells)}</tr>")
         body += f"<tbody>{''.join(lines)}</tbody>"
@@ -197,7 +204,7 @@ def overview(records: Sequence[RunRecord]) -> list[Mapping[str, str]]:
     """One entry for each table: its name, what it shows, where from, and how many numbers have been measured."""
     found = []
     for table in tables.all_tables().values():
-        kind = cited(table.grid) if table.grid else f"{len(table.sections)} protocols"
+        kind = cited(table.grid) if table.grid else f"{len(table.sections)} protocol{'s' * (len(table.sections) > 1)}"
         measured = f"{table.measured(records)} of {len(table)}"
         found.append({"table": table.name, "shows": table.title, "source": kind, "measured": measured})
     for lost in published.missing().values():

@@ -9,14 +9,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from restore_lib import __version__, data, tiers
-from restore_lib.reproduce import protocols
+from restore_lib.reproduce import distortions, protocols
 from restore_lib.reproduce.evaluation import EvaluationProtocol, Model, evaluate
 from restore_lib.reproduce.records import RunRecord, save
 from restore_lib.resampling import imresize, resize_antialiased
 
-LIBRARIES = ("torch", "numpy", "pillow", "scipy", "scikit-image")
+LIBRARIES = ("torch", "numpy", "pillow", "scipy", "scikit-image", "lpips")
 BICUBIC_SETS = ("set5", "set14", "b100", "urban100_every8th")
 
 
@@ -128,6 +129,33 @@ def bicubic(
             record = run("bicubic", model, name, protocols.PROTOCOLS[protocol], tier=tier, progress=tell)
             written.append(save(record, folder))
     return written
+
+
+def equal_error(
+    folder: Path | str,
+    *,
+    sets: Iterable[str] | None = None,
+    tier: str | None = None,
+    progress: Callable[[str, int], None] | None = None,
+) -> list[Path]:
+    """Seven distortions of equal squared error, seen by PSNR, SSIM and LPIPS; parameters as for :func:`bicubic`.
+
+    Raises
+    ------
+    DataError
+        A set or the weights of LPIPS are not on this computer; the message says how to fetch them.
+    """
+    sets = list(sets or ["embedded"])
+    total = sum(len(data.open(name)) for name in sets)
+
+    def tell(image: str) -> None:
+        if progress is not None:
+            progress(image, total)
+
+    def as_it_is(given: Tensor, size: tuple[int, int]) -> Tensor:
+        return given
+
+    return [save(run("none", as_it_is, name, distortions.PROTOCOL, tier=tier, progress=tell), folder) for name in sets]
 
 
 def versions() -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from restore_lib.errors import RecordError
-from restore_lib.reproduce import protocols, published, runs
+from restore_lib.reproduce import distortions, protocols, published, runs
 from restore_lib.reproduce.published import Number, PublishedTable
 from restore_lib.reproduce.records import RunRecord
 
@@ -50,12 +50,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Section:
-    """Lines under one protocol."""
+    """Lines under one protocol; ``published`` is False for the book's own experiments, which nobody else printed."""
 
     name: str
     title: str
     rules: Mapping[str, str]
     lines: Sequence[Line]
+    published: bool = True
 
     @property
     def metrics(self) -> list[str]:
@@ -137,9 +138,21 @@ def _bicubic_line(dataset: str, condition: str, metric: str, protocol: str) -> L
     return Line(SETS[dataset], condition, metric, "bicubic", dataset, protocol, paper, None, not subset, why)
 
 
+def equal_error() -> Table:
+    """What three metrics say about seven distortions that have the same squared error."""
+    protocol = distortions.PROTOCOL
+    lines = [
+        Line("embedded photos", name, metric, "none", "embedded", protocol.name)
+        for metric in ("psnr", "ssim", "lpips_alex", "lpips_vgg")
+        for name in protocol.conditions
+    ]
+    section = Section(protocol.name, protocol.title, protocol.rules, lines, published=False)
+    return Table("equal-error", protocol.title, [section], run=runs.equal_error)
+
+
 def all_tables() -> dict[str, Table]:
     """Every table by name: those that a recipe can fill first, then published ones that wait for theirs."""
-    found = [bicubic()]
+    found = [bicubic(), equal_error()]
     used = {line.paper.table.name for table in found for line in table.lines if line.paper}
     waiting = [Table(t.name, t.title, grid=t) for t in published.tables().values() if t.name not in used]
     return {table.name: table for table in [*found, *waiting]}
