@@ -16,7 +16,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
 CACHE = ROOT / ".cache" / "book"
-INPUTS = ("restore_lib/**/*.py", "restore_lib/**/*.json", "restore_lib/**/*.tsv", "results/*.json", "checkpoints/*")
+INPUTS = [f"restore_lib/**/*.{kind}" for kind in ("py", "json", "tsv", "css", "js")] + [
+    "results/*.json",
+    "checkpoints/*",
+]
 SETTINGS = ("RESTORE_TIER", "RESTORE_DATA")
 
 
@@ -41,6 +44,8 @@ def prepare(key: str) -> Path:
         folder.mkdir(parents=True)
     config = (ROOT / "_config.yml").read_text()
     config = re.sub(r"(?m)^(\s+cache:).*$", rf"\1 {(folder / 'outputs').as_posix()}", config, count=1)
+    # Jupyter Book looks for extensions beside the configuration, which lies in the cache's folder.
+    config = re.sub(r"(?m)(: )book/extensions$", rf"\1{(ROOT / 'book' / 'extensions').as_posix()}", config)
     generated = folder / "_config.yml"
     generated.write_text(config)
     return generated

@@ -61,7 +61,7 @@ def poisson_gaussian(
 ) -> Float[Tensor, "*batch c h w"]:
     """Add the noise of a sensor: photons arrive at random, and reading them out adds a little more.
 
-    The variance is a line in the signal, ``gain * x + (read_sigma / 255) ** 2`` [foi2008practical]_: a pixel of
+    The variance is a line in the signal, ``gain * x + (read_sigma / 255) ** 2`` [foi2008practical]: a pixel of
     value x has collected x / gain photons on average, and their number is Poisson distributed.
 
     Parameters

@@ -43,7 +43,7 @@ class Item:
 
     @property
     def image(self) -> Float[Tensor, "3 h w"]:
-        """The picture, RGB in [0, 1]: the clean or high-resolution one in sets of pairs."""
+        """The picture in RGB, values in [0, 1]; in sets of pairs the clean or high-resolution one."""
         return self.read("image")
 
     def read(self, part: str = "image", channels: str = "rgb") -> Tensor:

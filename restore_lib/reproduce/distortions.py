@@ -32,8 +32,8 @@ def equal_error(image: Float[Tensor, "3 h w"], seed: int = 0) -> dict[str, Float
     """
     wide = torch.ones(5, 5, dtype=image.dtype) / 25
     hole = torch.zeros_like(image)
-    height, width = image.shape[-2] // 6, image.shape[-1] // 6
-    hole[:, 2 * height : 3 * height, 3 * width : 4 * width] = 1
+    top, left = image.shape[-2] // 4, image.shape[-1] // 4
+    hole[:, top : top + image.shape[-2] // 6, left : left + image.shape[-1] // 6] = 1
     generator = torch.Generator().manual_seed(seed)
     errors = {
         "shift": image.roll(1, dims=-1) - image,

@@ -5,6 +5,7 @@ import difflib
 import importlib
 import pkgutil
 import random
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -48,13 +49,13 @@ class Exercise:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What :func:`check` found; prints as a sentence."""
+    """What :func:`check` found; prints as a sentence, in lines as long as those of a cell."""
 
     passed: bool
     message: str
 
     def __repr__(self) -> str:
-        return self.message
+        return textwrap.fill(self.message, 76, break_long_words=False)
 
 
 def check(number: str, answer: Callable, *, seed: int | None = None) -> CheckResult:

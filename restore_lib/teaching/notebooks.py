@@ -41,7 +41,9 @@ def store_outputs(path: Path | str, tier: str = "smoke") -> None:
     path = Path(path)
     notebook = nbformat.read(path, as_version=4)
     environment = os.environ | {"RESTORE_TIER": tier}
-    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}})
+    client = NotebookClient(
+        notebook, timeout=600, coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}}
+    )
     client.execute(env=environment)
     count = 0
     for cell in notebook.cells:
