@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from restore_lib.teaching import check, hint
-from restore_lib.teaching.checks import ROUNDS, all_exercises
+from restore_lib.teaching.checks import ROUNDS, CheckResult, all_exercises
 
 EXERCISES = all_exercises()
 MISTAKES = [(number, i) for number, exercise in EXERCISES.items() for i in range(len(exercise.mistakes))]
@@ -21,7 +21,7 @@ def test_each_chapter_has_exercises():
 def test_the_librarys_answer_passes(number):
     result = check(number, EXERCISES[number].reference)
     assert result.passed, repr(result)
-    assert repr(result) == f"{number}: correct on {ROUNDS} of {ROUNDS} fresh inputs."
+    assert result.message == f"{number}: correct on {ROUNDS} of {ROUNDS} fresh inputs."
 
 
 @pytest.mark.parametrize(("number", "index"), MISTAKES)
@@ -30,7 +30,7 @@ def test_each_known_mistake_gets_its_own_hint(number, index):
     for _ in range(3):  # fresh inputs each time: no mistake may pass by luck, or be taken for another
         result = check(number, mistake)
         assert not result.passed
-        assert words in repr(result)
+        assert words in result.message
 
 
 @pytest.mark.parametrize("number", EXERCISES)
@@ -82,3 +82,10 @@ def test_inputs_are_fresh_every_time():
 def test_an_unknown_exercise_suggests_the_nearest():
     with pytest.raises(ValueError, match=r"did you mean '2\.4'"):
         check("2.44", print)
+
+
+def test_a_result_prints_in_lines_that_a_page_shows_whole():
+    text = repr(CheckResult(False, "word " * 60 + "https://example.org/" + "x" * 90))
+    lines = text.splitlines()
+    assert len(lines) > 4 and all(len(line) <= 76 for line in lines[:-1])
+    assert lines[-1].startswith("https://"), "a long word is not cut"
