@@ -14,6 +14,25 @@
       if (rule instanceof CSSFontFaceRule && rule.cssText.indexOf("@jupyter-widgets") >= 0) { style.sheet.deleteRule(index); }
     }
   }
+  // Widgets hand their labels to MathJax in the way of its version 2, which version 3 no longer knows.
+  var hub = {
+    Queue: function (task) {
+      var mathjax = window.MathJax;
+      if (mathjax.startup && mathjax.startup.promise) {
+        mathjax.startup.promise.then(function () { return mathjax.typesetPromise([task[2]]); });
+      }
+    },
+  };
+  var current = window.MathJax;
+  function withHub(mathjax) {
+    return mathjax && !mathjax.Hub ? Object.defineProperty(mathjax, "Hub", { value: hub }) : mathjax;
+  }
+  withHub(current);
+  Object.defineProperty(window, "MathJax", {
+    configurable: true,
+    get: function () { return current; },
+    set: function (mathjax) { current = withHub(mathjax); }, // MathJax puts itself in place of its settings
+  });
   // Called before the next layout, which is when a browser would ask for the fonts.
   new MutationObserver(function (changes) {
     changes.forEach(function (change) {
