@@ -1,0 +1,23 @@
+"""Figures that chapters share: pictures with an enlarged part, kernels, noise, spectra, and the two metrics' plane.
+
+Every function returns a matplotlib ``Figure`` that nothing else holds: as the last value of a cell it is shown once.
+Figures are drawn for white paper, in colours that colour-blind readers tell apart, with type that stays readable when
+a page is shrunk to a phone. Pictures are shown pixel by pixel, never smoothed.
+"""
+
+from restore_lib.plots.curves import line_profile, noise_curve, psnr_lpips_scatter, spectrum
+from restore_lib.plots.pictures import heat_map, image_row, kernel_map, noise_patches
+from restore_lib.plots.style import COLOURS, WIDTH
+
+__all__ = [
+    "COLOURS",
+    "WIDTH",
+    "heat_map",
+    "image_row",
+    "kernel_map",
+    "line_profile",
+    "noise_curve",
+    "noise_patches",
+    "psnr_lpips_scatter",
+    "spectrum",
+]

@@ -1,0 +1,182 @@
+"""Figures with axes: methods in the plane of two metrics, a row of pixels, spectra, noise over signal."""
+
+from collections.abc import Mapping, Sequence
+from numbers import Real
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from restore_lib.plots.style import COLOURS, MARKERS, WIDTH, BookFigure, in_style, same_length
+
+
+@in_style
+def psnr_lpips_scatter(
+    points: Mapping[str, tuple[Real, Real]], published: Mapping[str, tuple[Real, Real]] | None = None
+) -> Figure:
+    """Show methods in the plane of PSNR (right is better) and LPIPS (drawn downwards, so up is better).
+
+    Parameters
+    ----------
+    points : mapping of name to (psnr, lpips)
+        What was measured: filled marks.
+    published : mapping of name to (psnr, lpips), optional
+        What papers print: open marks, in the colour of the measured method of the same name.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        No point.
+    """
+    if not points:
+        raise ValueError("no point to draw: give at least one method")
+    published = published or {}
+    names = list(dict.fromkeys((*points, *published)))
+    figure = BookFigure(figsize=(WIDTH, 4.2))
+    ax = figure.subplots()
+    for index, name in enumerate(names):
+        style = {"color": COLOURS[index % len(COLOURS)], "markersize": 9, "linestyle": ""}
+        marker = MARKERS[index % len(MARKERS)]
+        if name in points:
+            ax.plot(*points[name], marker, label=name, **style)
+        if name in published:
+            ax.plot(*published[name], marker, label=f"{name} (published)", markerfacecolor="none", **style)
+    ax.margins(0.12)
+    low, high = ax.get_xlim()
+    if high - low < 1:  # a tenth of a decibel must not look like a victory
+        ax.set_xlim((low + high) / 2 - 0.5, (low + high) / 2 + 0.5)
+    ax.invert_yaxis()
+    ax.set(xlabel="PSNR in dB, higher is better", ylabel="LPIPS, lower is better")
+    ax.annotate("better", (0.98, 0.98), xycoords="axes fraction", ha="right", va="top", color="#555555", size=10)
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return figure
+
+
+@in_style
+def line_profile(
+    images: Sequence[Float[Tensor, "_c _h _w"]], labels: Sequence[str], row: int, *, channel: int = 1
+) -> Figure:
+    """Plot one row of pixels of several pictures, on the scale 0 to 255.
+
+    Parameters
+    ----------
+    images : sequence of Float[Tensor, "c h w"]
+        In [0, 1]. Narrower ones are spread over the width of the first.
+    labels : sequence of str
+        One for each, for the legend. The first is drawn in black, above the others.
+    row : int
+        Of the first picture; the others' is the one at the same height.
+    channel : int
+        Which colour, counted from 0: green by default.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        No picture, not one label a picture, or a row or channel that is not there.
+    """
+    same_length(images, labels=labels)
+    channels, height, width = images[0].shape
+    if not 0 <= row < height or not 0 <= channel < channels:
+        raise ValueError(f"row {row}, channel {channel} is outside a picture of {channels} channels and {height} rows")
+    figure = BookFigure(figsize=(WIDTH, 2.9))
+    ax = figure.subplots()
+    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+        values = image[channel, row * image.shape[-2] // height].detach().cpu().numpy()
+        at = (np.arange(len(values)) + 0.5) * width / len(values) - 0.5
+        # The first, which the others are compared with, is black and lies on top.
+        ax.plot(at, 255 * values, color=COLOURS[index % len(COLOURS)], label=label, zorder=3 if index == 0 else 2)
+    ax.set(xlabel=f"column, along row {row}", ylabel="value, 0 to 255", xlim=(0, width - 1))
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    return figure
+
+
+@in_style
+def spectrum(images: Sequence[Float[Tensor, "_c _h _w"]], titles: Sequence[str] | None = None) -> Figure:
+    """Show how much of each frequency pictures hold: coarse patterns in the middle, fine ones at the rim.
+
+    Parameters
+    ----------
+    images : sequence of Float[Tensor, "c h w"]
+        Channels are averaged, the mean is taken out, and a Hann window keeps the edges from drawing a cross.
+    titles : sequence of str, optional
+        Above each.
+
+    Returns
+    -------
+    Figure
+        Power in decibel below the strongest of all pictures, on one scale; axes in periods per pixel.
+
+    Raises
+    ------
+    ValueError
+        No picture, or not one title a picture.
+    """
+    same_length(images, titles=titles)
+    figure = BookFigure(figsize=(WIDTH, min(WIDTH / len(images), 3.6) + 0.6))
+    axes = figure.subplots(1, len(images), squeeze=False)[0]
+    powers = [_power(image.detach().cpu().double().mean(0).numpy()) for image in images]
+    top = max(power.max() for power in powers) or 1.0
+    shown = None
+    for index, (ax, power) in enumerate(zip(axes, powers, strict=True)):
+        decibel = 10 * np.log10(np.maximum(power / top, 1e-9))
+        shown = ax.imshow(decibel, cmap="magma", vmin=-80, vmax=0, extent=(-0.5, 0.5, 0.5, -0.5), aspect="equal")
+        ax.set(xticks=[-0.5, 0, 0.5], yticks=[-0.5, 0, 0.5] if index == 0 else [], xlabel="periods per pixel")
+        if titles:
+            ax.set_title(titles[index], pad=4)
+    figure.colorbar(shown, ax=axes.tolist(), label="power, dB", shrink=0.8)
+    return figure
+
+
+@in_style
+def noise_curve(
+    points: Mapping[str, tuple[Float[Tensor, " n"], Float[Tensor, " n"]]],
+    lines: Mapping[str, tuple[Real, Real]] | None = None,
+) -> Figure:
+    """Plot the variance of noise over the signal: a line for a sensor, level for noise that ignores the light.
+
+    Parameters
+    ----------
+    points : mapping of label to (signal, variance)
+        Measured: signal in [0, 1], variance in the square of these units.
+    lines : mapping of label to (slope, intercept), optional
+        Straight lines for comparison.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        Nothing to draw.
+    """
+    if not points:
+        raise ValueError("no point to draw: give at least one series")
+    figure = BookFigure(figsize=(WIDTH, 3.3))
+    ax = figure.subplots()
+    ends = np.array([0.0, 1.0])
+    for index, (label, (signal, variance)) in enumerate(points.items()):
+        colour = COLOURS[1 + index % (len(COLOURS) - 1)]
+        ax.plot(signal.cpu(), variance.cpu(), MARKERS[index % len(MARKERS)], color=colour, label=label, markersize=5)
+    for index, (label, (slope, intercept)) in enumerate((lines or {}).items()):
+        ax.plot(ends, intercept + slope * ends, linestyle=("-", "--", ":")[index % 3], color="black", label=label)
+    ax.set(xlabel="signal, 0 to 1", ylabel="variance of the noise", xlim=(0, 1))
+    ax.set_ylim(bottom=0)
+    ax.ticklabel_format(axis="y", scilimits=(-2, 2))
+    ax.legend(loc="upper left")
+    return figure
+
+
+def _power(grey: np.ndarray) -> np.ndarray:
+    """Power spectrum with frequency zero in the middle."""
+    window = np.outer(np.hanning(grey.shape[0]), np.hanning(grey.shape[1]))
+    return np.abs(np.fft.fftshift(np.fft.fft2((grey - grey.mean()) * window))) ** 2

@@ -1,0 +1,215 @@
+"""Figures made of pictures: rows with an enlarged part, kernels, noise, maps."""
+
+from collections.abc import Sequence
+from numbers import Real
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from restore_lib.images import to_uint8
+from restore_lib.plots.style import COLOURS, WIDTH, BookFigure, in_style, same_length
+
+
+@in_style
+def image_row(
+    images: Sequence[Float[Tensor, "_c _h _w"]],
+    titles: Sequence[str] | None = None,
+    captions: Sequence[str] | None = None,
+    *,
+    zoom: tuple[int, int, int, int] | None = None,
+    columns: int | None = None,
+) -> Figure:
+    """Show pictures beside each other, with a name above, numbers below, and one part of each enlarged.
+
+    Parameters
+    ----------
+    images : sequence of Float[Tensor, "c h w"]
+        In [0, 1], (3, H, W) or (1, H, W); values outside are clipped. Sizes may differ: a smaller one is shown at the
+        same width, with larger pixels.
+    titles, captions : sequence of str, optional
+        Above and below each picture; captions hold what was measured ("28.42 dB").
+    zoom : (top, left, height, width), optional
+        A part in pixels of the first picture; a second line shows it from every picture.
+    columns : int, optional
+        Pictures in a line; by default up to four, evenly filled.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        No picture, not one title or caption a picture, or a part that leaves the first picture.
+    """
+    same_length(images, titles=titles, captions=captions)
+    arrays = [to_uint8(image.detach().cpu()) for image in images]
+    rows = -(-len(arrays) // (columns or 4))
+    columns = min(columns or -(-len(arrays) // rows), len(arrays))
+    boxes = [None if zoom is None else _scaled(zoom, arrays[0], array) for array in arrays]
+    lines = 1 if zoom is None else 2
+    tall = max(array.shape[0] / array.shape[1] for array in arrays)
+    cell = min(WIDTH / columns, WIDTH / 2)
+    tall_part = 0.0 if zoom is None else zoom[2] / zoom[3]
+    text = 0.25 * (titles is not None) + 0.25 * (captions is not None)
+    figure = BookFigure(figsize=(WIDTH, rows * (cell * (tall + tall_part) + text + 0.05)))
+    heights = [tall, tall_part][:lines] * rows
+    axes = figure.subplots(rows * lines, columns, squeeze=False, gridspec_kw={"height_ratios": heights})
+    for index in range(rows * columns):
+        row, column = divmod(index, columns)
+        panel = axes[row * lines : (row + 1) * lines, column]
+        for ax in panel:
+            ax.set_axis_off()
+        if index >= len(arrays):
+            continue
+        _picture(panel[0], arrays[index])
+        if titles:
+            panel[0].set_title(titles[index], pad=4)
+        if boxes[index] is not None:
+            _enlarge(panel[0], panel[1], arrays[index], boxes[index])
+        if captions:
+            panel[-1].text(0.5, -0.03, captions[index], transform=panel[-1].transAxes, ha="center", va="top", size=10)
+    return figure
+
+
+@in_style
+def kernel_map(kernels: Sequence[Float[Tensor, "_h _w"]], titles: Sequence[str] | None = None) -> Figure:
+    """Show kernels as heat maps, each on its own scale, with a cross at the centre of mass and the size below.
+
+    Weights below zero are blue, above zero red to black.
+
+    Parameters
+    ----------
+    kernels : sequence of Float[Tensor, "h w"]
+        Two-dimensional weights.
+    titles : sequence of str, optional
+        Above each.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        No kernel, or not one title a kernel.
+    """
+    same_length(kernels, titles=titles)
+    arrays = [kernel.detach().cpu().double().numpy() for kernel in kernels]
+    columns = min(len(arrays), 4)
+    rows = -(-len(arrays) // columns)
+    figure = BookFigure(figsize=(WIDTH, rows * (min(WIDTH / columns, 2.4) + 0.5)))
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[len(arrays) :]:
+        ax.set_axis_off()
+    for index, (ax, weights) in enumerate(zip(axes, arrays, strict=False)):
+        limit = np.abs(weights).max() or 1.0
+        ax.imshow(weights, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+        row, column = np.indices(weights.shape)
+        if abs(weights.sum()) > 1e-12 * np.abs(weights).sum():
+            middle = [(weights * place).sum() / weights.sum() for place in (column, row)]
+            ax.plot(*middle, "+", color="black", markersize=11, markeredgewidth=1.4, gid="centre of mass")
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(True)
+        ax.set_xlabel(f"{weights.shape[0]} x {weights.shape[1]}", size=10)
+        if titles:
+            ax.set_title(titles[index], pad=4)
+    return figure
+
+
+@in_style
+def noise_patches(
+    patches: Sequence[Float[Tensor, "_c _h _w"]], titles: Sequence[str] | None = None, *, gain: Real = 4.0
+) -> Figure:
+    """Show noise around mid grey, with its contrast raised, and its strength below.
+
+    Parameters
+    ----------
+    patches : sequence of Float[Tensor, "c h w"]
+        Noise alone (a noisy picture minus the clean one), around zero, in units where a picture spans [0, 1].
+    titles : sequence of str, optional
+        Above each.
+    gain : float
+        How often the contrast is multiplied.
+
+    Returns
+    -------
+    Figure
+        Below each patch its standard deviation on the scale 0 to 255.
+
+    Raises
+    ------
+    ValueError
+        No patch, or not one title a patch.
+    """
+    captions = [f"sigma {255 * patch.std(correction=0).item():.1f}" for patch in patches]
+    # The undecorated function: one style and one figure are enough.
+    return image_row.__wrapped__([0.5 + gain * patch for patch in patches], titles, captions)
+
+
+@in_style
+def heat_map(
+    map: Float[Tensor, "h w"],
+    image: Float[Tensor, "_c _h _w"] | None = None,
+    title: str | None = None,
+    *,
+    low: Real | None = None,
+    high: Real | None = None,
+) -> Figure:
+    """Show one value for each place, with its scale, beside the picture it belongs to.
+
+    Parameters
+    ----------
+    map : Float[Tensor, "h w"]
+        Values; bright is high.
+    image : Float[Tensor, "c h w"], optional
+        Shown at the left, in [0, 1].
+    title : str, optional
+        Of the map.
+    low, high : float, optional
+        Ends of the scale; by default the extremes of ``map``.
+
+    Returns
+    -------
+    Figure
+    """
+    columns = 1 if image is None else 2
+    height, width = map.shape
+    figure = BookFigure(figsize=(WIDTH if columns == 2 else 4.6, 3.3 * min(height / width, 1.4) + 0.4))
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    for ax in axes:
+        ax.set_axis_off()
+    if image is not None:
+        _picture(axes[0], to_uint8(image.detach().cpu()))
+        axes[0].set_title("")
+    shown = axes[-1].imshow(map.detach().cpu().numpy(), cmap="viridis", vmin=low, vmax=high, interpolation="nearest")
+    if title:
+        axes[-1].set_title(title, pad=4)
+    figure.colorbar(shown, ax=axes[-1], shrink=0.9)
+    return figure
+
+
+def _picture(ax: Axes, array: np.ndarray) -> None:
+    ax.imshow(array, cmap="gray", vmin=0, vmax=255, interpolation="nearest" if array.shape[1] < 256 else "antialiased")
+
+
+def _scaled(zoom: tuple[int, int, int, int], first: np.ndarray, array: np.ndarray) -> tuple[int, int, int, int]:
+    """Part ``zoom`` of the first picture in the pixels of another, at least one pixel large."""
+    top, left, height, width = zoom
+    rows, columns = first.shape[:2]
+    if min(top, left) < 0 or min(height, width) < 1 or top + height > rows or left + width > columns:
+        raise ValueError(f"zoom {zoom} leaves the first picture of {rows} x {columns} pixels")
+    down, across = array.shape[0] / rows, array.shape[1] / columns
+    return round(top * down), round(left * across), max(round(height * down), 1), max(round(width * across), 1)
+
+
+def _enlarge(whole: Axes, part: Axes, array: np.ndarray, box: tuple[int, int, int, int]) -> None:
+    top, left, height, width = box
+    part.imshow(array[top : top + height, left : left + width], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    frame = {"fill": False, "edgecolor": COLOURS[5], "linewidth": 1.6}
+    whole.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, **frame))
+    part.add_patch(Rectangle((0, 0), 1, 1, transform=part.transAxes, clip_on=False, **frame))

@@ -1,0 +1,65 @@
+"""The look of the book's figures, and what all of them need."""
+
+import io
+from collections.abc import Sequence
+from functools import wraps
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+WIDTH = 7.2  # inches: a page's column
+# Okabe and Ito's palette, black first; the yellow is left out, it is too faint for lines on white.
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = "osD^vPX"
+STYLE = {
+    "axes.edgecolor": "#555555",
+    "axes.facecolor": "white",
+    "axes.grid": False,
+    "axes.labelcolor": "black",
+    "axes.labelsize": 11,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 11,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 120,
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "legend.fontsize": 10,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "text.color": "black",
+    "xtick.color": "black",
+    "xtick.labelsize": 10,
+    "ytick.color": "black",
+    "ytick.labelsize": 10,
+}
+
+
+class BookFigure(Figure):
+    """A figure that notebooks show as it is, without pyplot keeping it alive or showing it a second time."""
+
+    def _repr_png_(self) -> bytes:
+        stream = io.BytesIO()
+        self.savefig(stream, format="png", facecolor="white")
+        return stream.getvalue()
+
+
+def in_style(draw):
+    """Run a drawing function under the book's style, whatever the caller's is."""
+
+    @wraps(draw)
+    def styled(*args, **kwargs) -> Figure:
+        style = {key: value for key, value in mpl.rcParamsDefault.items() if key != "backend"} | STYLE
+        with mpl.rc_context(style):
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def same_length(shown: Sequence, **texts: Sequence[str] | None) -> None:
+    if len(shown) == 0:
+        raise ValueError("nothing to draw: give at least one")
+    for name, values in texts.items():
+        if values is not None and (isinstance(values, str) or len(values) != len(shown)):
+            raise ValueError(f"{name} is {values!r}: give one for each of the {len(shown)} shown")
