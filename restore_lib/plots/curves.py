@@ -52,7 +52,7 @@ def psnr_lpips_scatter(
         ax.set_xlim((low + high) / 2 - 0.5, (low + high) / 2 + 0.5)
     ax.invert_yaxis()
     ax.set(xlabel="PSNR in dB, higher is better", ylabel="LPIPS, lower is better")
-    ax.annotate("better", (0.98, 0.98), xycoords="axes fraction", ha="right", va="top", color="#555555", size=10)
+    ax.annotate("better", (0.98, 0.98), xycoords="axes fraction", ha="right", va="top", color="#555555", size=12)
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
@@ -87,7 +87,7 @@ def line_profile(
     channels, height, width = images[0].shape
     if not 0 <= row < height or not 0 <= channel < channels:
         raise ValueError(f"row {row}, channel {channel} is outside a picture of {channels} channels and {height} rows")
-    figure = BookFigure(figsize=(WIDTH, 2.9))
+    figure = BookFigure(figsize=(WIDTH, 3.2))
     ax = figure.subplots()
     for index, (image, label) in enumerate(zip(images, labels, strict=True)):
         values = image[channel, row * image.shape[-2] // height].detach().cpu().numpy()

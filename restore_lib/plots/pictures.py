@@ -55,7 +55,7 @@ def image_row(
     tall = max(array.shape[0] / array.shape[1] for array in arrays)
     cell = min(WIDTH / columns, WIDTH / 2)
     tall_part = 0.0 if zoom is None else zoom[2] / zoom[3]
-    text = 0.25 * (titles is not None) + 0.25 * (captions is not None)
+    text = 0.3 * (titles is not None) + 0.3 * (captions is not None)
     figure = BookFigure(figsize=(WIDTH, rows * (cell * (tall + tall_part) + text + 0.05)))
     heights = [tall, tall_part][:lines] * rows
     axes = figure.subplots(rows * lines, columns, squeeze=False, gridspec_kw={"height_ratios": heights})
@@ -72,7 +72,7 @@ def image_row(
         if boxes[index] is not None:
             _enlarge(panel[0], panel[1], arrays[index], boxes[index])
         if captions:
-            panel[-1].text(0.5, -0.03, captions[index], transform=panel[-1].transAxes, ha="center", va="top", size=10)
+            panel[-1].text(0.5, -0.03, captions[index], transform=panel[-1].transAxes, ha="center", va="top", size=12)
     return figure
 
 
@@ -102,7 +102,7 @@ def kernel_map(kernels: Sequence[Float[Tensor, "_h _w"]], titles: Sequence[str] 
     arrays = [kernel.detach().cpu().double().numpy() for kernel in kernels]
     columns = min(len(arrays), 4)
     rows = -(-len(arrays) // columns)
-    figure = BookFigure(figsize=(WIDTH, rows * (min(WIDTH / columns, 2.4) + 0.5)))
+    figure = BookFigure(figsize=(WIDTH, rows * (min(WIDTH / columns, 2.4) + 0.6)))
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes[len(arrays) :]:
         ax.set_axis_off()
@@ -115,7 +115,7 @@ def kernel_map(kernels: Sequence[Float[Tensor, "_h _w"]], titles: Sequence[str] 
             ax.plot(*middle, "+", color="black", markersize=11, markeredgewidth=1.4, gid="centre of mass")
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(True)
-        ax.set_xlabel(f"{weights.shape[0]} x {weights.shape[1]}", size=10)
+        ax.set_xlabel(f"{weights.shape[0]} x {weights.shape[1]}", size=12)
         if titles:
             ax.set_title(titles[index], pad=4)
     return figure
