@@ -58,6 +58,7 @@ def in_style(draw):
 
 
 def same_length(shown: Sequence, **texts: Sequence[str] | None) -> None:
+    """Refuse an empty list, and texts that are not one for each thing shown (ValueError)."""
     if len(shown) == 0:
         raise ValueError("nothing to draw: give at least one")
     for name, values in texts.items():

@@ -166,7 +166,7 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "missing"
-    return found
+    return found | {"torch": torch.__version__}  # which names the build, too: +cpu, +cu130
 
 
 def device_name(device: torch.device | str) -> str:
