@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -337,6 +338,11 @@ def test_ctrl_c_keeps_what_has_arrived(shop, tmp_path):
     code = f"from restore_lib import data, files; data.fetch_files([files.{file!r}])"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
         assert shop.stalled.wait(20)
+        part = files.cache_folder() / "photos/coffee.png.part"
+        for _ in range(2000):  # until the first bytes have been written, not only sent
+            if part.exists() and part.stat().st_size:
+                break
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         shop.closing.set()  # ends the stall, else the transfer notices after its time-out
         assert b"KeyboardInterrupt" in process.communicate(timeout=20)[1]
