@@ -50,7 +50,7 @@ CUDA := cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas nvidia-cuda-cup
 lock:
 	$(PYTHON) -m pip install --quiet uv
 	$(PYTHON) -m uv pip compile --universal --python-version 3.10 --quiet --no-annotate --no-header pyproject.toml \
-	  --extra teach --extra book --extra dev $(CUDA:%=--no-emit-package %) --output-file requirements.txt
+	  --extra teach --extra book --extra dev --extra export $(CUDA:%=--no-emit-package %) --output-file requirements.txt
 
 clean:
 	rm -rf _build .cache .pytest_cache .ruff_cache

@@ -335,7 +335,9 @@ def test_local_copies_are_used_and_never_changed(shop, monkeypatch, tmp_path):
 def test_ctrl_c_keeps_what_has_arrived(shop, tmp_path):
     shop.script["coffee.png"] = ["stall"]
     file = known(shop, "coffee.png")
-    code = f"from restore_lib import data, files; data.fetch_files([files.{file!r}])"
+    # A shell that starts tests in the background has them ignore Ctrl-C; the program under test must not inherit that.
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heed}; from restore_lib import data, files; data.fetch_files([files.{file!r}])"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
         assert shop.stalled.wait(20)
         part = files.cache_folder() / "photos/coffee.png.part"
