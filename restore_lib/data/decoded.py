@@ -1,0 +1,105 @@
+"""The two files in which a store keeps decoded pictures: written whole or not at all, and never trusted blindly.
+
+``pixels.u8`` is nothing but levels, uint8, picture after picture as (height, width, RGB). ``index.json`` names the
+pictures in that order, with their heights, widths and the SHA-256 of the files they come from, and vouches for the
+levels by their SHA-256 and for itself by that of its own content.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from restore_lib import files, images
+from restore_lib.data.opening import Item
+from restore_lib.errors import DataError
+
+FORMAT = 1  # of the two files: a store of another format is built anew
+DAY = 86400  # seconds after which the temporary file of a builder that was killed is swept away
+AT_ONCE = 16  # pictures decoded ahead of writing
+PIXELS, INDEX = "pixels.u8", "index.json"
+
+
+def hash_of(item: Item, part: str) -> str:
+    """SHA-256 of one part's file."""
+    if part not in item.parts:
+        raise ValueError(f"{item.name} has no part {part!r}; it has {', '.join(item.parts)}")
+    try:
+        return files.sha256(item.parts[part])
+    except OSError as error:
+        raise DataError(f"{item.parts[part]} cannot be read ({error.strerror}): fetch its data set again.") from error
+
+
+def levels_of(item: Item, part: str) -> np.ndarray:
+    """Decode one picture to uint8 (h, w, 3)."""
+    picture = item.read(part)
+    if picture.ndim != 3:
+        raise ValueError(f"part {part!r} of {item.name} is no picture: its shape is {tuple(picture.shape)}")
+    return images.to_uint8(picture)
+
+
+def write(home: Path, sources: str, items: list[Item], hashes: list[str], part: str) -> None:
+    """Decode everything into ``home``: the levels first, then the index that vouches for them."""
+    for path in home.glob(f".{Path(PIXELS).stem}.*"):
+        if time.time() - path.stat().st_mtime > DAY:
+            path.unlink(missing_ok=True)
+    shapes, digest = [], hashlib.sha256()
+    try:
+        with files.atomic_write(home / PIXELS) as temporary, open(temporary, "wb") as stream:
+            for levels in _decoded(items, part):
+                stream.write(levels)
+                digest.update(levels)
+                shapes.append(levels.shape[:2])
+        pictures = [[item.name, *shape, found] for item, shape, found in zip(items, shapes, hashes, strict=True)]
+        index = {"format": FORMAT, "sources": sources, "part": part, "sha256": digest.hexdigest(), "pictures": pictures}
+        with files.atomic_write(home / INDEX) as temporary:
+            temporary.write_text(json.dumps(index | {"check": _seal(index)}, indent=1), encoding="utf-8")
+    except BaseException:
+        with contextlib.suppress(OSError):
+            home.rmdir()  # when it is empty: an older store, or one that another process finished, stays
+        raise
+
+
+def _decoded(items: list[Item], part: str) -> Iterator[np.ndarray]:
+    """All pictures in order, decoded by as many threads as there are processors, a few at a time in memory."""
+    with ThreadPoolExecutor(min(AT_ONCE, os.cpu_count() or 1)) as pool:
+        for start in range(0, len(items), AT_ONCE):
+            yield from pool.map(lambda item: levels_of(item, part), items[start : start + AT_ONCE])
+
+
+def _seal(index: dict) -> str:
+    """SHA-256 of an index's content."""
+    return hashlib.sha256(json.dumps(index, sort_keys=True).encode()).hexdigest()
+
+
+def read_index(home: Path, check: bool) -> dict:
+    """The index of a store whose levels are as it says; with ``check``, to the last byte.
+
+    Raises
+    ------
+    DataError
+        There is none, or the two files do not belong together.
+    """
+    problem = ""
+    try:
+        index = json.loads((home / INDEX).read_text(encoding="utf-8"))
+        seal = index.pop("check", None) if isinstance(index, dict) else None
+        if seal is None or seal != _seal(index) or index.get("format") != FORMAT:
+            problem = "its index is damaged, or was written by another program"
+        elif (home / PIXELS).stat().st_size != sum(3 * height * width for _, height, width, _ in index["pictures"]):
+            problem = "its file of levels has the wrong length"
+        elif check and not files.matches(home / PIXELS, index["sha256"]):
+            problem = "its file of levels is damaged"
+    except FileNotFoundError as error:
+        raise DataError(f"{home} holds no decoded pictures: build the store there first.") from error
+    except (OSError, ValueError) as error:  # ValueError: neither text nor JSON
+        raise DataError(f"{home} cannot be read ({error}): delete it and build the store again.") from error
+    if problem:
+        raise DataError(f"{home} holds no good store of pictures, {problem}: delete it and build the store again.")
+    return index

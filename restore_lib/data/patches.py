@@ -1,0 +1,320 @@
+"""Crops for training: pictures decoded once into one memory-mapped file, crops drawn by seed and step alone.
+
+A batch is a pure function of (seed, step). There is no sampler whose state must be saved: training that goes on at
+step 1000 asks for step 1000, and several processes take their shares of the batch that one process would see.
+
+Nothing is decoded twice: ``PatchStore.build`` keeps the pictures' levels in a folder named after the content of their
+files, and opens that folder from then on. :mod:`restore_lib.data.decoded` says what lies there.
+"""
+
+import hashlib
+import mmap
+from collections.abc import Iterable
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, Shaped, UInt8
+from torch import Tensor
+
+from restore_lib import files
+from restore_lib.data import decoded
+from restore_lib.data.opening import Item
+from restore_lib.data.prefetching import prefetch
+from restore_lib.errors import DataError
+
+__all__ = ["PatchStore", "augment", "paired_crops", "prefetch", "to_float"]
+
+STREAM = 0x70617463  # sets these random numbers apart from others that are seeded by the same (seed, step)
+
+
+class PatchStore:
+    """Decoded pictures in a memory-mapped file, and random crops of them.
+
+    Opens a folder that :meth:`build` filled; most programs call ``build``, which opens what is there already.
+
+    Parameters
+    ----------
+    folder : path
+        Where the levels and their index lie.
+    min_size : int
+        Pictures with a side shorter than this are left out, and named in ``skipped``.
+    check : bool
+        Compare the SHA-256 of all levels with the index. It reads the file once from end to end, which also brings it
+        into memory faster than crops would; leave it out where the file is larger than memory.
+
+    Attributes
+    ----------
+    folder : Path
+    sources : str
+        SHA-256 over names and files of the pictures, those of ``skipped`` included.
+    names : list of str
+        Of the pictures in the order of the sources.
+    sizes : list of (int, int)
+        Their heights and widths.
+    skipped : list of str
+        Names of the pictures that are too small.
+
+    Raises
+    ------
+    DataError
+        The folder holds no store, or a damaged one; or every picture is too small.
+    """
+
+    def __init__(self, folder: Path | str, *, min_size: Integral = 1, check: bool = True):
+        self.folder, self.min_size = Path(folder), min_size
+        index = decoded.read_index(self.folder, check)
+        self.sources: str = index["sources"]
+        shapes = np.array([(height, width) for _, height, width, _ in index["pictures"]], dtype=np.int64)  # (n, 2)
+        offsets = np.concatenate([[0], 3 * shapes.prod(1).cumsum()[:-1]])  # (n,) bytes before each picture
+        large = shapes.min(1) >= min_size
+        if not large.any():
+            raise DataError(f"None of the {len(large)} pictures is {min_size} pixels wide and high: ask for less.")
+        names = [name for name, *_ in index["pictures"]]
+        self.names = [name for name, fits in zip(names, large, strict=True) if fits]
+        self.skipped = [name for name, fits in zip(names, large, strict=True) if not fits]
+        self._shapes, self._offsets = shapes[large], offsets[large]
+        self._ends: dict[int, np.ndarray] = {}
+        with open(
+            self.folder / decoded.PIXELS, "rb"
+        ) as stream:  # the map outlives the stream, and a file put in its place
+            self._pixels = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+
+    @classmethod
+    def build(
+        cls,
+        pictures: Iterable[Item],
+        folder: Path | str | None = None,
+        *,
+        part: str = "image",
+        min_size: Integral = 1,
+        check: bool = True,
+    ) -> "PatchStore":
+        """Decode every picture once, or open what an earlier call decoded.
+
+        What is there is taken only if it was made from the same files and is undamaged; else it is built anew. Several
+        processes may build at the same time: each writes a file of its own, and the last one that is whole stays.
+
+        Parameters
+        ----------
+        pictures : iterable of Item
+            Such as an opened set: ``data.open("bsds500", "train400")``. Grey ones are stored as RGB; levels between
+            those of 8 bits are rounded.
+        folder : path, optional
+            Holds one folder for each selection of pictures; by default ``patches`` in the library's cache.
+        part : str
+            Which part of an item: ``"lr"`` in sets of pairs.
+        min_size, check
+            See :class:`PatchStore`.
+
+        Raises
+        ------
+        ImageError, DataError
+            A picture is missing or damaged, or every picture is too small.
+        RestoreError
+            The disk is full or the folder cannot be written to; nothing half written is left.
+        """
+        items = list(pictures)
+        if not items:
+            raise ValueError("pictures is empty: give at least one")
+        hashes = [decoded.hash_of(item, part) for item in items]
+        sources = hashlib.sha256(f"{decoded.FORMAT} {part}\n".encode())
+        for item, found in zip(items, hashes, strict=True):
+            sources.update(f"{item.name} {item.even} {found}\n".encode())
+        home = (files.cache_folder() / "patches" if folder is None else Path(folder)) / sources.hexdigest()[:32]
+        try:
+            good = decoded.read_index(home, check)["sources"] == sources.hexdigest()
+        except DataError:  # absent or damaged: either way there is one thing to do
+            good = False
+        if not good:
+            decoded.write(home, sources.hexdigest(), items, hashes, part)
+        return cls(home, min_size=min_size, check=False)  # its hash was compared, or taken, a moment ago
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __repr__(self) -> str:
+        return f"<PatchStore: {len(self)} pictures, {len(self._pixels) / 1e6:.1f} MB in {self.folder}>"
+
+    def __reduce__(self):
+        # Processes that are handed a store map the same file: pickling the map itself would copy every picture.
+        return _reopen, (self.folder, self.min_size)
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Height and width of each picture."""
+        return [(height, width) for height, width in self._shapes.tolist()]
+
+    def picture(self, index: Integral) -> UInt8[Tensor, "3 h w"]:
+        """One whole picture, copied out of the file; its memory is ordered as (h, w, 3)."""
+        shape = (*self._shapes[index].tolist(), 3)
+        levels = np.ndarray(shape, np.uint8, self._pixels, int(self._offsets[index]))  # (h, w, 3)
+        return torch.from_numpy(levels.copy()).permute(2, 0, 1)
+
+    def crops(
+        self,
+        step: Integral,
+        *,
+        batch: Integral,
+        size: Integral,
+        seed: Integral,
+        rank: Integral = 0,
+        world: Integral = 1,
+    ) -> tuple[UInt8[Tensor, "b 3 size size"], Int64[Tensor, " b"]]:
+        """Random square crops and a random transform for each: a pure function of the store and the arguments.
+
+        Every place in every picture is as likely as any other, so that a picture is chosen in proportion to the number
+        of crops it has.
+
+        Parameters
+        ----------
+        step, seed : int
+            All randomness there is, at least 0.
+        batch : int
+            Crops of a step in all processes together, a multiple of ``world``.
+        size : int
+            Side of a crop in pixels.
+        rank, world : int
+            This process and how many there are. Process ``rank`` gets the block of ``batch / world`` crops that begins
+            at ``rank * batch / world``: the blocks in order are what one process would get.
+
+        Returns
+        -------
+        crops : UInt8[Tensor, "b 3 size size"]
+            Levels 0 to 255 in ``torch.channels_last`` order, see :func:`to_float`.
+        codes : Int64[Tensor, "b"]
+            0 to 7, for :func:`augment`.
+        """
+        block = _block(batch, rank, world)
+        self._require(size)
+        which, top, left, codes = self._draw(step, batch, size, seed)
+        return self._cut(which[block], top[block], left[block], size), torch.from_numpy(codes[block])
+
+    def _draw(self, step: Integral, batch: Integral, size: Integral, seed: Integral) -> tuple[np.ndarray, ...]:
+        """Picture, top, left and transform of every crop of a step, int64 (batch,) each."""
+        if size not in self._ends:
+            self._ends[size] = (self._shapes - size + 1).prod(1).cumsum()  # (n,) crops up to and with each picture
+        ends = self._ends[size]
+        # Raw words, not Generator.integers: NumPy promises that these stay the same from version to version. The
+        # remainder favours low places by less than one part in 2**64 / total.
+        words = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(STREAM, step))).random_raw(2 * batch)
+        place = (words[:batch] % np.uint64(ends[-1])).astype(np.int64)  # (batch,)
+        which = np.searchsorted(ends, place, side="right")
+        place = place - np.concatenate([[0], ends])[which]  # inside its picture
+        across = self._shapes[which, 1] - size + 1
+        return which, place // across, place % across, (words[batch:] >> np.uint64(61)).astype(np.int64)
+
+    def _cut(self, which: np.ndarray, top: np.ndarray, left: np.ndarray, size: Integral) -> Tensor:
+        """Copy crops out of the file."""
+        width = self._shapes[which, 1]
+        starts = self._offsets[which] + 3 * (top * width + left)
+        crops = np.empty((len(which), size, size, 3), np.uint8)  # (b, size, size, 3)
+        for crop, start, pitch in zip(crops, starts.tolist(), (3 * width).tolist(), strict=True):
+            crop[...] = np.ndarray((size, size, 3), np.uint8, self._pixels, start, (pitch, 3, 1))
+        return torch.from_numpy(crops).permute(0, 3, 1, 2)  # (b, 3, size, size), channels last in memory
+
+    def _require(self, size: Integral) -> None:
+        if size < 1:
+            raise ValueError(f"size is {size}: crops have at least 1 pixel")
+        small = np.flatnonzero(self._shapes.min(1) < size)
+        if len(small):
+            height, width = self._shapes[small[0]]
+            raise ValueError(
+                f"crops of {size} pixels do not fit into {len(small)} of {len(self)} pictures, such as "
+                f"{self.names[small[0]]} ({height} x {width}): open the store with min_size={size} to leave them out"
+            )
+
+
+def paired_crops(
+    lr_store: PatchStore,
+    hr_store: PatchStore,
+    scale: Integral,
+    step: Integral,
+    *,
+    batch: Integral,
+    size: Integral,
+    seed: Integral,
+    rank: Integral = 0,
+    world: Integral = 1,
+) -> tuple[UInt8[Tensor, "b 3 size size"], UInt8[Tensor, "b 3 large large"], Int64[Tensor, " b"]]:
+    """Crops of the same places from two stores, one with pictures ``scale`` times larger.
+
+    Parameters
+    ----------
+    lr_store, hr_store : PatchStore
+        The same number of pictures in the same order. A high-resolution picture may have up to ``scale - 1`` rows and
+        columns more than ``scale`` times the low-resolution one, at the bottom and on the right: they are not used.
+    scale : int
+        Ratio of their sides.
+    size : int
+        Side of a low-resolution crop; those of high resolution have ``scale * size``.
+    step, batch, seed, rank, world
+        As in :meth:`PatchStore.crops`, whose low-resolution crops these are.
+
+    Returns
+    -------
+    lr, hr : UInt8[Tensor, "b 3 _ _"]
+        Levels, ``torch.channels_last``.
+    codes : Int64[Tensor, "b"]
+        One for both crops of a pair: :func:`augment` keeps them aligned.
+    """
+    extra = hr_store._shapes - scale * lr_store._shapes if len(lr_store) == len(hr_store) else np.full((1, 2), -1)
+    if (extra < 0).any() or (extra >= scale).any():
+        raise ValueError(f"the stores are not aligned at x{scale}: build both from the same pictures in the same order")
+    block = _block(batch, rank, world)
+    lr_store._require(size)
+    which, top, left, codes = (found[block] for found in lr_store._draw(step, batch, size, seed))
+    lr = lr_store._cut(which, top, left, size)
+    return lr, hr_store._cut(which, scale * top, scale * left, scale * size), torch.from_numpy(codes)
+
+
+def augment(x: Shaped[Tensor, "b c h w"], codes: Int64[Tensor, " b"]) -> Shaped[Tensor, "b c h w"]:
+    """Turn and mirror each square picture of a batch: the 8 symmetries of the square.
+
+    Parameters
+    ----------
+    x : Tensor
+        Square pictures of any type, on any device.
+    codes : Int64[Tensor, "b"]
+        ``code % 4`` quarter turns counter-clockwise, as ``torch.rot90``; then, from 4 on, mirrored left to right.
+        They may lie on another device than ``x``.
+
+    Returns
+    -------
+    Tensor
+        A copy, in the memory format of ``x``. On a GPU nothing waits for it.
+    """
+    count, channels, side, width = x.shape
+    if side != width:
+        raise ValueError(f"x has pictures of {side} x {width}: only square ones keep their shape when turned")
+    codes = codes.to(x.device, non_blocking=True)
+    grid = torch.arange(side * side, device=x.device).view(side, side)
+    turned = [torch.rot90(grid, quarter) for quarter in range(4)]
+    table = torch.stack([*turned, *(each.flip(-1) for each in turned)]).flatten(1)  # (8, side * side): pixel from where
+    if x.is_contiguous() or not x.is_contiguous(memory_format=torch.channels_last):
+        source = table[codes][:, None].expand(count, channels, -1)  # (b, c, side * side)
+        return x.flatten(2).gather(2, source).view(x.shape)
+    first = side * side * torch.arange(count, device=x.device)  # pixels before each picture
+    pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)  # (b * side * side, c), a view
+    found = pixels.index_select(0, (table[codes] + first[:, None]).flatten())
+    return found.view(count, side, side, channels).permute(0, 3, 1, 2)  # (b, c, side, side)
+
+
+def to_float(x: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Levels 0 to 255 as float32 in [0, 1], in the same memory format; the values of ``images.from_uint8``."""
+    return x.float().div_(255)
+
+
+def _reopen(folder: Path, min_size: int) -> PatchStore:
+    return PatchStore(folder, min_size=min_size, check=False)
+
+
+def _block(batch: Integral, rank: Integral, world: Integral) -> slice:
+    """The crops of one process among those of a step."""
+    if batch < 1 or world < 1 or batch % world:
+        raise ValueError(f"batch is {batch} for {world} processes: give a multiple, so that all have the same share")
+    if not 0 <= rank < world:
+        raise ValueError(f"rank is {rank}: the {world} processes are numbered from 0")
+    share = batch // world
+    return slice(rank * share, (rank + 1) * share)

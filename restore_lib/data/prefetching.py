@@ -1,0 +1,84 @@
+"""Make the next batches in a background thread while the current one is computed with."""
+
+import atexit
+import itertools
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from numbers import Integral
+from typing import TypeVar
+
+from torch import Tensor
+
+Made = TypeVar("Made")
+
+
+def prefetch(
+    make: Callable[[int], Made], first: Integral = 0, *, ahead: Integral = 4, pin: bool = False
+) -> Iterator[Made]:
+    """``make(first)``, ``make(first + 1)``, ... without end, made in a background thread before they are asked for.
+
+    The thread starts with the first item and ends when the iterator is closed (``close``, the end of its last
+    reference, an exception, Ctrl-C in the consumer); closing waits for a ``make`` that is under way.
+
+    Parameters
+    ----------
+    make : callable
+        Gives the item of a step; called in the thread, by rising steps, once each.
+    first : int
+        The first step.
+    ahead : int
+        Items made and not yet asked for, at most.
+    pin : bool
+        Move tensors (alone or in a tuple) to page-locked memory, from which ``to(device, non_blocking=True)`` copies
+        while the GPU computes. Needs a GPU.
+
+    Yields
+    ------
+    object
+        What ``make`` returned. An exception in ``make`` is raised here, after the items before it.
+    """
+    if ahead < 1:
+        raise ValueError(f"ahead is {ahead}: at least 1 item is made ahead")
+    return _iterate(lambda step: _pinned(make(step)) if pin else make(step), first, ahead)
+
+
+def _iterate(make: Callable, first: int, ahead: int) -> Iterator:
+    made, room, closing = queue.SimpleQueue(), threading.Semaphore(ahead), threading.Event()
+
+    def work():
+        try:
+            for step in itertools.count(first):
+                room.acquire()
+                if closing.is_set():
+                    return
+                made.put((make(step), None))
+        except BaseException as error:  # whatever it is, the consumer waits for it
+            made.put((None, error))
+
+    def stop():
+        closing.set()
+        room.release()
+        if threading.current_thread() is not thread:  # where the garbage collector may happen to close the iterator
+            thread.join()
+
+    # A daemon, stopped at exit: a program that forgets to close its iterator ends all the same.
+    thread = threading.Thread(target=work, name="prefetch", daemon=True)
+    thread.start()
+    atexit.register(stop)
+    try:
+        while True:
+            item, error = made.get()
+            if error is not None:
+                raise error
+            room.release()
+            yield item
+    finally:
+        stop()
+        atexit.unregister(stop)
+
+
+def _pinned(item):
+    if isinstance(item, Tensor):
+        return item.pin_memory()
+    return tuple(map(_pinned, item)) if isinstance(item, tuple) else item
