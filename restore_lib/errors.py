@@ -20,3 +20,11 @@ class DataError(RestoreError):
 
 class RecordError(RestoreError):
     """A run record or table cannot be found, read or written."""
+
+
+class TrainingError(RestoreError):
+    """A run that cannot start, go on or be continued: another recipe's folder, a damaged state, a loss that is NaN."""
+
+
+class CheckpointError(RestoreError):
+    """Trained weights or their card are missing, damaged, foreign, or do not fit the network."""
