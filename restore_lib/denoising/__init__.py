@@ -1,0 +1,1 @@
+"""Paper A, image denoising that meets high-level vision [liu2018denoising], and its baselines."""

@@ -1,0 +1,45 @@
+"""DnCNN: a plain stack of convolutions that predicts the noise [zhang2017dncnn]."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class DnCNN(nn.Module):
+    """Residual denoiser (Sec. III, Fig. 1).
+
+    Parameters
+    ----------
+    depth : int
+        Number of convolutions, at least 2; the receptive field is ``2 * depth + 1`` pixels wide.
+    width : int
+        Channels between them.
+    channels : int
+        Of the image: 3 for RGB.
+    norm : bool
+        Batch norm after all but the first and the last convolution, as in the paper.
+    """
+
+    def __init__(self, depth: int = 17, width: int = 64, channels: int = 3, norm: bool = True):
+        super().__init__()
+        if depth < 2:
+            raise ValueError(f"depth must be at least 2 (a first and a last convolution), got {depth}")
+        sizes = [channels, *[width] * (depth - 1), channels]
+        inner = [False, *[norm] * (depth - 2), False]
+        self.convs = nn.ModuleList(
+            nn.Conv2d(i, o, 3, padding=1, bias=not normed)
+            for i, o, normed in zip(sizes, sizes[1:], inner, strict=False)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width) if normed else nn.Identity() for normed in inner)
+        for conv in self.convs:
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
+        nn.init.normal_(self.convs[-1].weight, std=1e-3)  # ours: start close to leaving the image as it is
+
+    def forward(self, noisy: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Denoise colours in [0, 1]; the noise is neither clipped nor rounded."""
+        noise = noisy
+        for conv, norm in zip(self.convs[:-1], self.norms[:-1], strict=True):
+            noise = torch.relu(norm(conv(noise)))  # (b, width, h, w)
+        return noisy - self.convs[-1](noise)  # Eq. 1: the network learns the noise

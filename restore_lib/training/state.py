@@ -1,0 +1,135 @@
+"""The state of a run in one file: everything the next step depends on, written whole or not at all.
+
+Tensors lie in a safetensors file; what is no tensor (step, schedules, the optimiser's settings) is JSON in its header,
+beside a checksum over all tensors. Nothing is pickled, so a file from a stranger can do no harm.
+"""
+
+import hashlib
+import json
+import re
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from restore_lib.errors import TrainingError
+from restore_lib.files import atomic_write
+
+KEPT = 2  # states on disk: the last one and, should that be damaged, the one before
+NAME = re.compile(r"state-(\d{9})\.safetensors")
+
+
+def save_state(tree: Mapping[str, Any], step: int, folder: Path | str) -> Path:
+    """Write the state after ``step`` into a folder, then drop all but the last two.
+
+    Parameters
+    ----------
+    tree : mapping
+        Nested dicts and lists of tensors and JSON values; dicts may have integer keys, as optimisers' do.
+    step : int
+        Steps done.
+    folder : path
+        The run's.
+
+    Returns
+    -------
+    Path
+        The file. Whatever stops the saving leaves the earlier states as they were.
+
+    Raises
+    ------
+    RestoreError
+        The disk is full or the folder cannot be written to.
+    """
+    path = Path(folder) / f"state-{step:09d}.safetensors"
+    tensors: dict[str, Tensor] = {}
+    skeleton = _flatten(tree, tensors)
+    content = {
+        "format": "restore_lib training state 1",
+        "step": str(step),
+        "tree": json.dumps(skeleton),
+        "checksum": checksum(tensors),
+    }
+    with atomic_write(path) as temporary:
+        # Bytes first: a full disk is then an error of the operating system, with its plain message.
+        temporary.write_bytes(safetensors.torch.save(tensors, content))
+    for old in states(folder)[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load_state(path: Path | str) -> tuple[dict[str, Any], int]:
+    """Read a state back, after checking that it is whole and ours.
+
+    Returns
+    -------
+    tree : dict
+        As it was saved, tensors on the CPU.
+    step : int
+
+    Raises
+    ------
+    TrainingError
+        The file is missing, truncated, altered or of another kind.
+    """
+    path = Path(path)
+    advice = f"delete it to go on from the state before, or start again in another folder ({path.parent})."
+    try:
+        content = path.read_bytes()
+        tensors = safetensors.torch.load(content)
+        size = struct.unpack("<Q", content[:8])[0]
+        about = json.loads(content[8 : 8 + size]).get("__metadata__", {})
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be read ({error.strerror}).") from error
+    except (SafetensorError, ValueError, struct.error) as error:
+        raise TrainingError(f"{path} is damaged or no training state: {advice}") from error
+    if about.get("format") != "restore_lib training state 1":
+        raise TrainingError(f"{path} holds no training state of this library: {advice}")
+    if about["checksum"] != checksum(tensors):
+        raise TrainingError(f"{path} has been altered since it was written: {advice}")
+    return _restore(json.loads(about["tree"]), tensors), int(about["step"])
+
+
+def states(folder: Path | str) -> list[Path]:
+    """States of a run, oldest first."""
+    return sorted(path for path in Path(folder).glob("state-*.safetensors") if NAME.fullmatch(path.name))
+
+
+def checksum(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes of tensors, in order of their names."""
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def _flatten(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
+    """Move tensors into a flat dict; what remains is JSON in which each tensor left its name."""
+    if isinstance(value, Tensor):
+        # A copy with memory of its own: the format refuses tensors that share theirs, and would lose memory layouts.
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return {"tensor": name}
+    if isinstance(value, Mapping):
+        return {"items": [[key, _flatten(part, tensors, f"{name}/{key}")] for key, part in value.items()]}
+    if isinstance(value, (list, tuple)):
+        return {"list": [_flatten(part, tensors, f"{name}/{i}") for i, part in enumerate(value)]}
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return {"value": value}
+    raise TypeError(f"{name} is a {type(value).__name__}: a state holds tensors, numbers, texts, dicts and lists")
+
+
+def _restore(skeleton: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if "tensor" in skeleton:
+        return tensors[skeleton["tensor"]]
+    if "items" in skeleton:
+        return {key: _restore(part, tensors) for key, part in skeleton["items"]}
+    if "list" in skeleton:
+        return [_restore(part, tensors) for part in skeleton["list"]]
+    return skeleton["value"]

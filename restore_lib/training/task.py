@@ -1,0 +1,160 @@
+"""What is trained, and how one step of it is made: the part of the loop that a paper's room sees."""
+
+import copy
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from restore_lib.errors import TrainingError
+from restore_lib.training.speed import Speed
+
+
+@dataclass
+class Task:
+    """What a paper's room hands to the loop.
+
+    Attributes
+    ----------
+    networks : dict of str to Module
+        The trained ones.
+    optimizers, schedulers : dict
+        By name; a scheduler has its optimiser's name and moves one step with each update.
+    step : callable
+        ``step(run, batch)`` computes losses, calls :meth:`Run.update` for each optimiser, and returns numbers to watch
+        as 0-dimensional tensors: the first one decides whether the run is healthy.
+    batches : callable
+        ``batches(step, rank, world)`` returns the tensors of this process's part of a batch, on the CPU: a pure
+        function of its arguments.
+    validate : callable, optional
+        ``validate(networks)`` returns metrics by name; gets the averaged networks where there are any.
+    frozen : dict of str to Module
+        Networks that losses look through and that are not trained.
+    average : dict of str to float
+        Decay of the exponential moving average of a network's weights, by the network's name.
+    clip : dict of str to float
+        Largest gradient norm, by the optimiser's name.
+    """
+
+    networks: dict[str, nn.Module]
+    optimizers: dict[str, Optimizer]
+    step: Callable[["Run", tuple[Tensor, ...]], Mapping[str, Tensor]]
+    batches: Callable[[int, int, int], tuple[Tensor, ...]]
+    schedulers: dict[str, LRScheduler] = field(default_factory=dict)
+    validate: Callable[[Mapping[str, nn.Module]], Mapping[str, float]] | None = None
+    frozen: dict[str, nn.Module] = field(default_factory=dict)
+    average: dict[str, float] = field(default_factory=dict)
+    clip: dict[str, float] = field(default_factory=dict)
+
+
+class Run:
+    """A task while it runs: what a step may use.
+
+    Attributes
+    ----------
+    networks, frozen : dict of str to Module
+        Ready to be called on ``device``.
+    step : int
+        Number of the step being made, from 1.
+    device : torch.device
+    """
+
+    def __init__(self, task: Task, fabric: Fabric, speed: Speed, seed: int):
+        self.task, self.fabric, self.speed, self.seed, self.step = task, fabric, speed, seed, 0
+        self.device = fabric.device
+        self.averaged = {
+            name: copy.deepcopy(task.networks[name]).requires_grad_(False).eval().to(self.device)
+            for name in task.average
+        }
+        self.networks, self.optimizers = {}, {}
+        for name, network in task.networks.items():
+            # Sizes of a network's parameters decide the layout of the optimiser's memory: move before it exists.
+            self.networks[name] = fabric.setup_module(speed.prepare(network), move_to_device=True)
+        for name, optimizer in task.optimizers.items():
+            for group in optimizer.param_groups:
+                group["fused"] = speed.fused or None
+            self.optimizers[name] = fabric.setup_optimizers(optimizer)
+        self.frozen = {}
+        for name, network in task.frozen.items():
+            network = network.eval().requires_grad_(False).to(self.device)
+            self.frozen[name] = speed.prepare(network)
+
+    def update(self, name: str, loss: Tensor) -> None:
+        """Make one update of the weights behind the optimiser ``name`` down the gradient of a loss."""
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad()
+        self.fabric.backward(loss)
+        limit = self.task.clip.get(name)
+        if limit is not None:
+            parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            torch.nn.utils.clip_grad_norm_(parameters, limit)
+        optimizer.step()
+        if name in self.task.schedulers:
+            self.task.schedulers[name].step()
+
+    def randn(self, like: Tensor) -> Tensor:
+        """Normal random numbers of a local batch's shape: this process's part of those of the whole batch."""
+        world, rank = self.fabric.world_size, self.fabric.global_rank
+        whole = torch.randn(len(like) * world, *like.shape[1:], generator=self.generator(), device=self.device)
+        return self.speed.layout(whole[rank * len(like) : (rank + 1) * len(like)])
+
+    def generator(self, stream: int = 0) -> torch.Generator:
+        """A generator on the run's device that starts anew in each step, the same for all processes."""
+        return torch.Generator(self.device).manual_seed(mix(self.seed, self.step, 1 + stream))
+
+    def average(self) -> None:
+        """Move the averaged weights towards the current ones."""
+        for name, decay in self.task.average.items():
+            for mean, now in zip(_tensors(self.averaged[name]), _tensors(self.task.networks[name]), strict=True):
+                mean.lerp_(now, 1 - decay) if mean.is_floating_point() else mean.copy_(now)
+
+    def to_validate(self) -> dict[str, nn.Module]:
+        """The networks that validation looks at: averaged where there is an average."""
+        return {name: self.averaged.get(name, network) for name, network in self.task.networks.items()}
+
+    def tree(self) -> dict:
+        """Everything the next step depends on, but the number of the step."""
+        return {
+            "networks": {name: network.state_dict() for name, network in self.task.networks.items()},
+            "averaged": {name: network.state_dict() for name, network in self.averaged.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.task.optimizers.items()},
+            "schedulers": {name: scheduler.state_dict() for name, scheduler in self.task.schedulers.items()},
+        }
+
+    def restore(self, tree: Mapping) -> None:
+        """Take up a saved state."""
+        task = self.task
+        for part, things in (
+            ("networks", task.networks),
+            ("averaged", self.averaged),
+            ("optimizers", task.optimizers),
+            ("schedulers", task.schedulers),
+        ):
+            if tree[part].keys() != things.keys():
+                raise TrainingError(f"The state holds {part} {sorted(tree[part])}, the recipe has {sorted(things)}.")
+            for name, thing in things.items():
+                thing.load_state_dict(tree[part][name])
+        for optimizer in task.optimizers.values():
+            _match_layout(optimizer)
+
+
+def mix(*numbers: int) -> int:
+    """A seed out of several numbers, far from the seeds of neighbouring ones."""
+    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:8], "little") >> 1
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]
+
+
+def _match_layout(optimizer: Optimizer) -> None:
+    """Lay an optimiser's memory out as its parameters are: fused kernels walk through both side by side."""
+    for parameter, memory in optimizer.state.items():
+        for name, value in memory.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                memory[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
