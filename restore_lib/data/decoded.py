@@ -46,20 +46,21 @@ def levels_of(item: Item, part: str) -> np.ndarray:
 
 def write(home: Path, sources: str, items: list[Item], hashes: list[str], part: str) -> None:
     """Decode everything into ``home``: the levels first, then the index that vouches for them."""
-    for path in home.glob(f".{Path(PIXELS).stem}.*"):
+    for path in home.glob(".*"):
         if time.time() - path.stat().st_mtime > DAY:
             path.unlink(missing_ok=True)
     shapes, digest = [], hashlib.sha256()
     try:
-        with files.atomic_write(home / PIXELS) as temporary, open(temporary, "wb") as stream:
-            for levels in _decoded(items, part):
-                stream.write(levels)
-                digest.update(levels)
-                shapes.append(levels.shape[:2])
-        pictures = [[item.name, *shape, found] for item, shape, found in zip(items, shapes, hashes, strict=True)]
-        index = {"format": FORMAT, "sources": sources, "part": part, "sha256": digest.hexdigest(), "pictures": pictures}
-        with files.atomic_write(home / INDEX) as temporary:
-            temporary.write_text(json.dumps(index | {"check": _seal(index)}, indent=1), encoding="utf-8")
+        # Both are written before either gets its name, the levels first: an index never vouches for what is not there.
+        with files.atomic_write(home / INDEX) as index_file, files.atomic_write(home / PIXELS) as pixels_file:
+            with open(pixels_file, "wb") as stream:
+                for levels in _decoded(items, part):
+                    stream.write(levels)
+                    digest.update(levels)
+                    shapes.append(levels.shape[:2])
+            rows = [[item.name, *shape, found] for item, shape, found in zip(items, shapes, hashes, strict=True)]
+            index = {"format": FORMAT, "sources": sources, "part": part, "sha256": digest.hexdigest(), "pictures": rows}
+            index_file.write_text(json.dumps(index | {"check": _seal(index)}, indent=1), encoding="utf-8")
     except BaseException:
         with contextlib.suppress(OSError):
             home.rmdir()  # when it is empty: an older store, or one that another process finished, stays

@@ -59,14 +59,16 @@ def _iterate(make: Callable, first: int, ahead: int) -> Iterator:
     def stop():
         closing.set()
         room.release()
-        if threading.current_thread() is not thread:  # where the garbage collector may happen to close the iterator
+        # Not alive: it has ended, or Ctrl-C came so early that it has yet to begin, and then it ends by itself. The
+        # same thread: the garbage collector, which closes forgotten iterators, runs wherever it happens to.
+        if thread.is_alive() and threading.current_thread() is not thread:
             thread.join()
 
     # A daemon, stopped at exit: a program that forgets to close its iterator ends all the same.
     thread = threading.Thread(target=work, name="prefetch", daemon=True)
-    thread.start()
     atexit.register(stop)
     try:
+        thread.start()
         while True:
             item, error = made.get()
             if error is not None:
