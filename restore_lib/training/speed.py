@@ -59,6 +59,11 @@ def fastest(device: torch.device | str = "cpu", *, compiled: bool = False) -> Sp
     )
 
 
+def best_device() -> str:
+    """``"cuda"`` where there is a GPU that torch can use, else ``"cpu"``."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def has_bfloat16(device: torch.device | str) -> bool:
     """Whether a device multiplies bfloat16 natively."""
     kind = torch.device(device).type

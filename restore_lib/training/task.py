@@ -36,7 +36,7 @@ class Task:
     frozen : dict of str to Module
         Networks that losses look through and that are not trained.
     average : dict of str to float
-        Decay of the exponential moving average of a network's weights, by the network's name.
+        Decay of the exponential moving average of a network's weights, by the network's name; in early steps less.
     clip : dict of str to float
         Largest gradient norm, by the optimiser's name.
     """
@@ -108,8 +108,12 @@ class Run:
         return torch.Generator(self.device).manual_seed(mix(self.seed, self.step, 1 + stream))
 
     def average(self) -> None:
-        """Move the averaged weights towards the current ones."""
+        """Move the averaged weights towards the current ones.
+
+        Early on the average is short, so that it does not hold on to the random weights of the start.
+        """
         for name, decay in self.task.average.items():
+            decay = min(decay, (1 + self.step) / (10 + self.step))
             for mean, now in zip(_tensors(self.averaged[name]), _tensors(self.task.networks[name]), strict=True):
                 mean.lerp_(now, 1 - decay) if mean.is_floating_point() else mean.copy_(now)
 

@@ -206,9 +206,10 @@ def test_the_average_is_the_closed_form(tmp_path, monkeypatch):
     first = Toy().task(0).networks["net"].state_dict()
     for name, mean in run.averaged["net"].state_dict().items():
         if mean.is_floating_point():
-            expected = first[name].double() * 0.9**12
-            for step, now in enumerate(seen, 1):
-                expected += 0.1 * 0.9 ** (12 - step) * now[name].double()
+            decays = [min(0.9, (1 + step) / (10 + step)) for step in range(1, 13)]
+            expected = first[name].double() * math.prod(decays)
+            for step, now in enumerate(seen):
+                expected += (1 - decays[step]) * math.prod(decays[step + 1 :]) * now[name].double()
             torch.testing.assert_close(mean.double(), expected, rtol=1e-5, atol=1e-6)
         else:
             assert torch.equal(mean, seen[-1][name])

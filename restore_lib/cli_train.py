@@ -1,0 +1,107 @@
+"""The ``restore train`` command."""
+
+import ast
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from restore_lib import tiers
+from restore_lib.errors import TrainingError
+
+
+def train(
+    name: Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe, or `list` to see them.")],
+    tier: Annotated[str | None, typer.Option(help="smoke, cpu, gpu or paper, instead of RESTORE_TIER.")] = None,
+    seed: Annotated[int, typer.Option(help="Of initial weights, data and noise.")] = 0,
+    max_minutes: Annotated[float | None, typer.Option(help="Save and stop after this time.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--fresh", help="Go on from the last state, or insist on an empty folder.")
+    ] = True,
+    folder: Annotated[Path | None, typer.Option(help="Of the run; runs/RECIPE__TIER__seedN by default.")] = None,
+    devices: Annotated[str, typer.Option(help="How many CPUs or GPUs, or `auto` for all GPUs.")] = "1",
+    nodes: Annotated[int, typer.Option(help="How many computers, when a launcher such as torchrun started this.")] = 1,
+    plain: Annotated[bool, typer.Option(help="float32 and no other options of speed.")] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile networks first: for long runs.")] = False,
+    changes: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Another value.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Train a recipe; a run that was stopped, or killed, goes on where it was.
+
+    Numbers go to metrics.jsonl in the run's folder and to TensorBoard (`tensorboard --logdir runs`).
+    """
+    if name == "list":
+        _list()
+        return
+    from lightning_fabric import Fabric
+
+    from restore_lib import training
+    from restore_lib.reproduce.recipes import find
+    from restore_lib.training.speed import PLAIN, fastest
+    from restore_lib.training.state import states
+
+    tier = tier or tiers.current()
+    recipe = training.at_tier(find(name), tier, **_parsed(changes or []))
+    folder = folder or Path("runs") / f"{name}__{tier}__seed{seed}"
+    if not resume and states(folder):
+        raise TrainingError(f"{folder} holds a run already: delete it, name another folder, or leave out --fresh.")
+    device = training.speed.best_device()
+    speed = PLAIN if plain else fastest(device, compiled=compiled)
+    many = devices != "1" or nodes > 1
+    fabric = Fabric(
+        accelerator=device,
+        devices=devices if devices == "auto" else int(devices),
+        num_nodes=nodes,
+        strategy="ddp" if many else "auto",
+        precision=speed.precision,
+    )
+    try:
+        run = training.fit(
+            recipe,
+            folder,
+            seed=seed,
+            speed=speed,
+            fabric=fabric,
+            max_minutes=max_minutes,
+            quiet=quiet,
+            tensorboard=True,
+        )
+    except KeyboardInterrupt:
+        print(f"restore: stopped and saved in {folder}; the same command goes on.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if fabric.is_global_zero:
+        ended = "finished" if run.step == recipe.steps else "the time is up; the same command goes on"
+        print(f"{folder}: step {run.step:,} of {recipe.steps:,}, {ended}")
+
+
+def _list() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from restore_lib.reproduce.recipes import RECIPES
+    from restore_lib.training import at_tier
+
+    table = Table("recipe", "trains", *tiers.TIERS, box=None, pad_edge=False)
+    for recipe in RECIPES:
+        known = [tier for tier in tiers.TIERS if tier in recipe.tiers]
+        costs = [
+            f"{at_tier(recipe, tier).steps:,} steps, {recipe.cost.get(tier, 'not measured')}" if tier in known else ""
+            for tier in tiers.TIERS
+        ]
+        table.add_row(recipe.name, recipe.title, *costs)
+    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
+
+
+def _parsed(changes: list[str]) -> dict:
+    """``steps=10`` as a field and its value."""
+    values = {}
+    for change in changes:
+        field, sign, text = change.partition("=")
+        if not sign:
+            raise TrainingError(f"--set wants FIELD=VALUE, got {change!r}.")
+        try:
+            values[field] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            values[field] = text
+    return values

@@ -1,0 +1,21 @@
+"""Every recipe by name: what ``restore train`` can train."""
+
+from restore_lib.denoising.recipes import SmallDenoiser
+from restore_lib.errors import TrainingError
+from restore_lib.training.recipes import Recipe
+
+RECIPES: tuple[type[Recipe], ...] = (SmallDenoiser,)
+
+
+def find(name: str) -> type[Recipe]:
+    """The recipe of that name.
+
+    Raises
+    ------
+    TrainingError
+        There is none.
+    """
+    found = next((recipe for recipe in RECIPES if recipe.name == name), None)
+    if found is None:
+        raise TrainingError(f"There is no recipe called {name}: `restore train list` shows what there is.")
+    return found
