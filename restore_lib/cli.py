@@ -12,8 +12,7 @@ from typing import Annotated
 
 import typer
 
-from restore_lib import __version__, cli_train, files, tiers
-from restore_lib.cli_checkpoints import checkpoints_app
+from restore_lib import __version__, cli_checkpoints, cli_train, files, tiers
 from restore_lib.errors import DataError, RecordError, RestoreError
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-image", "scikit-learn", "pillow", "lpips", "pooch")
@@ -24,7 +23,8 @@ app.add_typer(data_app, name="data")
 reproduce_app = typer.Typer(no_args_is_help=True, help="Tables of the papers: what has been measured, beside it.")
 app.add_typer(reproduce_app, name="reproduce")
 app.command()(cli_train.train)
-app.add_typer(checkpoints_app, name="checkpoints")
+app.command()(cli_train.evaluate)
+app.add_typer(cli_checkpoints.checkpoints_app, name="checkpoints")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that `restore data list` shows.")]
 TableName = Annotated[str, typer.Argument(metavar="TABLE", help="A name that `restore reproduce list` shows.")]

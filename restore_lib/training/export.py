@@ -191,7 +191,8 @@ def _compare(network: nn.Module, example: Tensor, path: Path) -> Parity:
             found = torch.from_numpy(session.run(None, {INPUT: picture.numpy()})[0])
             if found.shape != expected.shape:
                 raise CheckpointError(
-                    f"the result of {size} is {tuple(found.shape)} instead of {tuple(expected.shape)}"
+                    f"This network is bound to one size in ONNX: from {size} came {tuple(found.shape)} instead of "
+                    f"{tuple(expected.shape)}; use the safetensors format."
                 )
             scale = max(1.0, float(expected.abs().max()))
             # NaN must not look like agreement, and max() would drop it
