@@ -1,6 +1,7 @@
 """The ``restore train`` command."""
 
 import ast
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +26,9 @@ def train(
     plain: Annotated[bool, typer.Option(help="float32 and no other options of speed.")] = False,
     compiled: Annotated[bool, typer.Option("--compile", help="Compile networks first: for long runs.")] = False,
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Another value.")] = None,
+    keep: Annotated[
+        bool, typer.Option(help="When it is finished, keep the weights as checkpoint RECIPE-TIER.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Train a recipe; a run that was stopped, or killed, goes on where it was.
@@ -48,6 +52,7 @@ def train(
         raise TrainingError(f"{folder} holds a run already: delete it, name another folder, or leave out --fresh.")
     device = training.speed.best_device()
     speed = PLAIN if plain else fastest(device, compiled=compiled)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it repeats what was asked for
     many = devices != "1" or nodes > 1
     fabric = Fabric(
         accelerator=device,
@@ -71,8 +76,37 @@ def train(
         print(f"restore: stopped and saved in {folder}; the same command goes on.", file=sys.stderr)
         raise typer.Exit(130) from None
     if fabric.is_global_zero:
+        if run.step == recipe.steps and keep:
+            from restore_lib.reproduce.keeping import keep as keep_run
+
+            print(f"checkpoint {keep_run(folder, tier).name}")
         ended = "finished" if run.step == recipe.steps else "the time is up; the same command goes on"
         print(f"{folder}: step {run.step:,} of {recipe.steps:,}, {ended}")
+
+
+def evaluate(
+    name: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A name that `restore checkpoints list` shows.")],
+    sets: Annotated[str, typer.Option(help="Image sets, with commas between.")] = "cbsd68",
+    sigma: Annotated[str, typer.Option(help="Noise levels on the scale 0 to 255, with commas between.")] = "25",
+    folder: Annotated[Path | None, typer.Option(help="Folder of checkpoints.")] = None,
+    results: Annotated[Path | None, typer.Option(help="Folder of run records.")] = None,
+) -> None:
+    """Measure a denoiser on image sets; writes run records and notes the means on its card."""
+    from restore_lib.reproduce import keeping, protocols, results_folder
+    from restore_lib.training import speed
+
+    try:
+        levels = [float(level) for level in sigma.split(",")]
+    except ValueError:
+        raise TrainingError(f"--sigma wants numbers with commas between, got {sigma!r}.") from None
+    chosen = [word.strip() for word in sets.split(",") if word.strip()]
+    protocol = protocols.gaussian_noise(*levels)
+    device = speed.best_device()
+    for record in keeping.measure(
+        name, chosen, protocol, folder=folder, results=results or results_folder(), device=device
+    ):
+        means = ", ".join(f"{m.condition}: {m.metric} {m.value:.4g}" for m in record.measurements)
+        print(f"{record.dataset}: {means}")
 
 
 def _list() -> None:

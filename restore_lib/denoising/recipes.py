@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from restore_lib import data, metrics, noise
 from restore_lib.data.patches import PatchStore, augment, to_float
 from restore_lib.denoising.dncnn import DnCNN
+from restore_lib.training.architectures import build, describe
 from restore_lib.training.recipes import Recipe, sourced
 from restore_lib.training.task import Run, Task
 
@@ -24,7 +25,16 @@ class SmallDenoiser(Recipe):
     name: ClassVar = "small-denoiser"
     title: ClassVar = "Small DnCNN for Gaussian noise, RGB"
     tiers: ClassVar = {
-        "smoke": {"steps": 40, "batch_size": 8, "depth": 4, "width": 16, "dataset": "embedded", "split": "", "held": 2},
+        "smoke": {
+            "steps": 40,
+            "batch_size": 8,
+            "depth": 4,
+            "width": 16,
+            "dataset": "embedded",
+            "split": "",
+            "held": 2,
+            "warmup": 10,
+        },
         "cpu": {},
         "gpu": {"steps": 60_000, "batch_size": 128, "depth": 12, "width": 64},
     }
@@ -36,24 +46,27 @@ class SmallDenoiser(Recipe):
     sigma: float = sourced(25.0, "paper A, Table 1", "Standard deviation of the noise on the scale 0 to 255.")
     depth: int = sourced(8, "ours: DnCNN has 17 for a known noise level", "Convolutions.")
     width: int = sourced(48, "ours: DnCNN has 64", "Channels between them.")
-    learning_rate: float = sourced(1e-3, "ours: Adam's default, as DnCNN's later releases", "Adam's step at the start.")
+    learning_rate: float = sourced(
+        4e-4, "ours: at 1e-3 the loss jumps after some hundred steps", "Adam's step at its largest."
+    )
+    warmup: int = sourced(200, "ours", "Steps in which the learning rate rises from zero.")
     decay: float = sourced(0.999, "ours", "Of the averaged weights, which are the ones that are kept.")
     dataset: str = sourced("bsds500", "ours: DnCNN's 400 images are BSDS500's training and test parts", "Photos.")
     split: str = sourced("train400", "ours: CBSD68 lies in the part that is left out", "Part of the set.")
     held: int = sourced(8, "ours", "Last photos of the part, kept for validation and not trained on.")
     validate_every: int = sourced(500, "ours", "Steps between two validations.")
 
-    def network(self) -> DnCNN:
-        """The network alone."""
-        return DnCNN(self.depth, self.width, channels=3, norm=False)
+    def architecture(self) -> Mapping[str, object]:
+        """The network as plain data, for the checkpoint's card."""
+        return describe(DnCNN, depth=self.depth, width=self.width, channels=3, norm=False)
 
     def task(self, seed: int) -> Task:
         """Networks, optimiser, batches and step for the loop."""
         photos = data.open(self.dataset, self.split or None)
         store = PatchStore.build(photos[: -self.held], min_size=self.patch_size)
-        network = self.network()
+        network = build(self.architecture())
         optimizer = torch.optim.Adam(network.parameters(), self.learning_rate)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, cosine(self.steps))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(self.steps, self.warmup))
         return Task(
             networks={"denoiser": network},
             optimizers={"denoiser": optimizer},
@@ -103,6 +116,6 @@ def middle(photo: Tensor, size: int) -> Tensor:
     return photo[..., top : top + size, left : left + size]
 
 
-def cosine(steps: int) -> Callable[[int], float]:
-    """Factor of the learning rate: from 1 down to 0 along half a cosine."""
-    return lambda step: 0.5 * (1 + math.cos(math.pi * min(step / steps, 1)))
+def warm_cosine(steps: int, warmup: int) -> Callable[[int], float]:
+    """Factor of the learning rate: up to 1 in a line over ``warmup`` steps, then down to 0 along half a cosine."""
+    return lambda step: min((step + 1) / warmup, 0.5 * (1 + math.cos(math.pi * min(step / steps, 1))))

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from restore_lib import images, metrics
+from restore_lib import images, metrics, noise
 from restore_lib.reproduce.evaluation import EvaluationProtocol
 from restore_lib.resampling import imresize, resize_antialiased
 
@@ -128,3 +128,30 @@ DIINN = EvaluationProtocol(
 )
 
 PROTOCOLS = {protocol.name: protocol for protocol in (CLASSIC, LIIF, DIINN)}
+
+
+def noisy_pair(item, sigma: float, generator: torch.Generator) -> Pair:
+    """A whole RGB photo under Gaussian noise that is neither clipped nor rounded, and the photo."""
+    return noise.gaussian(item.image, sigma, generator), item.image
+
+
+def denoising_metrics(restored: Tensor, clean: Tensor, sigma: float) -> dict[str, float]:
+    """PSNR and SSIM on all RGB pixels of the clipped result, rounded to 8 bit."""
+    rule = metrics.Protocol(channels="rgb", border=0, quantize=True)
+    return {"psnr": metrics.psnr(restored, clean, rule), "ssim": metrics.ssim(restored, clean, rule)}
+
+
+def gaussian_noise(*sigmas: float) -> EvaluationProtocol:
+    """Denoising of photos under Gaussian noise of given strengths, on the scale 0 to 255."""
+    return EvaluationProtocol(
+        name="awgn",
+        title="Gaussian noise on whole RGB photos",
+        rules={
+            "input": "photo plus Gaussian noise, neither clipped nor rounded; the same noise for every method",
+            "result": "clipped and rounded to 8 bit",
+            "measured on": "all RGB pixels, no border",
+        },
+        conditions={f"sigma {sigma:g}": float(sigma) for sigma in sigmas},
+        prepare=noisy_pair,
+        measure=denoising_metrics,
+    )

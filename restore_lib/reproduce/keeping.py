@@ -1,0 +1,134 @@
+"""From a run to a checkpoint with a card, and from a checkpoint to run records."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from restore_lib import data
+from restore_lib.errors import TrainingError
+from restore_lib.reproduce import recipes, runs
+from restore_lib.reproduce.evaluation import EvaluationProtocol
+from restore_lib.reproduce.records import RunRecord, save
+from restore_lib.training import at_tier
+from restore_lib.training.architectures import build
+from restore_lib.training.cards import Card, Score
+from restore_lib.training.checkpoints import card, checkpoints_folder, load_into, load_weights, save_checkpoint
+from restore_lib.training.state import load_state, states
+
+
+def keep(run: Path | str, tier: str, *, name: str | None = None, folder: Path | str | None = None) -> Card:
+    """Make a named checkpoint of a run's last state: the averaged weights where there are any.
+
+    Parameters
+    ----------
+    run : path
+        Folder of a run that ``restore train`` made.
+    tier : str
+        At which it was trained.
+    name : str, optional
+        Of the checkpoint; ``RECIPE-TIER`` by default.
+    folder : path, optional
+        Where checkpoints are kept.
+
+    Returns
+    -------
+    Card
+        Without metrics; :func:`measure` adds them.
+
+    Raises
+    ------
+    TrainingError
+        The folder holds no run of a known recipe, or no state.
+    """
+    run = Path(run)
+    try:
+        about = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        recipe = at_tier(recipes.find(about["recipe"]), tier)
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainingError(f"{run} holds no run: name a folder that `restore train` made.") from error
+    if {key: str(value) for key, value in vars(recipe).items()} != about["values"]:
+        raise TrainingError(f"{run} was trained with other values than recipe {recipe.name} has at tier {tier}.")
+    saved = states(run)
+    if not saved:
+        raise TrainingError(f"{run} holds no state yet: train it further.")
+    tree, steps = load_state(saved[-1])
+    main = next(iter(tree["networks"]))
+    network = build(recipe.architecture())
+    network.load_state_dict(tree["averaged"].get(main, tree["networks"][main]))
+    photos = data.open(recipe.dataset, recipe.split or None)
+    made = Card(
+        name=name or f"{recipe.name}-{tier}",
+        recipe=recipe.name,
+        tier=tier,
+        steps=steps,
+        seed=about["seed"],
+        dataset=f"{recipe.dataset} {recipe.split}".strip(),
+        dataset_hash=photos.digest(),
+        architecture=recipe.architecture(),
+        versions=runs.versions(),
+        device=runs.device_name("cuda" if torch.cuda.is_available() else "cpu"),
+        date=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        commit=runs.commit(),
+        licence="MIT",
+        note=f"Trained for {steps:,} of {recipe.steps:,} steps; photos: see `restore data card {recipe.dataset}`.",
+    )
+    return save_checkpoint(network, made, folder)
+
+
+def measure(
+    name: str,
+    sets: Iterable[str],
+    protocol: EvaluationProtocol,
+    *,
+    folder: Path | str | None = None,
+    results: Path | str,
+    device: str = "cpu",
+    progress: Callable[[str], None] | None = None,
+) -> list[RunRecord]:
+    """Evaluate a checkpoint, write a run record for each image set, and note the means on its card.
+
+    Raises
+    ------
+    CheckpointError, DataError
+        The checkpoint or a set is missing or damaged.
+    """
+    folder = Path(folder) if folder is not None else checkpoints_folder()
+    known = card(name, folder=folder)
+    network = build(known.architecture)
+    load_into(network, name, folder=folder)
+    network = network.eval().to(device)
+    records, scores = [], []
+    for dataset in sets:
+        record = runs.run(
+            known.recipe,
+            as_model(network),
+            dataset,
+            protocol,
+            seed=known.seed,
+            steps=known.steps,
+            settings={"checkpoint": known.name, "sha256": known.sha256},
+            tier=known.tier,
+            device=device,
+            progress=progress,
+        )
+        path = save(record, results)
+        records.append(record)
+        scores += [
+            Score(dataset, protocol.name, found.condition, found.metric, found.value, path.name)
+            for found in record.measurements
+        ]
+    others = [
+        s for s in known.metrics if (s.dataset, s.protocol) not in {(new.dataset, new.protocol) for new in scores}
+    ]
+    save_checkpoint(load_weights(name, folder=folder), replace(known, metrics=(*others, *scores)), folder)
+    return records
+
+
+def as_model(network: nn.Module) -> Callable[[Tensor, tuple[int, int]], Tensor]:
+    """A denoiser as evaluation calls it: one image at a time, the size it must have being its own."""
+    return lambda given, size: network(given[None])[0].float()
