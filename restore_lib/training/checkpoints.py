@@ -26,10 +26,10 @@ from torch import Tensor, nn
 from restore_lib import files
 from restore_lib.errors import CheckpointError
 from restore_lib.training.cards import MENDING, NAME, Card, Score, card_text, read_card
-from restore_lib.training.weights import bare, misfit, own_copies, plain, refuse_bad_numbers
+from restore_lib.training.weights import bare, misfit, own_copies, packed, plain, refuse_bad_numbers
 
 __all__ = ["Card", "Score", "card", "cards", "checkpoints_folder", "load_into", "load_weights", "names"]
-__all__ += ["save_checkpoint", "verify"]
+__all__ += ["save_checkpoint", "update_card", "verify"]
 
 WEIGHTS, CARD = ".safetensors", ".json"
 NOT_CARDS = ("backlog.json",)
@@ -118,7 +118,7 @@ def save_checkpoint(
     tensors = own_copies(network, dtype)
     refuse_bad_numbers(tensors, f"{card.name} was not saved")
     count = sum(p.numel() for p in network.parameters()) if isinstance(network, nn.Module) else card.parameters
-    content = safetensors.torch.save(tensors, {"format": "pt", "name": card.name, "licence": card.licence})
+    content = packed(tensors, {"format": "pt", "name": card.name, "licence": card.licence})
     card = replace(
         card,
         parameters=count or sum(tensor.numel() for tensor in tensors.values()),
@@ -135,6 +135,39 @@ def save_checkpoint(
     finally:
         _settle(folder, card.name)
     return card
+
+
+def update_card(name: str | Path, *, folder: Path | str | None = None, **changes: object) -> Card:
+    """Change what a card says, and leave the weights alone: what has been measured since, or a note.
+
+    Parameters
+    ----------
+    name, folder
+        As for :func:`load_weights`.
+    **changes
+        Fields of :class:`Card` and their new values, such as ``metrics``.
+
+    Returns
+    -------
+    Card
+        As it was written.
+
+    Raises
+    ------
+    CheckpointError
+        The checkpoint is not a good one, or the new card would not be.
+    RestoreError
+        The disk is full or the folder cannot be written to. The card stays as it was.
+    """
+    if fixed := {"name", "parameters", "sha256", "bytes"} & changes.keys():
+        raise ValueError(f"{', '.join(sorted(fixed))} of a card belong to the weights: save them again")
+    old = verify(name, folder=folder)
+    folder, stem = _place(name, folder)
+    text = card_text(new := replace(old, **changes))
+    _settle(folder, stem)
+    with files.atomic_write(folder / f"{stem}{CARD}") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return new
 
 
 def load_weights(name: str | Path, *, folder: Path | str | None = None) -> dict[str, Tensor]:

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import safetensors.torch
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from restore_lib.errors import CheckpointError, RestoreError
 from restore_lib.files import atomic_write
 from restore_lib.training import architectures, checkpoints
 from restore_lib.training.cards import Card
+from restore_lib.training.weights import packed
 
 INPUT, OUTPUT = "image", "restored"
 TOLERANCE = 1e-4  # two libraries sum in different orders; a wrong operator is off by far more
@@ -67,7 +67,7 @@ def export_safetensors(name: str | Path, path: Path | str, *, folder: Path | str
     path = Path(path)
     card = checkpoints.verify(name, folder=folder)
     _keep_away(path, name, folder)
-    content = safetensors.torch.save(checkpoints.load_weights(name, folder=folder), {"format": "pt"} | card_texts(card))
+    content = packed(checkpoints.load_weights(name, folder=folder), {"format": "pt"} | card_texts(card))
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
     return path

@@ -1,7 +1,9 @@
 """Weights between a network and a file: names without wrappings, copies of their own, and what does not fit."""
 
+import json
 from collections.abc import Mapping
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +35,20 @@ def own_copies(network: nn.Module | Mapping[str, Tensor], dtype: torch.dtype | N
     if not copies:
         raise ValueError("a network without weights cannot be saved")
     return copies
+
+
+def packed(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> bytes:
+    """A safetensors file with texts in its header, the same bytes whenever the content is the same.
+
+    The library writes its texts in an order that differs from call to call, which would change the SHA-256; here they
+    are sorted.
+    """
+    content = safetensors.torch.save(dict(tensors))
+    size = int.from_bytes(content[:8], "little")
+    header = {"__metadata__": dict(sorted(texts.items()))} | json.loads(content[8 : 8 + size])
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # numbers begin at multiples of eight bytes, as the library places them
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def refuse_bad_numbers(tensors: Mapping[str, Tensor], what: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from cards_made_up import Small, card, content, randomised, same, sentence
+from safetensors import safe_open
 from torch import nn
 
 from restore_lib.errors import CheckpointError, RestoreError
@@ -153,3 +154,33 @@ def test_a_killed_process_leaves_a_whole_checkpoint(home, rng):
         steps = checkpoints.verify("n", folder=home).steps
         assert steps in (told, told + 1)
         assert checkpoints.load_weights("n", folder=home)["n"].tolist() == [steps] * 1000
+
+
+def test_the_same_weights_are_the_same_bytes(home, rng):
+    network = randomised(Small(), rng)
+    first = checkpoints.save_checkpoint(network, card(), home)
+    for _ in range(12):
+        again = checkpoints.save_checkpoint(checkpoints.load_weights(NAME, folder=home), card(steps=13), home)
+        assert again.sha256 == first.sha256
+    # and numbers begin where readers that map the file want them
+    assert int.from_bytes((home / f"{NAME}.safetensors").read_bytes()[:8], "little") % 8 == 0
+    with safe_open(home / f"{NAME}.safetensors", "pt") as opened:
+        assert opened.metadata() == {"format": "pt", "name": NAME, "licence": "CC BY 4.0"}
+
+
+def test_a_card_learns_what_was_measured_since(home, saved, monkeypatch):
+    weights = (home / f"{NAME}.safetensors").read_bytes()
+    new = checkpoints.update_card(
+        NAME, folder=home, metrics=(Score("set5", "rgb", "sigma 25", "psnr", 31.5),), note="x"
+    )
+    assert checkpoints.verify(NAME, folder=home) == new and [s.value for s in new.metrics] == [31.5]
+    assert (home / f"{NAME}.safetensors").read_bytes() == weights
+    before = content(home)
+    with pytest.raises(ValueError, match="bytes, sha256 of a card belong to the weights"):
+        checkpoints.update_card(NAME, folder=home, sha256="0" * 64, bytes=1)
+    with pytest.raises(CheckpointError, match="the field licence is empty"):
+        checkpoints.update_card(NAME, folder=home, licence="")
+    monkeypatch.setattr(os, "fsync", lambda number: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(RestoreError, match="The disk is full"):
+        checkpoints.update_card(NAME, folder=home, note="y")
+    assert content(home) == before
