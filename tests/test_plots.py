@@ -38,6 +38,7 @@ def every(rng) -> dict[str, Figure]:
         "spectrum": plots.spectrum([photo, photo], ["s", "t"]),
         "noise_curve": plots.noise_curve({"n": (signal, signal)}, {"l": (1.0, 0.0)}),
         "heat_map": plots.heat_map(photo[0], photo, "m"),
+        "training_curve": plots.training_curve({"a": [(1, 20.0), (2, 21.0)], "b": [(1, 20.0)]}),
     }
 
 
@@ -161,6 +162,14 @@ def test_a_noise_curve_holds_the_points_and_the_line():
     np.testing.assert_allclose(points.get_ydata(), np.interp(points.get_xdata(), line.get_xdata(), line.get_ydata()))
 
 
+def test_a_training_curve_holds_the_points():
+    figure = plots.training_curve({"a": [(1, 0.5), (9, 0.25)], "b": [(2, 1.0)]}, "loss", log=True)
+    first, second = figure.axes[0].lines
+    np.testing.assert_array_equal(first.get_xydata(), [(1, 0.5), (9, 0.25)])
+    np.testing.assert_array_equal(second.get_xydata(), [(2, 1.0)])
+    assert first.get_linestyle() != second.get_linestyle() and figure.axes[0].get_yscale() == "log"
+
+
 def test_a_heat_map_keeps_the_given_scale(rng):
     values = torch.rand(10, 12, generator=rng)
     assert plots.heat_map(values, low=-1, high=1).axes[0].images[0].get_clim() == (-1, 1)
@@ -178,6 +187,8 @@ def test_a_heat_map_keeps_the_given_scale(rng):
         lambda: plots.kernel_map([]),
         lambda: plots.psnr_lpips_scatter({}),
         lambda: plots.noise_curve({}),
+        lambda: plots.training_curve({}),
+        lambda: plots.training_curve({"a": []}),
         lambda: plots.line_profile([torch.rand(3, 8, 8)], ["a"], 8),
         lambda: plots.line_profile([torch.rand(3, 8, 8)], ["a"], 0, channel=3),
     ],

@@ -34,11 +34,12 @@ class SmallDenoiser(Recipe):
             "split": "",
             "held": 2,
             "warmup": 10,
+            "validate_every": 10,
         },
         "cpu": {},
         "gpu": {"steps": 60_000, "batch_size": 128, "depth": 12, "width": 64},
     }
-    cost: ClassVar = {"smoke": "5 s", "cpu": "30 minutes on 2 cores", "gpu": "20 minutes"}
+    cost: ClassVar = {"smoke": "5 s", "cpu": "half an hour on 2 cores"}
 
     steps: int = sourced(8000, "ours: half an hour on 2 cores", "Updates of the weights.")
     batch_size: int = sourced(32, "ours: as paper A", "Patches in a step.")

@@ -5,7 +5,7 @@ Figures are drawn for white paper, in colours that colour-blind readers tell apa
 a page is shrunk to a phone. Pictures are shown pixel by pixel, never smoothed.
 """
 
-from restore_lib.plots.curves import line_profile, noise_curve, psnr_lpips_scatter, spectrum
+from restore_lib.plots.curves import line_profile, noise_curve, psnr_lpips_scatter, spectrum, training_curve
 from restore_lib.plots.pictures import heat_map, image_row, kernel_map, noise_patches
 from restore_lib.plots.style import COLOURS, WIDTH
 
@@ -20,4 +20,5 @@ __all__ = [
     "noise_patches",
     "psnr_lpips_scatter",
     "spectrum",
+    "training_curve",
 ]

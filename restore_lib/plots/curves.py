@@ -100,6 +100,43 @@ def line_profile(
 
 
 @in_style
+def training_curve(
+    curves: Mapping[str, Sequence[tuple[Real, Real]]], quantity: str = "PSNR in dB", *, log: bool = False
+) -> Figure:
+    """Plot what a run reported over its steps, for one run or several.
+
+    Parameters
+    ----------
+    curves : mapping of label to sequence of (step, value)
+        Later ones are drawn dashed and thinner, so that curves which lie on each other can be told apart.
+    quantity : str
+        What the values are.
+    log : bool
+        A logarithmic scale, for losses.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    ValueError
+        No curve, or one without points.
+    """
+    if not curves or not all(len(points) for points in curves.values()):
+        raise ValueError("nothing to draw: give at least one curve with at least one point")
+    figure = BookFigure(figsize=(WIDTH, 3.3))
+    ax = figure.subplots()
+    for index, (label, points) in enumerate(curves.items()):
+        steps, values = zip(*points, strict=True)
+        style = {"linestyle": ("-", "--", ":", "-.")[index % 4], "linewidth": max(3.2 - 0.8 * index, 1.4)}
+        ax.plot(steps, values, color=COLOURS[index % len(COLOURS)], label=label, **style)
+    ax.set(xlabel="step", ylabel=quantity, yscale="log" if log else "linear")
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    return figure
+
+
+@in_style
 def spectrum(images: Sequence[Float[Tensor, "_c _h _w"]], titles: Sequence[str] | None = None) -> Figure:
     """Show how much of each frequency pictures hold: coarse patterns in the middle, fine ones at the rim.
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from restore_lib.reproduce.records import RunRecord, save
 from restore_lib.training import at_tier
 from restore_lib.training.architectures import build
 from restore_lib.training.cards import Card, Score
-from restore_lib.training.checkpoints import card, checkpoints_folder, load_into, load_weights, save_checkpoint
+from restore_lib.training.checkpoints import card, checkpoints_folder, load_into, save_checkpoint, update_card
 from restore_lib.training.state import load_state, states
 
 
@@ -125,7 +124,7 @@ def measure(
     others = [
         s for s in known.metrics if (s.dataset, s.protocol) not in {(new.dataset, new.protocol) for new in scores}
     ]
-    save_checkpoint(load_weights(name, folder=folder), replace(known, metrics=(*others, *scores)), folder)
+    update_card(name, folder=folder, metrics=(*others, *scores))
     return records
 
 

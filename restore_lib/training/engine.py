@@ -9,7 +9,7 @@ import logging
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from numbers import Real
 from pathlib import Path
@@ -41,6 +41,7 @@ def fit(
     save_minutes: Real = 5.0,
     quiet: bool = False,
     tensorboard: bool = False,
+    on_report: Callable[[int, Mapping[str, float]], None] | None = None,
 ) -> Run:
     """Train a recipe in a folder, from where its last state left off.
 
@@ -60,7 +61,7 @@ def fit(
         Stop, and save, after this time.
     save_minutes : float
         Between two states.
-    quiet, tensorboard : bool
+    quiet, tensorboard, on_report
         As for :class:`Watch`.
 
     Returns
@@ -89,7 +90,8 @@ def fit(
     if saved:
         tree, run.step = load_state(saved[-1])
         run.restore(tree)
-    watch = Watch(folder, recipe.steps, run.step, quiet=quiet or not fabric.is_global_zero, tensorboard=tensorboard)
+    quiet = quiet or not fabric.is_global_zero
+    watch = Watch(folder, recipe.steps, run.step, quiet=quiet, tensorboard=tensorboard, on_report=on_report)
     with watch if fabric.is_global_zero else _nobody(), asked_to_stop() as asked:
         _loop(run, recipe, folder, watch, asked, begun, max_minutes, save_minutes)
     return run

@@ -53,6 +53,11 @@ def at_tier(recipe: type[Recipe] | Recipe, tier: str | None = None, **changes: A
     unknown = sorted(set(changes) - known)
     if unknown:
         raise TrainingError(f"Recipe {plain.name} has no field {unknown[0]}: it has {', '.join(sorted(known))}.")
+    for name, value in changes.items():
+        wanted = type(getattr(plain, name))
+        fits = (int, float) if wanted is float else wanted
+        if not isinstance(value, fits) or isinstance(value, bool) != (wanted is bool):
+            raise TrainingError(f"Field {name} of recipe {plain.name} is of type {wanted.__name__}, got {value!r}.")
     return replace(plain, **{**own, **changes})
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,21 @@ class Watch:
         No line of progress; it is left out anyway where nobody watches (no terminal, or ``CI`` is set).
     tensorboard : bool
         Write event files, too.
+    on_report : callable, optional
+        Called as ``on_report(step, numbers)`` with each report.
     """
 
     def __init__(
-        self, folder: Path | str, steps: int, start: int = 0, *, quiet: bool = False, tensorboard: bool = True
+        self,
+        folder: Path | str,
+        steps: int,
+        start: int = 0,
+        *,
+        quiet: bool = False,
+        tensorboard: bool = True,
+        on_report: Callable[[int, Mapping[str, Real]], None] | None = None,
     ):
+        self.on_report = on_report
         self.folder, self.steps, self.start = Path(folder), steps, start
         self.shown = not quiet and sys.stderr.isatty() and not os.environ.get("CI")
         self.tensorboard = tensorboard
@@ -75,6 +85,8 @@ class Watch:
                 if name != "step":
                     self.writer.add_scalar(name, number, step)
         self.latest |= line
+        if self.on_report is not None:
+            self.on_report(step, numbers)
         if self.shown:
             words = "  ".join(f"{name} {value:.5g}" for name, value in self.latest.items() if name != "step")
             self.bar.update(self.task, completed=step, description=words)

@@ -1,0 +1,38 @@
+"""A curve that grows in a notebook while a run goes on."""
+
+from collections.abc import Mapping
+from numbers import Real
+
+from restore_lib import plots
+
+
+class LiveCurve:
+    """Draws one of the numbers that a run reports; pass it to ``training.fit`` as ``on_report``.
+
+    Parameters
+    ----------
+    name : str
+        Of the number: ``"psnr"``, ``"loss"``.
+    quantity : str
+        What to write at the axis.
+    log : bool
+        A logarithmic scale.
+    """
+
+    def __init__(self, name: str = "psnr", quantity: str = "PSNR in dB", *, log: bool = False):
+        self.name, self.quantity, self.log = name, quantity, log
+        self.points: list[tuple[int, float]] = []
+        self.handle = None
+
+    def __call__(self, step: int, numbers: Mapping[str, Real]) -> None:
+        """Take up a report, and draw anew when the number is in it."""
+        from IPython.display import display
+
+        if self.name not in numbers:
+            return
+        self.points.append((step, float(numbers[self.name])))
+        figure = plots.training_curve({self.name: self.points}, self.quantity, log=self.log)
+        if self.handle is None:
+            self.handle = display(figure, display_id=True)
+        else:
+            self.handle.update(figure)
