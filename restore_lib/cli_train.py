@@ -29,6 +29,9 @@ def train(
     keep: Annotated[
         bool, typer.Option(help="When it is finished, keep the weights as checkpoint RECIPE-TIER.")
     ] = False,
+    kept: Annotated[
+        Path | None, typer.Option("--checkpoints", help="Where --keep puts it, if not the usual place.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Train a recipe; a run that was stopped, or killed, goes on where it was.
@@ -79,7 +82,7 @@ def train(
         if run.step == recipe.steps and keep:
             from restore_lib.reproduce.keeping import keep as keep_run
 
-            print(f"checkpoint {keep_run(folder, tier).name}")
+            print(f"checkpoint {keep_run(folder, tier, folder=kept).name}")
         ended = "finished" if run.step == recipe.steps else "the time is up; the same command goes on"
         print(f"{folder}: step {run.step:,} of {recipe.steps:,}, {ended}")
 

@@ -11,4 +11,4 @@ from restore_lib.training.recipes import at_tier, fingerprint, provenance, sourc
 from restore_lib.training.speed import Speed
 from restore_lib.training.task import Run, Task
 
-__all__ = ["Run", "Speed", "Task", "at_tier", "fingerprint", "fit", "provenance", "sourced", "speed"]
+__all__ = ["Run", "Speed", "Task", "at_tier", "fingerprint", "fit", "provenance", "sourced"]

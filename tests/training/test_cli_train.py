@@ -1,0 +1,79 @@
+"""`restore train` and `restore evaluate` as a user meets them."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from restore_lib.reproduce import load
+from restore_lib.training import checkpoints
+from restore_lib.training.backlog import load as load_backlog
+from restore_lib.training.watch import read_metrics
+
+
+@pytest.fixture
+def restore(tmp_path):
+    def call(*words: str, code: int = 0) -> str:
+        environment = os.environ | {"RESTORE_CACHE": str(tmp_path / "cache"), "CI": "1", "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "restore_lib", *words]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    return call
+
+
+def test_a_run_in_two_pieces_kept_and_measured(restore, tmp_path):
+    words = ("train", "small-denoiser", "--tier", "smoke", "--seed", "4", "--keep", "--checkpoints", "checkpoints")
+    assert "the time is up; the same command goes on" in restore(*words, "--max-minutes", "0")
+    folder = tmp_path / "runs" / "small-denoiser__smoke__seed4"
+    assert read_metrics(folder / "metrics.jsonl")[-1]["step"] < 40
+    out = restore(*words)
+    assert "step 40 of 40, finished" in out and "checkpoint small-denoiser-smoke" in out
+    assert list((folder / "tensorboard").iterdir())
+    card = checkpoints.card("small-denoiser-smoke", folder=tmp_path / "checkpoints")
+    assert card.steps == 40 and card.seed == 4 and card.dataset == "embedded"
+    assert "already" in restore(*words, "--fresh", code=2)
+    where = ("--folder", "checkpoints", "--results", "results")
+    out = restore("evaluate", "small-denoiser-smoke", "--sets", "embedded", "--sigma", "25,50", *where)
+    assert "sigma 25: psnr" in out
+    (path,) = (tmp_path / "results").glob("*.json")
+    record = load(path)
+    measured = checkpoints.card("small-denoiser-smoke", folder=tmp_path / "checkpoints")
+    assert measured.sha256 == card.sha256 == record.settings["sha256"]
+    scores = {(s.condition, s.metric): s.value for s in measured.metrics}
+    assert scores["sigma 25", "psnr"] == record.find("sigma 25", "psnr").value
+    assert scores["sigma 25", "psnr"] > scores["sigma 50", "psnr"] > 10
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("train", "nothing"), "There is no recipe called nothing"),
+        (("train", "small-denoiser", "--tier", "huge"), "There is no tier huge"),
+        (("train", "small-denoiser", "--set", "steps"), "--set wants FIELD=VALUE"),
+        (("train", "small-denoiser", "--set", "depht=3"), "has no field depht"),
+        (("train", "small-denoiser", "--set", "steps=many"), "is of type int"),
+        (("evaluate", "nothing"), "nothing"),
+        (("evaluate", "nothing", "--sigma", "x"), "--sigma wants numbers"),
+    ],
+)
+def test_mistakes_get_one_sentence(restore, words, sentence):
+    error = restore(*words, code=2)
+    assert sentence in error and error.startswith("restore: ") and len(error.strip().splitlines()) == 1
+
+
+def test_recipes_are_listed_with_their_cost(restore):
+    out = restore("train", "list")
+    assert "small-denoiser" in out and "8,000 steps" in out
+
+
+def test_the_backlogs_commands_are_commands(restore, tmp_path):
+    """Every wanted checkpoint names a recipe and tier that exist."""
+    for wanted in load_backlog():
+        error = restore(*wanted.command.split()[1:], "--set", "no_such_field=1", code=2)
+        assert "has no field no_such_field" in error, wanted
+    json.dumps([wanted.name for wanted in load_backlog()])
