@@ -146,9 +146,12 @@ def test_ctrl_c_reaches_a_consumer_that_waits(pressed_at):
 
 
 def test_a_program_that_forgets_its_iterator_ends():
+    """Even while the thread is inside torch, which aborts the whole process if it is killed there."""
     code = (
+        "import torch\n"
         "from restore_lib.data.prefetching import prefetch\n"
-        "items = prefetch(lambda step: bytearray(1000))\n"
+        "items = prefetch(lambda step: torch.rand(300, 300) @ torch.rand(300, 300))\n"
+        "cycle = [items]; cycle.append(cycle)\n"
         "for _ in range(3): next(items)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
