@@ -4,7 +4,7 @@ A batch is a pure function of (seed, step). There is no sampler whose state must
 step 1000 asks for step 1000, and several processes take their shares of the batch that one process would see.
 
 Nothing is decoded twice: ``PatchStore.build`` keeps the pictures' levels in a folder named after the content of their
-files, and opens that folder from then on. :mod:`restore_lib.data.decoded` says what lies there.
+files, and opens that folder from then on. ``restore_lib.data.decoded`` says what lies there.
 """
 
 import hashlib

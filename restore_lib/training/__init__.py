@@ -5,7 +5,6 @@ A *recipe* (:mod:`restore_lib.training.recipes`) says what to train and where ea
 weights that depend on nothing but recipe, seed and machine: stopping and going on does not show.
 """
 
-from restore_lib.training import speed
 from restore_lib.training.engine import fit
 from restore_lib.training.recipes import at_tier, fingerprint, provenance, sourced
 from restore_lib.training.speed import Speed
