@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
@@ -137,7 +138,7 @@ def main() -> None:
         for name, run in contestants.items():
             starts.clear()
             run()
-            times[name].append(1000 * statistics.median(b - a for a, b in zip(starts[4:], starts[5:], strict=False)))
+            times[name].append(1000 * statistics.median(b - a for a, b in pairwise(starts[4:])))
     n = 8192 if device.type == "cuda" else 2048
     peaks = {"float32": matmul_peak(device, torch.float32, n), "bfloat16": matmul_peak(device, torch.bfloat16, n)}
     operations = step_operations()

@@ -9,8 +9,8 @@ import logging
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from numbers import Real
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from lightning_fabric import Fabric
 
 from restore_lib.data.patches import prefetch
 from restore_lib.errors import TrainingError
+from restore_lib.training.carry import join
 from restore_lib.training.guard import Health, asked_to_stop, claim, obey
 from restore_lib.training.recipes import Recipe
 from restore_lib.training.speed import PLAIN, Speed
@@ -83,6 +84,7 @@ def fit(
     fabric.launch()
     if fabric.is_global_zero:
         claim(folder, recipe, seed)
+        join(folder)
     fabric.barrier()
     _seed_everything(mix(seed, 0))
     run = Run(recipe.task(seed), fabric, speed, seed)
@@ -92,20 +94,24 @@ def fit(
         run.restore(tree)
     quiet = quiet or not fabric.is_global_zero
     watch = Watch(folder, recipe.steps, run.step, quiet=quiet, tensorboard=tensorboard, on_report=on_report)
-    with watch if fabric.is_global_zero else _nobody(), asked_to_stop() as asked:
-        _loop(run, recipe, folder, watch, asked, begun, max_minutes, save_minutes)
+    with watch if fabric.is_global_zero else _nobody(), asked_to_stop() as asked, closing(_batches(run)) as batches:
+        _loop(run, recipe, batches, folder, watch, asked, begun, max_minutes, save_minutes)
     return run
 
 
-def _loop(run, recipe, folder, watch, asked, begun, max_minutes, save_minutes) -> None:
+def _batches(run: Run) -> Generator:
+    """This process's parts of the batches from the next step on, made ahead in a thread."""
+    world, rank = run.fabric.world_size, run.fabric.global_rank
+    return prefetch(lambda step: run.task.batches(step, rank, world), run.step + 1, pin=run.device.type == "cuda")
+
+
+def _loop(run, recipe, batches, folder, watch, asked, begun, max_minutes, save_minutes) -> None:
     """Steps until the end, the time limit or a signal; a state at each of them and every ``save_minutes``."""
     fabric, health = run.fabric, Health(run.device)
     world, rank = fabric.world_size, fabric.global_rank
     last_look, seen, saved_at, saved_step = time.monotonic(), run.step, time.monotonic(), run.step
     for network in run.networks.values():
         network.train()
-    pin = run.device.type == "cuda"
-    batches = prefetch(lambda step: run.task.batches(step, rank, world), run.step + 1, pin=pin)
     while run.step < recipe.steps:
         run.step += 1
         _seed_everything(mix(run.seed, run.step, 0, rank))

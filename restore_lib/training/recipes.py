@@ -36,7 +36,8 @@ class Recipe:
 def at_tier(recipe: type[Recipe] | Recipe, tier: str | None = None, **changes: Any) -> Recipe:
     """A recipe with the values of a tier, and with ``changes`` on top.
 
-    A tier without values of its own takes those of the next smaller one that has some, as :func:`restore_lib.tiers.pick` does.
+    A tier without values of its own takes those of the next smaller one that has some, as
+    :func:`restore_lib.tiers.pick` does.
 
     Raises
     ------
