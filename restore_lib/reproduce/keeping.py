@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from restore_lib import data
 from restore_lib.errors import TrainingError
-from restore_lib.reproduce import recipes, runs
+from restore_lib.reproduce import protocols, recipes, runs
 from restore_lib.reproduce.evaluation import EvaluationProtocol
 from restore_lib.reproduce.records import RunRecord, save
 from restore_lib.training import at_tier
@@ -18,6 +18,8 @@ from restore_lib.training.architectures import build
 from restore_lib.training.cards import Card, Score
 from restore_lib.training.checkpoints import card, checkpoints_folder, load_into, save_checkpoint, update_card
 from restore_lib.training.state import load_state, states
+
+SMALL_DENOISER_SETS = ("cbsd68", "kodak24")
 
 
 def keep(run: Path | str, tier: str, *, name: str | None = None, folder: Path | str | None = None) -> Card:
@@ -126,6 +128,36 @@ def measure(
     ]
     update_card(name, folder=folder, metrics=(*others, *scores))
     return records
+
+
+def small_denoiser(
+    folder: Path | str,
+    *,
+    sets: Iterable[str] | None = None,
+    tier: str | None = None,
+    progress: Callable[[str, int], None] | None = None,
+) -> list[Path]:
+    """The small denoiser that comes with the book, and doing nothing, on two image sets; parameters as for `bicubic`.
+
+    Raises
+    ------
+    CheckpointError, DataError
+        The checkpoint or a set is missing or damaged.
+    """
+    sets = list(sets or SMALL_DENOISER_SETS)
+    protocol = protocols.gaussian_noise(25)
+    total = 2 * sum(len(data.open(name)) for name in sets)
+
+    def tell(image: str) -> None:
+        if progress is not None:
+            progress(image, total)
+
+    idle = [
+        runs.run("noisy", lambda given, size: given, name, protocol, seed=0, tier=tier, progress=tell) for name in sets
+    ]
+    paths = [save(record, folder) for record in idle]
+    measured = measure("small-denoiser-cpu", sets, protocol, results=folder, progress=tell)
+    return paths + [Path(folder) / record.file for record in measured]
 
 
 def as_model(network: nn.Module) -> Callable[[Tensor, tuple[int, int]], Tensor]:

@@ -5,6 +5,7 @@ photo scores up to 2 dB apart under these.
 """
 
 from dataclasses import replace
+from numbers import Real
 
 import torch
 from jaxtyping import Float, UInt8
@@ -141,7 +142,7 @@ def denoising_metrics(restored: Tensor, clean: Tensor, sigma: float) -> dict[str
     return {"psnr": metrics.psnr(restored, clean, rule), "ssim": metrics.ssim(restored, clean, rule)}
 
 
-def gaussian_noise(*sigmas: float) -> EvaluationProtocol:
+def gaussian_noise(*sigmas: Real) -> EvaluationProtocol:
     """Denoising of photos under Gaussian noise of given strengths, on the scale 0 to 255."""
     return EvaluationProtocol(
         name="awgn",
