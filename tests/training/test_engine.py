@@ -93,7 +93,8 @@ def test_it_learns(tmp_path):
 def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
     """A few kills in every run of the tests; RESTORE_KILLS=50 for the long version."""
     kills = int(os.environ.get("RESTORE_KILLS", 4))
-    words = ("toy", "200", "1", "0.02")
+    steps, pace = 40 * kills + 40, 0.02
+    words = ("toy", str(steps), "1", str(pace))
     finish(tmp_path / "whole", *words)
     done, seed = 0, random.SystemRandom().randrange(10**6)
     print("delays from seed", seed)
@@ -106,7 +107,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
             while process.poll() is None and state.states(folder)[-1:] == known[-1:]:  # it has come to life
                 time.sleep(0.002)
                 assert time.monotonic() - begun < 120
-            time.sleep(dice.uniform(0, 6 * 200 * 0.02 / kills))
+            time.sleep(dice.uniform(0, 1.5 * steps * pace / kills))
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
                 done += 1
@@ -115,7 +116,8 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(tmp_path):
             assert process.communicate()[0].startswith("done"), "it ended by itself"
         break
     finish(folder, *words)
-    assert done >= min(kills, 3)
+    print("killed", done, "times")
+    assert done >= kills // 2
     assert same(weights(tmp_path / "whole"), weights(folder))
 
 
