@@ -1,10 +1,10 @@
 """Every recipe by name: what ``restore train`` can train."""
 
-from restore_lib.denoising.recipes import SmallDenoiser
+from restore_lib.denoising.recipes import DENOISERS, SmallDenoiser
 from restore_lib.errors import TrainingError
 from restore_lib.training.recipes import Recipe
 
-RECIPES: tuple[type[Recipe], ...] = (SmallDenoiser,)
+RECIPES: tuple[type[Recipe], ...] = (SmallDenoiser, *DENOISERS)
 
 
 def find(name: str) -> type[Recipe]:
