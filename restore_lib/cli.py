@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from restore_lib import __version__, cli_checkpoints, cli_train, files, tiers
+from restore_lib import __version__, cli_checkpoints, cli_photos, cli_train, files, tiers
 from restore_lib.errors import DataError, RecordError, RestoreError
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-image", "scikit-learn", "pillow", "lpips", "pooch")
@@ -24,6 +24,7 @@ reproduce_app = typer.Typer(no_args_is_help=True, help="Tables of the papers: wh
 app.add_typer(reproduce_app, name="reproduce")
 app.command()(cli_train.train)
 app.command()(cli_train.evaluate)
+app.command()(cli_photos.denoise)
 app.add_typer(cli_checkpoints.checkpoints_app, name="checkpoints")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that `restore data list` shows.")]

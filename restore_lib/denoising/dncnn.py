@@ -1,8 +1,15 @@
 """DnCNN: a plain stack of convolutions that predicts the noise [zhang2017dncnn]."""
 
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from restore_lib import files
+from restore_lib.errors import CheckpointError, DataError
 
 
 class DnCNN(nn.Module):
@@ -43,3 +50,76 @@ class DnCNN(nn.Module):
         for conv, norm in zip(self.convs[:-1], self.norms[:-1], strict=True):
             noise = torch.relu(norm(conv(noise)))  # (b, width, h, w)
         return noisy - self.convs[-1](noise)  # Eq. 1: the network learns the noise
+
+
+#: The authors' networks for colour photos, with batch norm folded into the convolutions, by their use.
+AUTHORS = {
+    "blind": files.KnownFile(
+        "dncnn_color/cdncnn_b_color_blind.pth", "64a7b96fb11116ebefb1fc4e7ad60b67fbb43d693ea8dcce1ce12b1b4865901e"
+    ),
+    "25": files.KnownFile(
+        "dncnn_color/cdncnn_s25_color.pth", "f11c8eb5e1e59a8ba8ca6b0bf50e5e01a4ed101b67023f83c596d25311b3842f"
+    ),
+}
+
+
+def author_network(use: str) -> DnCNN:
+    """DnCNN with the authors' published weights: ``"25"`` for that sigma, ``"blind"`` for any up to 55.
+
+    The files are looked for in the folders that :func:`restore_lib.files.local_folders` lists.
+
+    Raises
+    ------
+    DataError
+        The file is not on this computer, or is damaged.
+    """
+    known = AUTHORS[use]
+    path = files.locate(known.path)
+    if path is None:
+        raise DataError(
+            f"The authors' weights {Path(known.path).name} are not on this computer: put them into a folder "
+            f"{Path(known.path).parent} of the one that RESTORE_DATA names."
+        )
+    if not files.matches(path, known.sha256):
+        raise DataError(f"{path} is damaged or not what it says: get it anew.")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    network = DnCNN(depth=len(_layers(state)), norm=False)
+    load_author_weights(network, state)
+    return network.eval()
+
+
+def load_author_weights(network: DnCNN, official_state_dict: Mapping[str, Tensor]) -> None:
+    """Put weights in the naming of the authors' PyTorch code into a DnCNN without batch norm.
+
+    Parameters
+    ----------
+    network : DnCNN
+        With ``norm=False``: in the published files batch norm is folded into the convolutions.
+    official_state_dict : mapping
+        ``model.0.weight``, ``model.0.bias``, ``model.2.weight``, ...: the odd numbers are the ReLUs between.
+
+    Raises
+    ------
+    CheckpointError
+        Names or shapes are not those of this network; it is left as it was.
+    """
+    layers = _layers(official_state_dict)
+    renamed = {
+        f"convs.{place}.{kind}": official_state_dict[f"model.{number}.{kind}"]
+        for place, number in enumerate(layers)
+        for kind in ("weight", "bias")
+        if f"model.{number}.{kind}" in official_state_dict
+    }
+    own = network.state_dict()
+    fits = renamed.keys() == own.keys() and all(renamed[key].shape == own[key].shape for key in own)
+    if not fits or len(renamed) != len(official_state_dict):
+        raise CheckpointError(
+            f"The weights are not those of a DnCNN with {len(network.convs)} convolutions of width "
+            f"{network.convs[0].out_channels}: build the network that they were trained for."
+        )
+    network.load_state_dict(renamed)
+
+
+def _layers(state: Mapping[str, Tensor]) -> list[int]:
+    """Numbers of the convolutions in the authors' naming, in order."""
+    return sorted({int(found[1]) for key in state if (found := re.fullmatch(r"model\.(\d+)\.(weight|bias)", key))})

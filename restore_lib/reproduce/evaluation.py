@@ -42,7 +42,7 @@ class EvaluationProtocol:
 
 
 def evaluate(
-    model: Model,
+    model: Model | Mapping[str, Model],
     dataset: Iterable,
     protocol: EvaluationProtocol,
     conditions: Iterable[str] | None = None,
@@ -58,7 +58,8 @@ def evaluate(
     model
         ``model(given, size)`` returns the restored image (c, H, W), where ``given`` is (c, h, w) in [0, 1] and
         ``size`` is (H, W). A denoiser ignores ``size``; a network for one scale may. Values may leave [0, 1]:
-        the protocol says what happens to them.
+        the protocol says what happens to them. A method that must know the condition, such as the noise level, is
+        given as one model for each: ``{"sigma 25": ..., "sigma 50": ...}``.
     dataset
         Items with a ``name``, as :func:`restore_lib.data.open` gives them; a slice of it tests on fewer images.
     protocol
@@ -92,7 +93,8 @@ def evaluate(
             value = protocol.conditions[condition]
             given, target = protocol.prepare(item, value, generator)
             with torch.no_grad():
-                restored = model(given.to(device), tuple(target.shape[-2:])).to("cpu", target.dtype)
+                method = model[condition] if isinstance(model, Mapping) else model
+                restored = method(given.to(device), tuple(target.shape[-2:])).to("cpu", target.dtype)
             if restored.shape != target.shape:
                 raise ValueError(
                     f"{item.name} at {condition}: the method returned {tuple(restored.shape)}, "

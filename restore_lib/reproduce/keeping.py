@@ -1,5 +1,6 @@
 """From a run to a checkpoint with a card, and from a checkpoint to run records."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable
 from datetime import datetime, timezone
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from restore_lib import data
+from restore_lib.denoising.inference import denoise, folded
 from restore_lib.errors import TrainingError
 from restore_lib.reproduce import protocols, recipes, runs
 from restore_lib.reproduce.evaluation import EvaluationProtocol
@@ -62,14 +64,18 @@ def keep(run: Path | str, tier: str, *, name: str | None = None, folder: Path | 
     network = build(recipe.architecture())
     network.load_state_dict(tree["averaged"].get(main, tree["networks"][main]))
     photos = data.open(recipe.dataset, recipe.split or None)
+    sets, digests = [f"{recipe.dataset} {recipe.split}".strip()], photos.digest()
+    if also := getattr(recipe, "also", ""):  # a second set, all of it
+        sets.append(also)
+        digests = hashlib.sha256(f"{digests} {data.open(also).digest()}".encode()).hexdigest()
     made = Card(
         name=name or f"{recipe.name}-{tier}",
         recipe=recipe.name,
         tier=tier,
         steps=steps,
         seed=about["seed"],
-        dataset=f"{recipe.dataset} {recipe.split}".strip(),
-        dataset_hash=photos.digest(),
+        dataset=" + ".join(sets),
+        dataset_hash=digests,
         architecture=recipe.architecture(),
         versions=runs.versions(),
         device=runs.device_name("cuda" if torch.cuda.is_available() else "cpu"),
@@ -161,5 +167,6 @@ def small_denoiser(
 
 
 def as_model(network: nn.Module) -> Callable[[Tensor, tuple[int, int]], Tensor]:
-    """A denoiser as evaluation calls it: one image at a time, the size it must have being its own."""
-    return lambda given, size: network(given[None])[0].float()
+    """A denoiser as evaluation calls it: one photo at a time, as large as it came."""
+    quick = folded(network)
+    return lambda given, size: denoise(quick, given)

@@ -13,6 +13,7 @@ from restore_lib.reproduce.tables import Line, Section, Table
 
 BLANK = "not available here"
 NOT_RUN = "not run yet"
+PUBLISHED_ONLY = "not run here"
 SAME = "same digits"
 UNEXPLAINED = "not explained yet"
 DECIMALS = {"psnr": 2, "lr_psnr": 2, "ssim": 4, "lpips_alex": 4, "lpips_vgg": 4}
@@ -44,8 +45,9 @@ class Row:
 
     @property
     def record_key(self) -> str:
-        """Reference of our number: ``record:FILE,FILE#CONDITION/METRIC``."""
-        return f"record:{','.join(r.file for r in self.records)}#{self.line.condition}/{self.line.metric}"
+        """Reference of our number: ``record:FILE,FILE#CONDITION/METRIC``, and ``/IMAGE`` for one picture."""
+        place = "/".join(filter(None, (self.line.condition, self.line.metric, self.line.image)))
+        return f"record:{','.join(r.file for r in self.records)}#{place}"
 
     @property
     def difference(self) -> Decimal | None:
@@ -60,15 +62,15 @@ class Row:
         theirs = self.line.paper or self.line.log
         ours = difference = Cell("")
         if self.ours is None:
-            ours = Cell(NOT_RUN)
+            ours = Cell(NOT_RUN if self.line.recipe else PUBLISHED_ONLY)
         else:
             spread = f" ± {self.ours.spread:.{self.decimals}f}" if self.ours.spread is not None else ""
             ours = Cell(f"{self.ours.value:.{self.decimals}f}{spread}", self.record_key)
         if self.difference is not None:
             difference = Cell(signed(self.difference), f"difference:{theirs.key}|{self.record_key}")
         return {
-            "paper": published_cell(self.line.paper),
-            "official log": published_cell(self.line.log),
+            "paper": published_cell(self.line.paper) if theirs or self.line.why else Cell(""),
+            "official log": published_cell(self.line.log) if theirs or self.line.why else Cell(""),
             "ours": ours,
             "difference": difference,
             "why": Cell(self.why),
@@ -103,7 +105,7 @@ def rows(section: Section, records: Sequence[RunRecord], metric: str | None = No
     for line in section.lines:
         if metric in (None, line.metric):
             answers = newest(line.answered_by(records))
-            found.append(Row(line, over_seeds(answers, line.condition, line.metric), answers))
+            found.append(Row(line, over_seeds(answers, line.condition, line.metric, line.image), answers))
     return found
 
 
@@ -119,8 +121,11 @@ COLUMNS = ("paper", "official log", "ours", "difference", "why")
 
 
 def columns(section: Section) -> tuple[str, ...]:
-    """Columns that a section needs: ours alone where nothing was published."""
-    return COLUMNS if section.published else ("ours",)
+    """Columns that a section needs: ours alone where nothing was published, no log where none was seen."""
+    if not section.published:
+        return ("ours",)
+    logged = any(line.log for line in section.lines)
+    return tuple(column for column in COLUMNS if logged or column != "official log")
 
 
 def print_table(table: Table, records: Sequence[RunRecord], console) -> None:

@@ -149,6 +149,24 @@ def comparison(table: str, metric: str, conditions: Sequence[str], folder: Path 
     return Page(framed(title, ("set", "scale", *names, "apart"), body))
 
 
+def photos(table: str, condition: str, folder: Path | str | None = None) -> Page:
+    """A section ``photos`` at one condition: a row for each picture, published and measured columns for each method."""
+    section, records = tables.find(table).section("photos"), load_all(folder or results_folder())
+    answers: dict[str, dict[str, Row]] = {}
+    for row in rows(section, records):
+        if row.line.condition == condition:
+            method = row.line.group.partition(", photo ")[0]
+            answers.setdefault(row.line.image, {})[method] = row
+    methods = [m for m in next(iter(answers.values())) if any(line[m].ours for line in answers.values())]
+    head = ["photo", *(f"{method}: {part}" for method in methods for part in ("paper", "ours"))]
+    body = ""
+    for image, line in answers.items():
+        cells = [line[method].cells()[part] for method in methods for part in ("paper", "ours")]
+        shown = "".join(td(cell) for cell in cells)
+        body += f'<tr><th scope="row">{escape(image)}</th>{shown}</tr>'
+    return Page(framed(f"PSNR in dB, {condition}, photo by photo", head, f"<tbody>{body}</tbody>"))
+
+
 def apart(found: Sequence[Row]) -> Cell:
     """The distance between the largest and the smallest of our numbers."""
     known = [row for row in found if row.ours is not None]

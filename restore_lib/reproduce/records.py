@@ -138,8 +138,10 @@ class OverSeeds:
     runs: int
 
 
-def over_seeds(records: Iterable[RunRecord], condition: str, metric: str) -> OverSeeds | None:
+def over_seeds(records: Iterable[RunRecord], condition: str, metric: str, image: str = "") -> OverSeeds | None:
     """What repeated runs say about a number together, or None when none of them measured it.
+
+    The number is the mean over the set, or that of one picture when ``image`` names it.
 
     Raises
     ------
@@ -150,7 +152,12 @@ def over_seeds(records: Iterable[RunRecord], condition: str, metric: str) -> Ove
     kinds = {(r.recipe, r.tier if r.steps else "", r.dataset, r.dataset_hash, r.protocol) for r in records}
     if len(kinds) > 1:
         raise ValueError(f"records to be averaged may differ in their seed only, got {sorted(kinds)}")
-    found = [m.value for m in (record.find(condition, metric) for record in records) if m is not None]
+    measured = [(record, m) for record in records if (m := record.find(condition, metric)) is not None]
+    if image:
+        measured = [(record, m) for record, m in measured if m.per_image and image in record.images]
+        found = [m.per_image[record.images.index(image)] for record, m in measured]
+    else:
+        found = [m.value for _, m in measured]
     if not found:
         return None
     return OverSeeds(mean(found), statistics.stdev(found) if len(found) > 1 else None, len(found))

@@ -23,7 +23,7 @@ BICUBIC_SETS = ("set5", "set14", "b100", "urban100_every8th")
 
 def run(
     recipe: str,
-    model: Model,
+    model: Model | Mapping[str, Model],
     dataset: str,
     protocol: EvaluationProtocol,
     *,

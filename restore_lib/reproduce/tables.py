@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from restore_lib.errors import RecordError
-from restore_lib.reproduce import distortions, keeping, protocols, published, runs
+from restore_lib.reproduce import distortions, keeping, kodak, protocols, published, runs
 from restore_lib.reproduce.published import Number, PublishedTable
 from restore_lib.reproduce.records import RunRecord
 
@@ -21,7 +21,9 @@ class Line:
     group, condition, metric : str
         What the line is about: ``"Set5"``, ``"x2"``, ``"psnr"``.
     recipe, dataset, protocol : str
-        The records that answer it.
+        The records that answer it; no recipe for a method that is not run here.
+    image : str
+        One picture of the set; empty for the mean over all.
     paper, log : Number or None
         The published number, and that of the official code's own log; None when no source was seen.
     comparable : bool
@@ -40,6 +42,7 @@ class Line:
     log: Number | None = None
     comparable: bool = True
     why: str = ""
+    image: str = ""
 
     def answered_by(self, records: Sequence[RunRecord]) -> list[RunRecord]:
         """Records of this recipe, set and protocol that measured this metric under this condition."""
@@ -164,9 +167,61 @@ def small_denoiser() -> Table:
     return Table("small-denoiser", "A small denoiser, trained on a laptop", [section], run=keeping.small_denoiser)
 
 
+WHICH_DNCNN = "authors' weights; the paper does not say which of their networks it used"
+LESS = "a fraction of the paper's training"
+KODAK_METHODS = (  # recipe, title, the paper's column, why ours differs
+    ("noisy", "noisy photo", "", ""),
+    ("wavelets", "wavelets (BayesShrink)", "", ""),
+    ("", "TNRD", "TNRD", "published number only"),
+    ("", "MCWNNM", "MCWNNM", "published number only"),
+    ("cbm3d", "CBM3D", "CBM3D", "another draw of the noise, and the authors' Python package"),
+    ("dncnn-25", "DnCNN for sigma 25", "DnCNN", WHICH_DNCNN),
+    ("dncnn-blind", "DnCNN for any sigma", "DnCNN", WHICH_DNCNN),
+    ("denoiser", "paper A, as released", "proposed", LESS),
+    ("denoiser-paper", "paper A, Figure 2", "proposed", LESS),
+)
+
+
+def liu2018_kodak() -> Table:
+    """Paper A's Table 1: means over the photos by three metrics, and PSNR photo by photo."""
+    columns = [(method, sigma) for method in KODAK_METHODS for sigma in kodak.SIGMAS]
+    means = [
+        _kodak_line(*method, sigma, metric)
+        for metric in ("psnr", "ssim", "lpips_alex")
+        for method, sigma in columns
+        if _has_number(*method, sigma, metric)
+    ]
+    photos = [
+        _kodak_line(*method, sigma, "psnr", f"kodim{number:02}")
+        for number in range(1, 25)
+        for method, sigma in columns
+        if method[0] and method[2] and _has_number(*method, sigma, "psnr")
+    ]
+    title, rules = kodak.PROTOCOL.title, kodak.PROTOCOL.rules
+    sections = [Section("means", title, rules, means), Section("photos", "photo by photo", rules, photos)]
+    return Table("liu2018-kodak", "Denoising of 24 Kodak photos (paper A, Table 1)", sections, run=kodak.table1)
+
+
+def _has_number(recipe: str, title: str, column: str, why: str, sigma: int, metric: str) -> bool:
+    """Whether a method has a number at this noise level, measured or printed."""
+    if recipe:
+        return recipe != "dncnn-25" or sigma == 25
+    return metric == "psnr" and (column, sigma) != ("TNRD", 35)
+
+
+def _kodak_line(recipe: str, title: str, column: str, why: str, sigma: int, metric: str, image: str = "") -> Line:
+    condition, row = f"sigma {sigma}", image.removeprefix("kodim") or "average"
+    paper = published.number("liu2018-kodak", row, f"{condition} {column}") if column and metric == "psnr" else None
+    if column and metric != "psnr":
+        why = "the paper prints PSNR only"
+    name = f"{recipe}-{sigma}" if recipe.startswith("denoiser") else recipe
+    title = f"{title}, photo {row}" if image else title
+    return Line(title, condition, metric, name, kodak.DATASET, kodak.PROTOCOL.name, paper, why=why, image=image)
+
+
 def all_tables() -> dict[str, Table]:
     """Every table by name: those that a recipe can fill first, then published ones that wait for theirs."""
-    found = [bicubic(), equal_error(), small_denoiser()]
+    found = [bicubic(), equal_error(), small_denoiser(), liu2018_kodak()]
     used = {line.paper.table.name for table in found for line in table.lines if line.paper}
     waiting = [Table(t.name, t.title, grid=t) for t in published.tables().values() if t.name not in used]
     return {table.name: table for table in [*found, *waiting]}

@@ -1,0 +1,82 @@
+"""Denoisers that paper A is compared with, or that came before: wavelets and CBM3D.
+
+Each takes a noisy photo (3, H, W) with values around [0, 1] and sigma on the scale 0 to 255, and returns (3, H, W).
+"""
+
+import hashlib
+from numbers import Real
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from skimage import restoration
+from torch import Tensor
+
+from restore_lib import files, images
+from restore_lib.errors import DataError, ImageError
+
+Photo = Float[Tensor, "3 h w"]
+
+
+def wavelets(noisy: Photo, sigma: Real) -> Photo:
+    """Wavelet coefficients shrunk by BayesShrink in YCbCr [chang2000], averaged over 16 shifts of the photo.
+
+    By scikit-image, which estimates the strength of the noise in each of the three channels itself: in YCbCr it is no
+    longer sigma.
+    """
+    array, total = _array(noisy), 0
+    for down, right in np.ndindex(4, 4):
+        shifted = np.roll(array, (down, right), axis=(0, 1))
+        shrunk = restoration.denoise_wavelet(shifted, convert2ycbcr=True, channel_axis=-1, rescale_sigma=True)
+        total = total + np.roll(shrunk, (-down, -right), axis=(0, 1))
+    return _tensor(total / 16)
+
+
+def cbm3d(noisy: Photo, sigma: Real, *, cache: bool = True) -> Photo:
+    """CBM3D [dabov2007color]: similar blocks are stacked, shrunk together in a transform, and put back.
+
+    Its authors' package ``bm3d`` is free for non-commercial use only and is not installed with this library. It takes
+    half a minute a photo, so results are kept in the cache, under a hash of the photo's bytes.
+
+    Parameters
+    ----------
+    noisy, sigma
+        See above.
+    cache : bool
+        Look for the result of an earlier call, and keep this one's. Kept results are clipped to [0, 1] and have
+        16 bits; so are fresh ones.
+
+    Raises
+    ------
+    DataError
+        The package ``bm3d`` is not installed.
+    RestoreError
+        The cache cannot be written to.
+    """
+    array = _array(noisy)
+    content = hashlib.sha256(f"cbm3d {float(sigma)} {array.shape}".encode() + array.tobytes())
+    path = files.cache_folder() / "cbm3d" / f"{content.hexdigest()[:32]}.png"
+    if cache and path.exists():
+        try:
+            return images.read(path)
+        except ImageError:
+            path.unlink()
+    try:
+        import bm3d
+    except ImportError as error:
+        raise DataError(
+            "CBM3D needs its authors' package, which is free for non-commercial use: `pip install bm3d`."
+        ) from error
+    clean = _tensor(bm3d.bm3d_rgb(array.astype(np.float64), sigma / 255)).clamp(0, 1)
+    clean = (clean * 65535).round() / 65535
+    if cache:
+        images.write(path, clean, bits=16)
+    return clean
+
+
+def _array(image: Photo) -> np.ndarray:
+    return np.ascontiguousarray(image.permute(1, 2, 0).numpy(), dtype=np.float32)
+
+
+def _tensor(array: np.ndarray) -> Photo:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)).permute(2, 0, 1)
