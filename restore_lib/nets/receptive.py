@@ -1,0 +1,62 @@
+"""Which input pixels an output pixel of a network can see: asked of the network itself, not of a formula."""
+
+import copy
+from numbers import Integral
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+def receptive_field(
+    network: nn.Module, size: Integral, *, at: tuple[int, int] | None = None, channels: Integral = 3
+) -> Bool[Tensor, "size size"]:
+    """Input pixels that can change one output pixel.
+
+    The gradient of an output with respect to the input is not zero exactly there, as long as no ReLU is off and
+    nothing cancels: so the weights of a copy are made positive, batch norms neutral, and the input positive. Where max
+    pooling lets only one of several pixels through, a few random inputs show all of them.
+
+    Parameters
+    ----------
+    network : Module
+        Maps (1, channels, size, size) to (1, C, h, w). It is not changed.
+    size : int
+        Side of the input, larger than the field.
+    at : (int, int), optional
+        Row and column of the output pixel; the middle by default.
+    channels : int
+        Of the input.
+
+    Returns
+    -------
+    Tensor
+        True where the input matters.
+    """
+    network = copy.deepcopy(network).double().eval()
+    for part in network.modules():
+        if isinstance(part, _BatchNorm):
+            part.reset_running_stats()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(0.5 + torch.rand(parameter.shape, generator=generator, dtype=torch.float64))
+            parameter /= max(parameter[0].numel(), 1)  # keeps sums from growing beyond what float64 holds
+    seen = torch.zeros(size, size, dtype=torch.bool)
+    for _ in range(8):
+        x = 10 + torch.rand(1, channels, size, size, generator=generator, dtype=torch.float64)
+        x.requires_grad_(True)
+        result = network(x)  # (1, C, h, w)
+        row, column = at or (result.shape[-2] // 2, result.shape[-1] // 2)
+        (gradient,) = torch.autograd.grad(result[0, :, row, column].sum(), x)
+        seen |= (gradient[0] != 0).any(0)
+    return seen
+
+
+def extent(seen: Bool[Tensor, "h w"]) -> tuple[int, int]:
+    """Height and width of the smallest box around the True pixels; (0, 0) when there are none."""
+    rows, columns = seen.any(1).nonzero(), seen.any(0).nonzero()
+    if not len(rows):
+        return 0, 0
+    return int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
