@@ -1,8 +1,8 @@
 """Where a pixel of the large picture lies among the pixels of the small one.
 
-A picture of n pixels spans [-1, 1]; the centre of pixel i is at -1 + (2 i + 1) / n. Rows and columns are independent, so
-everything here is about one axis. Three networks have three rules for which small pixels answer for a large one, and
-what they are told about its place.
+A picture of n pixels spans [-1, 1]; the centre of pixel i is at -1 + (2 i + 1) / n. Rows and columns are independent,
+so everything here is about one axis. Three networks have three rules for which small pixels answer for a large one,
+and what they are told about its place.
 """
 
 from dataclasses import dataclass
@@ -37,8 +37,8 @@ class Axis:
 def nearest(small: Integral, large: Integral) -> Axis:
     """DIINN's rule: the nearest small pixel, and the way from its centre in half small pixels, in [-1, 1].
 
-    The index is that of ``interpolate`` with mode ``nearest-exact``. Mode ``nearest`` chooses by the pixel's corner, not
-    its centre, so that offsets leave [-1, 1]: for 5 to 13 pixels they reach 1.23.
+    The index is that of ``interpolate`` with mode ``nearest-exact``. Mode ``nearest`` chooses by the pixel's corner,
+    not its centre, so that offsets leave [-1, 1]: for 5 to 13 pixels they reach 1.23.
     """
     index = functional.interpolate(torch.arange(small).double()[None, None], size=large, mode="nearest-exact")
     index = index[0].long()  # (1, large)

@@ -73,8 +73,8 @@ class DIINNDecoder(Decoder):
 
     Notes
     -----
-    Content is the 3x3 neighbourhood of the nearest feature. Initial weights are PyTorch's and the sine's frequency is 1,
-    as in the official code. Parameters for 64 channels: 544,259 in (b), 693,251 in (a), 986,627 in (d) and (f),
+    Content is the 3x3 neighbourhood of the nearest feature. Initial weights are PyTorch's and the sine's frequency is
+    1, as in the official code. Parameters for 64 channels: 544,259 in (b), 693,251 in (a), 986,627 in (d) and (f),
     1,135,619 in (c) and (e).
     """
 
@@ -124,10 +124,8 @@ class DIINNDecoder(Decoder):
             return (columns[0].T.contiguous(),)
         found = []
         for i, (layer, weight) in enumerate(zip(self.modulation, weights.content, strict=True)):
-            if weight.shape[1]:
-                products = table(padded, weight, layer.bias)  # (h w, width)
-            else:
-                products = layer.bias.expand(len(found[0]), -1)
+            has_content = weight.shape[1] > 0
+            products = table(padded, weight, layer.bias) if has_content else layer.bias  # (h w, width)
             if self.reads != "synthesis+content":  # Eqs. 6 and 7 never leave the small picture
                 products = torch.relu(products + linear(found[-1], weights.before[i], None) if i else products)
             elif i == 0:
@@ -180,7 +178,7 @@ class DIINNDecoder(Decoder):
         return super().at(feature, size, pixels)
 
     def _seen_by_3x3(self, feature: Tensor, size: Size) -> Tensor:
-        """Strips of the picture before the last layer, with a border mirrored at the picture's edge; then that layer."""
+        """Strips of the picture before the last layer, mirrored at the picture's edge; then that layer."""
         height, width = checked(size)
         if min(height, width) < 2:
             raise ValueError(f"mode4 mirrors the border and needs at least 2 x 2 pixels, got {height} x {width}")

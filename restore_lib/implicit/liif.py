@@ -6,6 +6,7 @@ changes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from numbers import Integral
 
 import torch
@@ -61,7 +62,7 @@ class LIIFDecoder(Decoder):
         self.content = 9 * channels if unfold else channels
         self.ensemble, self.cell, self.table_width = ensemble, cell, hidden[0]
         widths = [self.content + (4 if cell else 2), *hidden, 3]
-        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
 
     def place(self, small: Integral, large: Integral) -> coordinates.Axis:
         """Features on both sides, or the nearest one."""

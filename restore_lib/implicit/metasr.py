@@ -12,7 +12,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from restore_lib.implicit import coordinates
-from restore_lib.implicit.anyscale import AnyScale, Decoder, Queries, Tables, linear, make_encoder, relu, rows, table
+from restore_lib.implicit.anyscale import (
+    AnyScale,
+    Decoder,
+    Queries,
+    Tables,
+    linear,
+    make_encoder,
+    relu,
+    rows,
+    table,
+    times,
+)
 
 
 @dataclass(frozen=True)
@@ -35,12 +46,12 @@ class MetaSRDecoder(Decoder):
 
     Notes
     -----
-    445,120 parameters with the defaults. A place is the way from the small pixel's corner down and to the right, each in
-    [0, 1), and 1 / scale of the height, as in the official code.
+    445,120 parameters with the defaults. A place is the way from the small pixel's corner down and to the right, each
+    in [0, 1), and 1 / scale of the height, as in the official code.
 
-    The official code predicts 1,728 weights for each large pixel. They are linear in the hidden channels, and the colour
-    is linear in them; so here the features are multiplied with the second layer first, once for each small pixel, and
-    a large pixel only takes the sum over hidden channels.
+    The official code predicts 1,728 weights for each large pixel. They are linear in the hidden channels, and the
+    colour is linear in them; so here the features are multiplied with the second layer first, once for each small
+    pixel, and a large pixel only takes the sum over hidden channels.
     """
 
     block = 512
@@ -70,7 +81,7 @@ class MetaSRDecoder(Decoder):
         place = torch.cat([offset, offset.new_full((len(offset), 1), queries.ratio[0])], dim=1)  # (q, 3)
         hidden = relu(linear(place, self.layers[0].weight, self.layers[0].bias))  # (q, width)
         products = rows(tables[0], index).unflatten(1, (3, -1))  # (q, 3, width)
-        return torch.einsum("qcj,qj->qc", products, hidden) + rows(tables[1], index)
+        return times(products, hidden[:, None]).sum(-1) + rows(tables[1], index)
 
 
 class MetaSR(AnyScale):
