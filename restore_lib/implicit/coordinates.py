@@ -5,8 +5,10 @@ so everything here is about one axis. Three networks have three rules for which 
 and what they are told about its place.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -52,8 +54,10 @@ def containing(small: Integral, large: Integral) -> Axis:
     return Axis(corners // large, (corners % large).double() / large)
 
 
-def both_sides(small: Integral, large: Integral) -> Axis:
+def around(small: Integral, large: Integral, sides: Sequence[Literal[-1, 0, 1]] = (-1, 1)) -> Axis:
     """LIIF's rule: the nearest small pixel on either side, and the way from its centre in half small pixels.
+
+    With ``sides=(0,)`` it is the nearest of all, where the local ensemble is left out.
 
     At the border both are the same pixel. Where in addition a large pixel lies exactly on the centre of the last small
     one (x3), the four weights of the local ensemble are ratios of rounding errors. So that weights trained with the
@@ -61,12 +65,12 @@ def both_sides(small: Integral, large: Integral) -> Axis:
     """
     centres = _centres(small)
     query = _centres(large)
-    sides = []
-    for side in (-1, 1):
-        shifted = (query + (side / small + 1e-6)).clamp(-1 + 1e-6, 1 - 1e-6)
-        index = (((shifted + 1) * small - 1) / 2).round().long().clamp(0, small - 1)
-        sides.append((index, (query - centres[index]) * small))
-    index, offset = (torch.stack(part) for part in zip(*sides, strict=True))
+    nudge, found = 1e-6 if len(sides) > 1 else 0.0, []
+    for side in sides:
+        shifted = (query + (side / small + nudge)).clamp(-1 + 1e-6, 1 - 1e-6)
+        index = ((shifted + 1) * (small / 2) - 0.5).round().long().clamp(0, small - 1)  # as grid_sample finds it
+        found.append((index, (query - centres[index]) * small))
+    index, offset = (torch.stack(part) for part in zip(*found, strict=True))
     return Axis(index, offset.double())
 
 

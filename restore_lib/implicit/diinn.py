@@ -51,7 +51,7 @@ class Split:
     """Weights of the modulation branch: what multiplies the content, and what the output of a layer before."""
 
     content: Sequence[Tensor]
-    before: Sequence[Tensor]
+    before: Sequence[Tensor | None]  # the first layer has none before it
     last: Tensor
     last_bias: Tensor | None
 

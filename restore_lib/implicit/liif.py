@@ -66,7 +66,7 @@ class LIIFDecoder(Decoder):
 
     def place(self, small: Integral, large: Integral) -> coordinates.Axis:
         """Features on both sides, or the nearest one."""
-        return coordinates.both_sides(small, large) if self.ensemble else coordinates.nearest(small, large)
+        return coordinates.around(small, large, (-1, 1) if self.ensemble else (0,))
 
     def split(self) -> Split:
         """The first layer multiplies content and place by one matrix; here by one each."""

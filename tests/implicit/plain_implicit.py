@@ -18,6 +18,11 @@ def centres(n, like):
     return -1 + (2 * torch.arange(n, device=like.device).to(like.dtype) + 1) / n
 
 
+def liif_centres(n, like):
+    """The same, rounded as LIIF's code rounds."""
+    return (-1 + 1 / n) + (2 / n) * torch.arange(n, device=like.device).float()
+
+
 def plane(rows, cols):
     """Coordinates (2, h, w) from those on two axes."""
     return torch.stack(torch.meshgrid(rows, cols, indexing="ij"))
@@ -60,17 +65,21 @@ def liif(decoder, feature, size):
     b, c, h, w = feature.shape
     if decoder.content == 9 * c:
         feature = unfolded(feature)
-    small = plane(centres(h, feature), centres(w, feature)).expand(b, -1, -1, -1)
-    large = plane(centres(size[0], feature), centres(size[1], feature)).expand(b, -1, -1, -1)
+    # Places in float32, as in the official code: at x3 the shares in the last row and column are rounding errors.
+    ruler = feature[0, 0, 0, 0].float()
+    small = plane(liif_centres(h, ruler), liif_centres(w, ruler))[None]
+    large = plane(liif_centres(size[0], ruler), liif_centres(size[1], ruler))[None]
+    number = torch.arange(h * w, device=ruler.device).float().view(1, 1, h, w)
     answers, areas = [], []
     shifts = [(down, right) for down in (-1, 1) for right in (-1, 1)] if decoder.ensemble else [(0, 0)]
     for down, right in shifts:
         nudge = 1e-6 if decoder.ensemble else 0
-        asked = large + large.new_tensor([down / h + nudge, right / w + nudge])[:, None, None]
-        asked = asked.clamp(-1 + 1e-6, 1 - 1e-6).flip(1).permute(0, 2, 3, 1)  # (b, H, W, 2), x before y
-        z = functional.grid_sample(feature, asked, mode="nearest", align_corners=False)
+        asked = torch.stack([large[:, 0] + (down / h + nudge), large[:, 1] + (right / w + nudge)], dim=1)
+        asked = asked.clamp(-1 + 1e-6, 1 - 1e-6).flip(1).permute(0, 2, 3, 1)  # (1, H, W, 2), x before y
+        nearest = functional.grid_sample(number, asked, mode="nearest", align_corners=False).long()[0, 0]
+        z = feature.flatten(2)[:, :, nearest]  # (b, 9 c, H, W)
         place = large - functional.grid_sample(small, asked, mode="nearest", align_corners=False)
-        place = place * place.new_tensor([h, w])[:, None, None]
+        place = (place * place.new_tensor([h, w])[:, None, None]).to(feature.dtype).expand(b, -1, -1, -1)
         x = [z, place]
         if decoder.cell:
             x.append(place.new_tensor([2 * h / size[0], 2 * w / size[1]])[:, None, None].expand_as(place))
