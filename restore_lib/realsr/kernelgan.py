@@ -59,7 +59,7 @@ class KernelGenerator(nn.Module):
         return {f"layers.{i}.weight": f"{name}.weight" for i, name in enumerate(theirs)}
 
 
-def compose(weights: list[Float[Tensor, "n o i k k"]]) -> Float[Tensor, "n s s"]:
+def compose(weights: list[Float[Tensor, "n _ _ _ _"]]) -> Float[Tensor, "n s s"]:
     """Kernels that stacks of convolutions without activations are, for n stacks at once.
 
     Two correlations in a row are one whose kernel is the full convolution of both; over channels it is a matrix

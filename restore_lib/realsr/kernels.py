@@ -138,19 +138,19 @@ def kernel_error(estimated: Float[Tensor, "ah aw"], true: Float[Tensor, "bh bw"]
         0 for equal kernels, 2 for kernels that do not overlap. Where the centre lies does not count: no image tells.
     """
     aligned = [align_kernel((k / k.sum()).double(), scale) for k in (estimated, true)]
-    # align_kernel counts from cell (n - 1) // 2: lay these on top of each other
     before = [max((k.shape[i] - 1) // 2 for k in aligned) for i in (0, 1)]
     after = [max(k.shape[i] // 2 for k in aligned) for i in (0, 1)]
-    a, b = (
-        F.pad(
-            k,
-            (
-                before[1] - (k.shape[1] - 1) // 2,
-                after[1] - k.shape[1] // 2,
-                before[0] - (k.shape[0] - 1) // 2,
-                after[0] - k.shape[0] // 2,
-            ),
-        )
-        for k in aligned
-    )
+    a, b = (lay(k, before, after) for k in aligned)
     return float((a - b).abs().sum())
+
+
+def lay(kernel: Float[Tensor, "kh kw"], before: list[int], after: list[int]) -> Float[Tensor, "oh ow"]:
+    """Pad a kernel to ``before`` cells above and left, and ``after`` below and right, of the cell that is counted from.
+
+    That is cell ``(k - 1) // 2``, which :func:`restore_lib.resampling.downscale` lays on pixel ``scale j``.
+    """
+    (up, left), (down, right) = (
+        [n - (k - 1) // 2 for n, k in zip(before, kernel.shape, strict=True)],
+        [n - k // 2 for n, k in zip(after, kernel.shape, strict=True)],
+    )
+    return F.pad(kernel, (left, right, up, down))

@@ -1,0 +1,369 @@
+"""KernelGAN: the authors' networks, the composed step against the plain one, terms, schedule, and known kernels."""
+
+import json
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage, signal
+
+from restore_lib import realsr
+from restore_lib.errors import CheckpointError, ImageError
+from restore_lib.realsr import kernel_crops, kernel_losses
+from restore_lib.realsr.kernel_choice import average, choose, dissimilarity, hold_out
+from restore_lib.realsr.kernel_crops import CropSampler
+from restore_lib.realsr.kernel_estimation import diagnose
+from restore_lib.realsr.kernel_losses import KernelSettings, Schedule
+from restore_lib.realsr.kernel_training import Composed, LayerByLayer, reference
+from restore_lib.realsr.kernels import align_kernel, gaussian_kernel, kernel_error
+from restore_lib.resampling import downscale, imresize
+
+
+def made_up(keys: dict, seed: int) -> dict[str, torch.Tensor]:
+    """Weights by the rule of the parity fixtures."""
+    weights = {}
+    for key, shape in keys.items():
+        g = np.random.default_rng([seed, zlib.crc32(key.encode())])
+        if key.endswith("num_batches_tracked"):
+            value = np.ones(shape)
+        elif key.endswith("running_var"):
+            value = 0.5 + g.random(shape)
+        else:
+            value = g.standard_normal(shape) * (np.prod(shape[1:]) ** -0.5 if len(shape) > 1 else 0.05)
+        weights[key] = torch.from_numpy(np.asarray(value, dtype=np.float32))
+    return weights
+
+
+def textured(generator: torch.Generator, side: int = 300) -> torch.Tensor:
+    """Edges at every scale and in every direction: random discs and boxes over each other, drawn twice as large."""
+    image = torch.rand(3, 1, 1, generator=generator) * torch.ones(3, 2 * side, 2 * side)
+    for _ in range(side * side // 40):
+        size = 3 / float(torch.rand((), generator=generator).clamp(min=0.03))  # many small, few large
+        n = int(size)
+        y, x = torch.meshgrid(torch.arange(-n, n + 1), torch.arange(-n, n + 1), indexing="ij")
+        round_one = bool(torch.rand((), generator=generator) < 0.5)
+        shape = y**2 + x**2 < size**2 if round_one else (y.abs() < size) & (x.abs() < 0.7 * size)
+        top, left = torch.randint(2 * side - 2 * n - 1, (2,), generator=generator).tolist()
+        part = image[:, top : top + 2 * n + 1, left : left + 2 * n + 1]
+        part.copy_(torch.where(shape, torch.rand(3, 1, 1, generator=generator), part))
+    return imresize(image, scale=0.5).clamp(0, 1)
+
+
+# networks
+
+
+def test_the_generator_answers_as_the_authors(parity):
+    fixture = np.load(parity / "kernelgan_g.npz")
+    weights = made_up(json.loads(str(fixture["keys"])), int(fixture["seed"]))
+    generator = realsr.load_author_weights(realsr.KernelGenerator(), weights)
+    image, expected = (torch.from_numpy(fixture[key]) for key in ("image", "expected"))
+    torch.testing.assert_close(generator(image), expected, rtol=0, atol=1e-5)
+    composed = torch.nn.functional.conv2d(image[0][:, None], generator.kernel()[None, None], stride=2)
+    torch.testing.assert_close(composed[:, 0], expected[0], rtol=0, atol=1e-5)
+
+
+def test_networks_have_as_many_parameters_as_the_released_ones():
+    assert sum(p.numel() for p in realsr.KernelGenerator().parameters()) == 150_656
+    assert sum(p.numel() for p in realsr.KernelDiscriminator().parameters()) == 30_977
+
+
+def official_discriminator() -> torch.nn.ModuleDict:
+    """The released layers under their names, with PyTorch's own spectral norm."""
+    norm = torch.nn.utils.spectral_norm
+    blocks = []
+    for _ in range(5):
+        blocks += [norm(torch.nn.Conv2d(64, 64, 1)), torch.nn.BatchNorm2d(64), torch.nn.ReLU()]
+    parts = {"first_layer": norm(torch.nn.Conv2d(3, 64, 7)), "feature_block": torch.nn.Sequential(*blocks)}
+    parts["final_layer"] = torch.nn.Sequential(norm(torch.nn.Conv2d(64, 1, 1)), torch.nn.Sigmoid())
+    return torch.nn.ModuleDict(parts)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_discriminator_is_the_authors_layers(training, rng):
+    theirs = official_discriminator()
+    x = torch.rand(1, 3, 30, 26, generator=rng)
+    for part in theirs.values():  # moves running statistics and singular vectors away from their start
+        x = part(x)
+    theirs.train(training)
+    ours = realsr.load_author_weights(realsr.KernelDiscriminator(), theirs.state_dict()).train(training)
+    for _ in range(2):  # in training, the second pass comes after a power iteration
+        x = torch.rand(2, 3, 30, 26, generator=rng)
+        y = theirs["final_layer"](theirs["feature_block"](theirs["first_layer"](x)))
+        torch.testing.assert_close(ours(x), y)
+        assert y.shape == (2, 1, 24, 20)
+
+
+def test_author_weights_are_taken_whole_or_not_at_all():
+    network = realsr.KernelGenerator()
+    names = network.author_names()
+    state = {theirs: network.state_dict()[own] + 1 for own, theirs in names.items()}
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    for broken, words in (
+        ({k: v for k, v in state.items() if k != "final_layer.weight"}, "has no final_layer.weight"),
+        (state | {"extra.weight": torch.zeros(1)}, "has extra.weight"),
+        (state | {"final_layer.weight": torch.zeros(1, 64, 3, 3)}, r"\(1, 64, 3, 3\)"),
+    ):
+        with pytest.raises(CheckpointError, match=words):
+            realsr.load_author_weights(network, broken)
+        assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+    realsr.load_author_weights(network, state)
+    assert torch.equal(network.layers[0].weight, before["layers.0.weight"] + 1)
+    with pytest.raises(ValueError, match="author_names"):
+        realsr.load_author_weights(torch.nn.Linear(2, 2), {})
+
+
+# the composed step
+
+
+def narrow_networks(seed: int) -> tuple[realsr.KernelGenerator, realsr.KernelDiscriminator]:
+    """In float64, with few channels: all of them in float64 would take seconds a step."""
+    torch.manual_seed(seed)
+    return realsr.KernelGenerator(12).double(), realsr.KernelDiscriminator(10).double()
+
+
+@pytest.mark.parametrize("settings", [{}, {"official_defects": True}, {"form": "realsr"}])
+def test_the_composed_step_is_the_plain_step(settings, rng):
+    settings = KernelSettings(**settings)
+    pairs = [[narrow_networks(7)] for _ in range(2)]
+    plain, composed = LayerByLayer(pairs[0], settings), Composed(pairs[1], settings)
+    generator, discriminator = pairs[0][0]
+    weights = Schedule(settings).weights
+    for step in range(2):
+        if step and settings.form == "released":  # the second phase
+            weights = weights | {"bicubic": 0.01, "centre": 1.0, "sparse": 5.0}
+        batch = [torch.rand(1, 3, n, n, generator=rng, dtype=torch.float64) for n in (64, 26, 26)]
+        found, expected = composed.step(*batch, [weights]), plain.step(*batch, [weights])
+        assert found.keys() == expected.keys()
+        for name in found:
+            torch.testing.assert_close(found[name], expected[name], rtol=1e-9, atol=1e-12, msg=f"{name} at step {step}")
+        for layer, stacked in zip(generator.layers, composed.generator, strict=True):
+            torch.testing.assert_close(stacked.grad[0], layer.weight.grad, rtol=1e-8, atol=1e-12)
+            torch.testing.assert_close(stacked[0], layer.weight, rtol=0, atol=1e-10)
+        torch.testing.assert_close(composed.matrices[0].grad[0], discriminator.first.weight.grad.flatten(1))
+        torch.testing.assert_close(composed.matrices[1][0, 4], discriminator.middle[4].weight.flatten(1))
+        torch.testing.assert_close(composed.gamma.grad[0, 0], discriminator.norms[0].weight.grad)
+    torch.testing.assert_close(composed.kernels(), plain.kernels(), rtol=1e-7, atol=1e-15)
+
+
+def test_estimations_do_not_feel_their_neighbours(rng):
+    settings, weights = KernelSettings(), Schedule(KernelSettings()).weights
+    batch = [torch.rand(2, 3, n, n, generator=rng, dtype=torch.float64) for n in (64, 26, 26)]
+    pairs = [narrow_networks(seed) for seed in (0, 1)]
+    both, alone = Composed(pairs, settings), Composed(pairs[1:], settings)
+    for _ in range(2):
+        both.step(*batch, [weights] * 2)
+        alone.step(*(part[1:] for part in batch), [weights])
+    torch.testing.assert_close(both.generator[1][1], alone.generator[1][0], rtol=0, atol=1e-12)
+
+
+def test_the_reference_is_matlabs_bicubic(rng):
+    crop = torch.rand(1, 3, 64, 64, generator=rng)
+    torch.testing.assert_close(reference(crop, False), imresize(crop, scale=0.5)[..., 3:-3, 3:-3])
+    torch.testing.assert_close(reference(crop, True)[:, 1], imresize(crop, scale=0.5)[..., 3:-3, 3:-3].sum(1))
+
+
+# terms and schedule
+
+
+def test_the_boundary_mask_has_the_released_codes_values():
+    mask = kernel_losses.boundary_mask(13)
+    assert mask[0, 0].item() == pytest.approx(5.76, abs=0.005)
+    assert mask[0, 6].item() == pytest.approx(3.03, abs=0.005)
+    assert mask[1, 6].item() == pytest.approx(2.14, abs=0.005)
+    assert not mask[2:-2, 2:-2].any() and torch.equal(mask, mask.T)
+
+
+def test_terms_in_closed_form(rng):
+    kernel = torch.zeros(2, 13, 13, dtype=torch.float64)
+    kernel[:, 6, 6] = 0.5
+    kernel[:, 7, 7] = 0.5
+    kernel[1, 0, 0] = 1.0
+    made = torch.rand(2, 30, generator=rng, dtype=torch.float64)
+    terms = kernel_losses.generator_terms("released", kernel, made, made + 0.1, torch.full((2, 9), 0.25).double())
+    expected = {
+        "gan": [0.75, 0.75],
+        "bicubic": [0.01, 0.01],
+        "sum": [0, 1],
+        "boundaries": [0, 30 * (1 - np.exp(-((6 / 13) ** 2))) / 169],
+        "centre": [0, 3.25**2],
+        "sparse": [2 * 0.5**0.2 / 169, (1 + 2 * 0.5**0.2) / 169],
+    }
+    for name, values in expected.items():
+        torch.testing.assert_close(terms[name], torch.tensor(values, dtype=torch.float64), msg=name)
+    terms = kernel_losses.generator_terms("realsr", -kernel, made, made + 0.1, torch.full((2, 9), 0.25).double())
+    assert set(terms) == {"gan", "bicubic", "sum", "boundaries"}
+    assert terms["bicubic"].tolist() == pytest.approx([0.1, 0.1]) and terms["sum"].tolist() == pytest.approx([2, 3])
+    assert terms["boundaries"][1].item() == pytest.approx(expected["boundaries"][1] * 169)
+
+
+@pytest.mark.parametrize(("met", "switch"), [(3, 400), (199, 400), (200, 600), (399, 600), (10_000, None)])
+def test_the_second_phase_begins_when_the_released_code_begins_it(met, switch):
+    schedule = Schedule(KernelSettings(official_defects=True))
+    for step in range(1000):
+        schedule.after(step, 0.39 if step > met - 3 else 0.41)
+    assert schedule.switch_step == switch
+    assert (schedule.weights["sparse"], schedule.weights["centre"]) == ((5, 1) if switch else (0, 0))
+    assert schedule.weights["bicubic"] == pytest.approx(5e-6 if switch else 5)
+
+
+def test_one_good_step_does_not_end_the_first_phase():
+    schedule = Schedule(KernelSettings())
+    for step in range(1000):
+        schedule.after(step, 0.01 if step % 3 else 1.0)
+    assert schedule.switch_step is None and diagnose(gaussian_kernel(13, (1, 1)), schedule).problems
+
+
+def test_learning_rates_fall_by_ten_every_750_steps():
+    schedule = Schedule(KernelSettings())
+    rates = [schedule.rate(step) for step in (0, 750, 751, 1500, 1501, 2999)]
+    assert rates == pytest.approx([2e-4, 2e-4, 2e-5, 2e-5, 2e-6, 2e-7])
+
+
+# crops
+
+
+def test_chances_are_box_sums_of_edges(rng):
+    edges = torch.rand(90, 101, generator=rng, dtype=torch.float64).numpy()
+    for crop in (64, 26):
+        brute = signal.convolve2d(edges, np.ones((crop // 2, crop // 2)), "same")
+        half = crop // 2
+        brute[:half], brute[-half:], brute[:, :half], brute[:, -half:] = 0, 0, 0, 0
+        np.testing.assert_allclose(kernel_crops.centre_chances(edges, crop), brute / brute.sum(), atol=1e-12)
+
+
+def test_crops_lie_at_even_places_where_edges_are_and_never_in_what_is_held_back(rng):
+    image = torch.full((3, 140, 240), 0.5)
+    image[:, 40:120, 120:220] = torch.rand(3, 80, 100, generator=rng)
+    held = (0, 180, 120, 220)
+    sampler = CropSampler(image, 400, [1], held=[held])
+    assert sampler.places.min() >= 0 and not (sampler.places % 2).any()
+    for places, size in zip(sampler.places, (64, 26), strict=True):
+        assert (places <= np.array([120, 220]) - size).all()
+        rows, columns = places.T
+        assert not ((columns + size > held[1]) & (columns < held[3])).any()
+        assert (rows + size > 30).all() and (columns + size > 105).all()
+    assert (CropSampler(image, 400, [1], held=[held]).places == sampler.places).all()
+
+
+def test_noise_stays_in_the_image_only_as_the_released_code_lets_it(rng):
+    image = torch.rand(3, 120, 120, generator=rng)
+    kept, mended = CropSampler(image, 5, [0], noise_stays=True), CropSampler(image, 5, [0])
+    before = mended.image.clone()
+    real = kept.pair(0)[1], mended.pair(0)[1]
+    torch.testing.assert_close(*real)
+    assert torch.equal(mended.image, before) and not torch.equal(kept.image, before)
+    assert (real[1] - before[:, mended.places[1, 0, 0] :, mended.places[1, 0, 1] :][:, :26, :26]).std().item() == (
+        pytest.approx(2 / 255, rel=0.1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (torch.rand(3, 85, 200), "at least 86"),
+        (torch.full((3, 200, 200), 0.3), "flat"),
+        (torch.rand(3, 120, 120) / 0, "NaN or infinite"),
+    ],
+)
+def test_photos_that_show_no_kernel_are_refused(image, words):
+    with pytest.raises(ImageError, match=words):
+        realsr.estimate_kernel(image)
+
+
+# estimation
+
+SHORT = KernelSettings(steps=500, check_every=50, rate_every=300, learning_rate=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore::restore_lib.realsr.KernelWarning")  # so few steps may end off the centre
+def test_a_known_kernel_is_recovered_better_than_bicubic_and_kept_with_its_story(rng):
+    true = align_kernel(gaussian_kernel(13, (2.0, 1.0), 0.6), 2)
+    image = downscale(textured(rng, 460), true, 2).clamp(0, 1)
+    seen = []
+    found = realsr.estimate_kernel(
+        image, seed=3, restarts=2, settings=SHORT, progress=lambda done, total: seen.append((done, total))
+    )
+    error = kernel_error(found.kernel, true)
+    assert error < 0.8 * kernel_error(realsr.kernels.bicubic_kernel(), true)
+    assert found.kernel.sum().item() == pytest.approx(1, abs=1e-6)
+    torch.testing.assert_close(align_kernel(found.kernel, 2), found.kernel)  # aligned already
+    assert len(found.candidates) in (2, 3)  # an unsound restart is left out of the average
+    assert found.candidates[found.chosen].score == min(c.score for c in found.candidates if c.sound)
+    assert found.trajectory.steps.tolist() == [0, *range(50, 501, 50)]
+    assert found.trajectory.kernels.shape == (11, 13, 13)
+    assert set(found.trajectory.losses) == {*kernel_losses.TERMS, "discriminator"}
+    assert all(loss.shape == (500,) and loss.isfinite().all() for loss in found.trajectory.losses.values())
+    assert found.diagnostics.switch_step % 50 == 0 and seen[-1] == (1000, 1000)
+
+
+def test_both_forms_and_both_ways_agree_from_the_same_seed(rng):
+    image = textured(rng, 110)
+    for form in ("released", "realsr"):
+        settings = KernelSettings(form=form, steps=4, shave=0)
+        found = [run(image, settings=settings, fast=fast) for fast in (True, False)]
+        for name, loss in found[0].trajectory.losses.items():  # later, Adam makes much of rounding
+            torch.testing.assert_close(loss[0], found[1].trajectory.losses[name][0], rtol=1e-4, atol=1e-6)
+    again = run(image, settings=settings)
+    assert torch.equal(again.kernel, found[0].kernel)
+    assert not torch.equal(run(image, settings=settings, seed=1).kernel, found[0].kernel)
+
+
+def run(image, **options):
+    """An estimation that is too short to be trusted, and says so."""
+    with pytest.warns(realsr.KernelWarning, match="Do not trust"):
+        return realsr.estimate_kernel(image, **options)
+
+
+def test_scale_4_is_the_same_kernel_twice(rng):
+    image, settings = textured(rng, 110), KernelSettings(steps=2)
+    two, four = (run(image, scale=scale, settings=settings).kernel for scale in (2, 4))
+    torch.testing.assert_close(four, realsr.kernels.analytic_x4(two))
+    with pytest.raises(ValueError, match="2 or 4"):
+        realsr.estimate_kernel(image, scale=3)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "words"),
+    [
+        (ndimage.shift(gaussian_kernel(13, (1, 1)).numpy(), (2.5, 0.5)), "centre of mass lies at 8.5"),
+        (0.03 * ndimage.shift(gaussian_kernel(13, (1, 1)).numpy(), (0.5, 0.5)), "sums to 0.03"),
+        (np.zeros((13, 13)), "centre of mass lies at nan"),
+    ],
+)
+def test_a_bad_kernel_is_never_passed_off_as_a_good_one(kernel, words):
+    schedule = Schedule(KernelSettings())
+    schedule.switch_step = 400
+    assert any(words in problem for problem in diagnose(torch.from_numpy(kernel), schedule).problems)
+
+
+# choosing
+
+
+def test_the_true_kernel_beats_wrong_ones_on_what_was_held_back(rng):
+    true = align_kernel(gaussian_kernel(13, (1.6, 1.6)), 2)
+    image = downscale(textured(rng, 500), true, 2).clamp(0, 1)
+    held = hold_out(image)
+    narrow, wide = (align_kernel(gaussian_kernel(17, (s, s)), 2) for s in (0.8, 3.0))
+    candidates, chosen = choose(image, [narrow, true, wide], [True, True, True], held)
+    assert len(candidates) == 4 and chosen in (1, 3)
+    assert candidates[1].score < min(candidates[0].score, candidates[2].score)
+    assert dissimilarity(image, true, held) == candidates[1].score
+    candidates, chosen = choose(image, [narrow, true, wide], [True, False, True], held)
+    assert chosen != 1 and not candidates[1].sound
+
+
+def test_a_quarter_is_held_back_at_one_end(rng):
+    assert hold_out(torch.rand(3, 90, 400, generator=rng))[0] in {(0, 0, 90, 100), (0, 300, 90, 400)}
+    assert hold_out(torch.rand(3, 400, 90, generator=rng))[0] in {(0, 0, 100, 90), (300, 0, 400, 90)}
+    with pytest.raises(ImageError, match="one restart"):
+        hold_out(torch.rand(3, 130, 130))
+
+
+def test_an_average_errs_no_more_than_its_kernels_do_on_average(rng):
+    true = align_kernel(gaussian_kernel(13, (1.5, 1.0), 0.4), 2)
+    kernels = [realsr.kernels.random_kernel(rng, 2, size) for size in (11, 12, 15)]
+    mean = average(kernels)
+    assert mean.sum().item() == pytest.approx(1, abs=1e-9)
+    torch.testing.assert_close(align_kernel(mean, 2), mean)
+    assert kernel_error(mean, true) <= sum(kernel_error(k, true) for k in kernels) / 3 + 1e-6
