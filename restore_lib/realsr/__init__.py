@@ -4,17 +4,32 @@ And what it builds on: KernelGAN [bellkligler2019kernelgan] and ZSSR [shocher201
 """
 
 from restore_lib.realsr.authors import load_author_weights
+from restore_lib.realsr.degradation import TRACK1, TRACK2, Degradation, Track, algorithm_1, clean_up
 from restore_lib.realsr.kernel_estimation import KernelEstimate, KernelWarning, estimate_kernel, estimate_kernels
 from restore_lib.realsr.kernel_losses import KernelSettings
 from restore_lib.realsr.kernelgan import KernelDiscriminator, KernelGenerator
+from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, collect
+from restore_lib.realsr.pairs import PairedData, read_pairs, write_pairs
 
 __all__ = [
+    "TRACK1",
+    "TRACK2",
+    "Degradation",
     "KernelDiscriminator",
     "KernelEstimate",
     "KernelGenerator",
     "KernelSettings",
     "KernelWarning",
+    "NoisePool",
+    "NoiseRule",
+    "PairedData",
+    "Track",
+    "algorithm_1",
+    "clean_up",
+    "collect",
     "estimate_kernel",
     "estimate_kernels",
     "load_author_weights",
+    "read_pairs",
+    "write_pairs",
 ]
