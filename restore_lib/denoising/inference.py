@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from restore_lib import images
 
-CONTEXT = 24  # how far the multi-scale denoisers look (22 and 24 pixels); DnCNN of depth 20 looks 20
+CONTEXT = 28  # how far the multi-scale denoisers look at most (27 pixels, with max pooling); DnCNN of depth 20 looks 20
 TILE = 768
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, fields, make_dataclass
 from typing import ClassVar
 
 import torch
@@ -196,28 +196,55 @@ def official_groups(network: Denoiser, learning_rate: float) -> list[dict]:
     ]
 
 
-def _at_sigma(variant: str, sigma: int) -> type[DenoiserRecipe]:
-    """The recipe of one variant and noise level: a name of its own, and the first level's weights to start from."""
-    name = f"denoiser-{sigma}" if variant == "released" else f"denoiser-paper-{sigma}"
-    title = f"Multi-scale denoiser, {'as released' if variant == 'released' else 'Figure 2 literally'}, sigma {sigma}"
-    values: list = [
-        ("sigma", float, sourced(float(sigma), "paper A", "Standard deviation of the noise on the scale 0 to 255.")),
-        ("variant", str, sourced(variant, "official code", "The released network, or the paper's figure.")),
+def _named(name: str, title: str, **values: tuple[object, str]) -> type[DenoiserRecipe]:
+    """A recipe of its own name, in which some fields have other values, each with its source."""
+    known = {field.name: field for field in fields(DenoiserRecipe)}
+    changed = [
+        (key, known[key].type, sourced(value, source, known[key].metadata["doc"]))
+        for key, (value, source) in values.items()
     ]
-    if sigma != 25:
-        start = f"{name.removesuffix(str(sigma))}25-cpu"
-        values += [
-            ("steps", int, sourced(6000, "ours: the weights start from those for sigma 25", "Updates of the weights.")),
-            ("start", str, sourced(start, "ours: saves training", "Checkpoint that weights start from.")),
-            ("learning_rate", float, sourced(1e-3, "ours, for Adam", "The optimiser's step at its largest.")),
-        ]
     own = {"name": name, "title": title, "__doc__": f"{title}.", "__module__": __name__}
-    return make_dataclass(
-        f"Recipe_{name.replace('-', '_')}", values, bases=(DenoiserRecipe,), namespace=own, frozen=True
-    )
+    word = f"Recipe_{name.replace('-', '_')}"
+    return make_dataclass(word, changed, bases=(DenoiserRecipe,), namespace=own, frozen=True)
+
+
+def _at_sigma(variant: str, sigma: int) -> type[DenoiserRecipe]:
+    """One variant and noise level; all but the first begin with the weights for sigma 25."""
+    name = "denoiser" if variant == "released" else "denoiser-paper"
+    values = {"sigma": (float(sigma), "paper A"), "variant": (variant, "official code")}
+    if sigma != 25:
+        values["steps"] = (6000, "ours: the weights start from those for sigma 25")
+        values["start"] = (f"{name}-25-cpu", "ours: saves training")
+        values["learning_rate"] = (1e-3, "ours, for Adam")
+    shown = "as released" if variant == "released" else "Figure 2 literally"
+    return _named(f"{name}-{sigma}", f"Multi-scale denoiser, {shown}, sigma {sigma}", **values)
 
 
 DENOISERS = tuple(_at_sigma(variant, sigma) for variant in ("released", "paper") for sigma in SIGMAS)
+
+CHOICES = {  # what Section 3.1 compares, one change at a time
+    "as-it-is": {},
+    "sum": {"fusion": "sum"},
+    "pool": {"downsampling": "pool"},
+    "two-scales": {"scales": 2},
+    "one-scale": {"scales": 1},
+    "no-residual": {"residual": False},
+}
+SMALLER = {
+    "variant": ("paper", "paper Fig. 2"),
+    "width": (32, "ours: a quarter, so that 18 runs take an hour"),
+    "steps": (2500, "ours: enough to order the choices"),
+    "batch_size": (16, "ours: half of the paper's"),
+}
+ABLATIONS = tuple(
+    _named(
+        f"ablation-{name}",
+        f"Choices of the denoiser: {name.replace('-', ' ')}",
+        **SMALLER,
+        **{key: (value, "ours: what is tried out") for key, value in changed.items()},
+    )
+    for name, changed in CHOICES.items()
+)
 
 
 def denoising_step(sigma: float, scale: float = 1.0) -> Callable[[Run, tuple[Tensor, ...]], Mapping[str, Tensor]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from restore_lib.errors import RecordError
-from restore_lib.reproduce import distortions, keeping, kodak, protocols, published, runs
+from restore_lib.reproduce import ablation, distortions, keeping, kodak, protocols, published, runs
 from restore_lib.reproduce.published import Number, PublishedTable
 from restore_lib.reproduce.records import RunRecord
 
@@ -219,9 +219,22 @@ def _kodak_line(recipe: str, title: str, column: str, why: str, sigma: int, metr
     return Line(title, condition, metric, name, kodak.DATASET, kodak.PROTOCOL.name, paper, why=why, image=image)
 
 
+def denoiser_ablation() -> Table:
+    """Paper A's choices undone one by one: mean and spread over three trainings each."""
+    protocol = ablation.PROTOCOL
+    lines = [
+        Line(title, "sigma 25", metric, f"ablation-{name}", ablation.DATASET, protocol.name)
+        for metric in ("psnr", "ssim")
+        for name, title in ablation.TITLES.items()
+    ]
+    section = Section(protocol.name, protocol.title, protocol.rules, lines, published=False)
+    title = "Choices of the multi-scale denoiser, undone one by one (CBSD68)"
+    return Table("denoiser-ablation", title, [section], run=ablation.denoiser_ablation)
+
+
 def all_tables() -> dict[str, Table]:
     """Every table by name: those that a recipe can fill first, then published ones that wait for theirs."""
-    found = [bicubic(), equal_error(), small_denoiser(), liu2018_kodak()]
+    found = [bicubic(), equal_error(), small_denoiser(), liu2018_kodak(), denoiser_ablation()]
     used = {line.paper.table.name for table in found for line in table.lines if line.paper}
     waiting = [Table(t.name, t.title, grid=t) for t in published.tables().values() if t.name not in used]
     return {table.name: table for table in [*found, *waiting]}

@@ -107,6 +107,7 @@ class Run:
         """A generator on the run's device that starts anew in each step, the same for all processes."""
         return torch.Generator(self.device).manual_seed(mix(self.seed, self.step, 1 + stream))
 
+    @torch.no_grad()
     def average(self) -> None:
         """Move the averaged weights towards the current ones.
 

@@ -49,10 +49,10 @@ def same(a: dict, b: dict) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def start(folder, *words: str) -> subprocess.Popen:
+def start(folder, *words: str, **options) -> subprocess.Popen:
     command = [sys.executable, str(TOY), str(folder), *words]
-    heed = {"PYTHONPATH": str(ROOT), "CI": "1"}
-    return subprocess.Popen(command, env=os.environ | heed, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+    return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT), "CI": "1"}, **options)
 
 
 def finish(folder, *words: str) -> None:
@@ -204,6 +204,7 @@ def test_the_average_is_the_closed_form(tmp_path, monkeypatch):
 
     monkeypatch.setattr(engine.Run, "average", watched)
     run = train(tmp_path, Toy(steps=12))
+    assert not any(p.requires_grad for p in run.averaged["net"].parameters()), "its history would fill the memory"
     torch.manual_seed(engine.mix(0, 0))
     first = Toy().task(0).networks["net"].state_dict()
     for name, mean in run.averaged["net"].state_dict().items():
@@ -236,6 +237,24 @@ def test_two_processes_train_as_one_with_the_whole_batch(tmp_path):
     assert one.keys() == two.keys()
     for name in one:
         torch.testing.assert_close(one[name], two[name], rtol=2e-3, atol=2e-5)
+
+
+def test_two_processes_killed_together_go_on_with_the_same_bits(tmp_path):
+    words = ("even", "80", "2", "0.02")
+    finish(tmp_path / "whole", *words)
+    folder = tmp_path / "killed"
+    with start(folder, *words, start_new_session=True) as process:
+        begun = time.monotonic()
+        while len(state.states(folder)) < 2 and process.poll() is None:
+            time.sleep(0.005)
+            assert time.monotonic() - begun < 120
+        assert process.poll() is None, "it ended before it could be killed"
+        os.killpg(process.pid, signal.SIGKILL)  # both processes at once, as a power cut would
+        process.communicate()
+    reached = state.load_state(state.states(folder)[-1])[1]
+    assert 0 < reached < 80
+    finish(folder, *words)
+    assert same(weights(tmp_path / "whole"), weights(folder))
 
 
 def test_options_of_speed_do_not_change_what_is_learnt(tmp_path):
