@@ -10,6 +10,8 @@ from restore_lib.realsr.kernel_losses import KernelSettings
 from restore_lib.realsr.kernelgan import KernelDiscriminator, KernelGenerator
 from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, collect
 from restore_lib.realsr.pairs import PairedData, read_pairs, write_pairs
+from restore_lib.realsr.zssr import ZSSRNet, ZSSRResult, k_zssr
+from restore_lib.realsr.zssr_settings import ZSSRSettings
 
 __all__ = [
     "TRACK1",
@@ -24,11 +26,15 @@ __all__ = [
     "NoiseRule",
     "PairedData",
     "Track",
+    "ZSSRNet",
+    "ZSSRResult",
+    "ZSSRSettings",
     "algorithm_1",
     "clean_up",
     "collect",
     "estimate_kernel",
     "estimate_kernels",
+    "k_zssr",
     "load_author_weights",
     "read_pairs",
     "write_pairs",

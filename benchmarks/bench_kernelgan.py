@@ -1,0 +1,73 @@
+"""Time KernelGAN's step composed against the step layer by layer, with everything that an estimation does besides.
+
+Contestants take turns in one process. A turn runs an estimation for some steps, crops and bookkeeping included; what
+counts is the fastest turn's time a step, as other programs only ever add to it. The composed form computes on one
+thread by itself; the plain form on as many as ``--threads`` says.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import torch
+
+from restore_lib import data
+from restore_lib.realsr.kernel_crops import CropSampler
+from restore_lib.realsr.kernel_estimation import train
+from restore_lib.realsr.kernel_losses import KernelSettings
+from restore_lib.realsr.kernel_training import networks
+
+
+def turn(image: torch.Tensor, count: int, steps: int, fast: bool) -> float:
+    """Milliseconds that one step of one estimation takes when ``count`` of them run together."""
+    settings = KernelSettings(steps=steps)
+    samplers = [CropSampler(image, steps, [seed]) for seed in range(count)]
+    pairs = [networks(seed) for seed in range(count)]
+    start = time.perf_counter()
+    train(samplers, pairs, settings, fast=fast)
+    return 1000 * (time.perf_counter() - start) / steps / count
+
+
+def main() -> None:
+    """Run the contestants in turns and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--steps", type=int, default=20, help="Of the plain form in a turn; the composed makes 5 times."
+    )
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    image = data.open("embedded")[0].image[:, :300, :300]
+    contestants = {
+        "layer by layer": (1, options.steps, False),
+        "composed, 1 photo": (1, 5 * options.steps, True),
+        "composed, 4 together": (4, 2 * options.steps, True),
+    }
+    for count, _, fast in contestants.values():
+        turn(image, count, 3, fast)  # libraries choose their ways in the first calls
+    times = {name: [] for name in contestants}
+    for _ in range(options.rounds):
+        for name, contestant in contestants.items():
+            times[name].append(turn(image, *contestant))
+    plain, rows = min(times["layer by layer"]), {}
+    for name, found in times.items():
+        ms = min(found)
+        rows[name] = {"ms": ms, "median_ms": statistics.median(found), "seconds_of_3000": 3 * ms, "speedup": plain / ms}
+        print(
+            f"{name:22} {ms:7.2f} ms a step  {3 * ms:6.1f} s for 3,000  {plain / ms:5.1f}x  (median {rows[name]['median_ms']:.2f})"
+        )
+    if options.json:
+        about = {"machine": platform.machine(), "cores": os.cpu_count(), "threads": options.threads}
+        about |= {"load": os.getloadavg()[0], "torch": torch.__version__, "python": platform.python_version()}
+        about |= {"steps": options.steps, "rounds": options.rounds}
+        options.json.write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
