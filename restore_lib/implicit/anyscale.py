@@ -50,7 +50,7 @@ class Decoder(nn.Module):
     Attributes
     ----------
     block : int
-        Large pixels that are answered for at once on a processor; on a GPU it is 256 times as many.
+        Large pixels that are answered for at once by each thread of a processor; on a GPU it is 256 times as many.
     table_width : int
         Numbers that the tables hold for a small pixel.
     """
@@ -107,7 +107,7 @@ class Decoder(nn.Module):
         return torch.stack(found)
 
     def _block(self, feature: Tensor) -> int:
-        return self.block * (1 if feature.is_cpu else 256)
+        return self.block * (torch.get_num_threads() if feature.is_cpu else 256)
 
     def _pictures(self, feature: Tensor, rows: Axis, cols: Axis, ratio: tuple[float, float]) -> Tensor:
         """All pixels of ``rows`` x ``cols``, (b, channels, rows, columns)."""

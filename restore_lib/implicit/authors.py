@@ -78,6 +78,8 @@ def load_author_weights(module: nn.Module, official_state_dict: State) -> None:
         weights = {f"encoder.{k}": v for k, v in _renamed(module.encoder, inner).items()}
         weights |= {f"decoder.{k}": v for k, v in _renamed(module.decoder, outer).items()}
     else:
+        if any(key.startswith("encoder.") for key in state) and not all(key.startswith("encoder.") for key in state):
+            raise CheckpointError(f"These are the weights of a whole model, not of {type(module).__name__} alone.")
         for part in ("encoder.", "decoder."):
             if state and all(key.startswith(part) for key in state):
                 state = {key.removeprefix(part): value for key, value in state.items()}
@@ -124,7 +126,7 @@ def load_author_checkpoint(path: str | PathLike) -> DIINN | LIIF | MetaSR:
         model = _built(content)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path} is no checkpoint of DIINN, LIIF or Meta-SR that this library can build ({error})."
+            f"{path} is no checkpoint of DIINN, LIIF or Meta-SR that this library can build: {error or 'it is empty'}."
         ) from error
     try:
         load_author_weights(model, _contents(content)[0])
@@ -133,16 +135,21 @@ def load_author_checkpoint(path: str | PathLike) -> DIINN | LIIF | MetaSR:
     return model.eval()
 
 
-def _contents(content: Mapping) -> tuple[State, Mapping]:
+def _contents(content: object) -> tuple[State, Mapping]:
     """The state dict, and what the file says about the network, of all three formats."""
-    if isinstance(content.get("model"), Mapping) and "sd" in content["model"]:
-        return content["model"]["sd"], content["model"].get("args") or {}
-    if "state_dict" in content:
-        return content["state_dict"], content.get("hyper_parameters") or {}
-    return content, {}
+    state, told = content, {}
+    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
+        state, told = content["model"].get("sd"), content["model"].get("args")
+    elif isinstance(content, Mapping) and "state_dict" in content:
+        state, told = content["state_dict"], content.get("hyper_parameters")
+    if not isinstance(state, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
+        raise ValueError("it holds no tensors by name")
+    return state, told if isinstance(told, Mapping) else {}
 
 
-def _built(content: Mapping) -> DIINN | LIIF | MetaSR:
+def _built(content: object) -> DIINN | LIIF | MetaSR:
     """A network as large as the weights, of the kind that their names tell."""
     state, told = _contents(content)
     inner, outer = _halves(_unwrapped(state))

@@ -77,7 +77,11 @@ def liif(decoder, feature, size):
         asked = torch.stack([large[:, 0] + (down / h + nudge), large[:, 1] + (right / w + nudge)], dim=1)
         asked = asked.clamp(-1 + 1e-6, 1 - 1e-6).flip(1).permute(0, 2, 3, 1)  # (1, H, W, 2), x before y
         nearest = functional.grid_sample(number, asked, mode="nearest", align_corners=False).long()[0, 0]
-        z = feature.flatten(2)[:, :, nearest]  # (b, 9 c, H, W)
+        if feature.dtype == torch.float32:  # as the official code does
+            everywhere = asked.expand(b, -1, -1, -1)
+            z = functional.grid_sample(feature, everywhere, mode="nearest", align_corners=False)  # (b, 9 c, H, W)
+        else:
+            z = feature.flatten(2)[:, :, nearest]
         place = large - functional.grid_sample(small, asked, mode="nearest", align_corners=False)
         place = (place * place.new_tensor([h, w])[:, None, None]).to(feature.dtype).expand(b, -1, -1, -1)
         x = [z, place]
