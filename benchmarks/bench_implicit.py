@@ -1,0 +1,151 @@
+"""Time the decoders of DIINN, LIIF and Meta-SR beside plain versions of them, on features of 48 x 48 pixels.
+
+The plain versions, those of the tests, run every layer at every pixel of the large picture, as the official codes do.
+Contestants take turns in one process; what counts is the fastest turn, as other programs only ever slow one down. Both
+get the same weights, and their largest difference is printed.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from restore_lib.implicit import DIINN, LIIF, MetaSR
+from restore_lib.implicit.anyscale import linear
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "implicit"))
+import plain_implicit as plain
+
+SIDE, CHANNELS = 48, 64
+MACS = {  # multiplications for a large pixel and for a small one: what no way of ordering them saves
+    "DIINN f": (3 * 256 * 512 + 3 * 256 + 3 * 256, 4 * 576 * 256),
+    "LIIF": (4 * (3 * 256 * 256 + 4 * 256) + 3 * 256, 576 * 256),
+    "Meta-SR": (3 * 256 + 3 * 256, 576 * 771),
+}
+
+
+def contestants() -> dict[str, tuple[nn.Module, object, tuple[int, ...]]]:
+    """Decoder, plain version, scales."""
+    encoder = nn.Identity()
+    return {
+        "DIINN f": (DIINN("f", encoder).decoder, plain.diinn, (2, 3, 4, 8)),
+        "DIINN e": (DIINN("e", encoder).decoder, plain.diinn, (4,)),
+        "LIIF": (LIIF(encoder).decoder, plain.liif, (2, 4)),
+        "Meta-SR": (MetaSR(encoder).decoder, plain.metasr, (2, 4)),
+    }
+
+
+def seconds(run) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def duel(fast, slow, rounds: int) -> tuple[float, float]:
+    """Fastest turns in milliseconds, after one turn each to warm up."""
+    fast(), slow()
+    turns = [(seconds(fast), seconds(fast), seconds(slow)) for _ in range(rounds)]
+    return 1000 * min(min(a, b) for a, b, _ in turns), 1000 * min(c for *_, c in turns)
+
+
+def inference(rounds: int) -> dict[str, dict[str, float]]:
+    """Pictures without gradients."""
+    feature, rows, peak = torch.randn(1, CHANNELS, SIDE, SIDE), {}, product_speed()
+    with torch.no_grad():
+        for name, (decoder, reference, scales) in contestants().items():
+            for scale in scales:
+                size = (SIDE * scale, SIDE * scale)
+                fast, slow = duel(lambda: decoder(feature, size), lambda: reference(decoder, feature, size), rounds)
+                expected = reference(decoder, feature, size)
+                away = float((decoder(feature, size) - expected).abs().max() / expected.abs().max())
+                row = {"ms": fast, "plain_ms": slow, "speedup": slow / fast, "difference": away}
+                if name in MACS:
+                    large, small = MACS[name]
+                    limit = 2000 * SIDE**2 * (large * scale**2 + small) / peak
+                    row["limit_ms"] = limit
+                rows[f"{name} x{scale}"] = row
+                show(f"{name} x{scale}", row)
+    return rows | {"matrix product": {"gflops": peak / 1e9}}
+
+
+def training(rounds: int) -> dict[str, dict[str, float]]:
+    """Forward and back through the decoder: one picture at x2, x3 and x4 (LIIF: 2,304 pixels of one at x2)."""
+    feature, rows = torch.randn(1, CHANNELS, SIDE, SIDE, requires_grad=True), {}
+    for name, (decoder, reference, _) in contestants().items():
+
+        def step(run, decoder=decoder):
+            decoder.zero_grad()
+            for scale in (2, 3, 4):
+                run(feature, (SIDE * scale, SIDE * scale)).square().mean().backward()
+
+        fast, slow = duel(
+            lambda: step(decoder),
+            lambda: step(lambda x, size: reference(decoder, x, size)),
+            rounds,
+        )
+        rows[f"{name} step"] = {"ms": fast, "plain_ms": slow, "speedup": slow / fast}
+        show(f"{name} step", rows[f"{name} step"])
+    return rows
+
+
+def product_speed() -> float:
+    """Operations a second of the matrix product that the decoders use: 1,024 x 256 by 256 x 256."""
+    x, weight = torch.randn(1024, 256), torch.randn(256, 256)
+    return 2 * 1024 * 256 * 256 / min(seconds(lambda: linear(x, weight, None)) for _ in range(300))
+
+
+def show(name: str, row: dict[str, float]) -> None:
+    """One line of the table."""
+    limit = f"  limit {row['limit_ms']:7.1f}" if "limit_ms" in row else ""
+    away = f"  difference {row['difference']:.0e}" if "difference" in row else ""
+    print(
+        f"{name:14} {row['ms']:8.1f} ms  plain {row['plain_ms']:8.1f}  {row['speedup']:5.2f}x{limit}{away}", flush=True
+    )
+
+
+def memory() -> dict[str, float]:
+    """Peak memory in MB, of a process each, of DIINN's decoder on 128 x 128 features, less the picture's own."""
+    code = (
+        "import sys, resource, torch; from restore_lib.implicit import DIINN; torch.set_num_threads(1)\n"
+        "scale = int(sys.argv[1]); decoder = DIINN('f', torch.nn.Identity()).decoder\n"
+        "with torch.no_grad(): decoder(torch.randn(1, 64, 128, 128), (128 * scale, 128 * scale))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - 3 * 4 * (128 * scale) ** 2 / 2**20)"
+    )
+    rows = {}
+    for scale in (1, 4, 12):
+        done = subprocess.run([sys.executable, "-c", code, str(scale)], capture_output=True, text=True, check=True)
+        rows[f"x{scale}"] = float(done.stdout)
+        print(f"memory besides the picture, x{scale}: {rows[f'x{scale}']:.0f} MB", flush=True)
+    return rows
+
+
+def main() -> None:
+    """Run all and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--memory", action="store_true", help="Also peak memory at three scales.")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    result = {"inference": inference(options.rounds), "training": training(max(1, options.rounds // 2))}
+    if options.memory:
+        result["memory_mb"] = memory()
+    if options.json:
+        about = {"machine": platform.machine(), "threads": options.threads, "rounds": options.rounds}
+        about |= {"torch": torch.__version__, "python": platform.python_version()}
+        about["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        options.json.write_text(json.dumps({"about": about, **result}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
