@@ -183,37 +183,38 @@ class Composed:
         small = apply(self._bicubic, windows)
         return small.sum(1, keepdim=True).expand_as(small) if self.settings.official_defects else small
 
-    def _largest(self, passes: int) -> list[tuple[Tensor, Tensor]]:
-        """Singular vectors u, v of every matrix at each of the next passes, one power iteration apart.
+    def _largest(self, passes: int) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Singular vectors u, v and value of every matrix at each of the next passes, one power iteration apart.
 
         Stacked along a new dimension after the first: (n, passes, ...).
         """
-        vectors = []
+        found = []
         with torch.no_grad():
             for i, matrix in enumerate(self.matrices):
-                found = []
+                rows = []
                 for _ in range(passes):
-                    v = F.normalize(matrix.mT @ self.u[i], dim=-2)
-                    self.u[i] = F.normalize(matrix @ v, dim=-2)
-                    found.append((self.u[i], v))
-                vectors.append(tuple(torch.stack(kind, 1) for kind in zip(*found, strict=True)))
-        return vectors
+                    v = matrix.mT @ self.u[i]
+                    v = v / torch.linalg.vector_norm(v, dim=-2, keepdim=True)
+                    u = matrix @ v
+                    largest = torch.linalg.vector_norm(u, dim=-2, keepdim=True)
+                    self.u[i] = u / largest
+                    rows.append((self.u[i], v, largest))
+                found.append(tuple(torch.stack(kind, 1) for kind in zip(*rows, strict=True)))
+        return found
 
-    def _judge(self, x: Tensor, weights: list[Tensor], vectors: list[tuple[Tensor, Tensor]]) -> Tensor:
+    def _judge(self, x: Tensor, weights: list[Tensor], vectors: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
         """The discriminators' maps (n, passes, 400) of images (n passes, 3, 26, 26): ``passes`` for each of them."""
-        first, middle, last, first_bias, last_bias, gamma, beta = weights
+        *matrices, first_bias, last_bias, gamma, beta = weights
         passes = len(x) // self.n
-        first, middle, last = (
-            matrix[:, None] / (u.mT @ matrix[:, None] @ v)
-            for matrix, (u, v) in zip((first, middle, last), vectors, strict=True)
-        )  # (n, passes, ...), each divided by its largest singular value
+        first, middle, last = (_Divided.apply(m, *found) for m, found in zip(matrices, vectors, strict=True))
         columns = F.unfold(x, PATCH).reshape(self.n, passes, -1, (SMALL - PATCH + 1) ** 2)  # (n, passes, 147, 400)
         y = first @ columns + first_bias[:, None]  # (n, passes, 64, 400)
         for i in range(middle.shape[2]):
             y = middle[:, :, i] @ y
             scale, shift = (p[:, None, i].expand(-1, passes, -1).flatten() for p in (gamma, beta))
-            y = F.batch_norm(y.view(1, -1, y.shape[-1]), None, None, scale, shift, training=True, eps=EPS).view_as(y)
-            y = F.relu(y, inplace=True)
+            flat = y.view(1, -1, y.shape[-1])  # (1, n passes 64, 400): statistics of each image by itself
+            flat = F.relu(F.batch_norm(flat, None, None, scale, shift, training=True, eps=EPS), inplace=True)
+            y = flat.view_as(y)
         return torch.sigmoid(last @ y + last_bias[:, None])[:, :, 0]
 
 
@@ -221,6 +222,28 @@ def apply(kernel: Float[Tensor, "_ _ _"], windows: Float[Tensor, "n 3 _ p"]) -> 
     """Correlate windows of 13 x 13 pixels, two pixels apart, with kernels: (n, 3, 26, 26)."""
     made = kernel.reshape(len(kernel), 1, 1, -1) @ windows  # (n, 3, 1, 676)
     return made.reshape(*windows.shape[:2], SMALL, SMALL)
+
+
+class _Divided(torch.autograd.Function):
+    """Matrices divided by their largest singular value, which is u' W v with u and v taken as given.
+
+    Of W (n, ..., r, c), and u, v and the value with a dimension of passes after the first: (n, passes, ..., r, c).
+    Written out because autograd would go through a dozen small operations for each matrix.
+    """
+
+    @staticmethod
+    def forward(ctx, matrix: Tensor, u: Tensor, v: Tensor, largest: Tensor) -> Tensor:
+        divided = matrix[:, None] / largest
+        ctx.save_for_backward(divided, u, v, largest)
+        return divided
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple:
+        divided, u, v, largest = ctx.saved_tensors
+        along = (gradient * divided).sum(
+            (-2, -1), keepdim=True
+        )  # W / s changes with s = u' W v, whose gradient is u v'
+        return ((gradient - (along * u) * v.mT) / largest).sum(1), None, None, None
 
 
 def _update(optimizer: torch.optim.Optimizer, weights: list[Tensor], loss: Tensor) -> None:
