@@ -4,8 +4,6 @@ Features are encoded at full, half and quarter size and decoded back up; each de
 scale. What comes out of the last layer is the difference between the clean and the noisy image.
 """
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -100,11 +98,11 @@ class Denoiser(nn.Module):
 
     def __init__(
         self,
-        variant: Literal["released", "paper"] = "released",
+        variant: str = "released",
         *,
-        fusion: Literal["concat", "sum"] = "concat",
-        downsampling: Literal["stride", "pool"] = "stride",
-        scales: Literal[1, 2, 3] = 3,
+        fusion: str = "concat",
+        downsampling: str = "stride",
+        scales: int = 3,
         residual: bool = True,
         width: int = 128,
     ):

@@ -213,7 +213,7 @@ def _at_sigma(variant: str, sigma: int) -> type[DenoiserRecipe]:
     name = "denoiser" if variant == "released" else "denoiser-paper"
     values = {"sigma": (float(sigma), "paper A"), "variant": (variant, "official code")}
     if sigma != 25:
-        values["steps"] = (6000, "ours: the weights start from those for sigma 25")
+        values["steps"] = (4000, "ours: the weights start from those for sigma 25")
         values["start"] = (f"{name}-25-cpu", "ours: saves training")
         values["learning_rate"] = (1e-3, "ours, for Adam")
     shown = "as released" if variant == "released" else "Figure 2 literally"

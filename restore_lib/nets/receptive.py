@@ -44,7 +44,8 @@ def receptive_field(
             parameter.copy_(0.5 + torch.rand(parameter.shape, generator=generator, dtype=torch.float64))
             parameter /= max(parameter[0].numel(), 1)  # keeps sums from growing beyond what float64 holds
     seen = torch.zeros(size, size, dtype=torch.bool)
-    for _ in range(8):
+    pooled = any(isinstance(part, (nn.MaxPool2d, nn.AdaptiveMaxPool2d)) for part in network.modules())
+    for _ in range(8 if pooled else 1):
         x = 10 + torch.rand(1, channels, size, size, generator=generator, dtype=torch.float64)
         x.requires_grad_(True)
         result = network(x)  # (1, C, h, w)

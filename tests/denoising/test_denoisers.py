@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from restore_lib.denoising.denoiser import BORDER, Denoiser
 from restore_lib.denoising.dncnn import DnCNN
@@ -12,19 +13,109 @@ from restore_lib.training import at_tier
 from restore_lib.training.architectures import build
 
 
-def test_the_released_denoiser_has_as_many_parameters_as_the_released_file():
-    assert sum(p.numel() for p in Denoiser().parameters()) == 1_033_443
+@pytest.mark.parametrize(("variant", "count"), [("released", 1_033_443), ("paper", 2_468_483)])
+def test_both_readings_have_their_number_of_parameters(variant, count):
+    assert sum(p.numel() for p in Denoiser(variant).parameters()) == count
 
 
-@pytest.mark.parametrize(("height", "width"), [(12, 16), (48, 48), (40, 64)])
-def test_it_takes_three_pixels_off_each_side(height, width):
-    assert Denoiser()(torch.rand(2, 3, height, width)).shape == (2, 3, height - 6, width - 6)
+def released(x, w):
+    """The layers of the official prototxt, one after another, from a state dict: no module of ours."""
+
+    def norm(x, name):
+        scale = w[f"{name}.weight"] / (w[f"{name}.running_var"] + 1e-5).sqrt()
+        return (x - w[f"{name}.running_mean"][:, None, None]) * scale[:, None, None] + w[f"{name}.bias"][:, None, None]
+
+    def module(x, name, stride):
+        x = F.conv2d(x, w[f"{name}.conv.weight"], w[f"{name}.conv.bias"], stride=stride, padding=1)
+        x = y = norm(x, f"{name}.norm").relu()
+        for number, pad in enumerate((0, 1, 0)):
+            y = F.conv2d(y, w[f"{name}.residual.convs.{number}.weight"], padding=pad)
+            y = norm(y, f"{name}.residual.norms.{number}")
+            y = y.relu() if number < 2 else y
+        return (x + y).relu()
+
+    def up(x, name):
+        return F.conv_transpose2d(x, w[f"{name}.weight"], w[f"{name}.bias"], stride=2, padding=1)
+
+    data = 255 * x - torch.tensor([123.0, 117.0, 104.0], dtype=x.dtype)[:, None, None]
+    conv0 = F.conv2d(data, w["first.weight"], w["first.bias"])
+    res1 = module(conv0, "encode_2", 2)
+    res2 = module(res1, "encode_3", 2)
+    res3 = module(torch.cat([res1, up(res2, "up_3")], 1), "decode_2", 1)
+    last = F.conv2d(torch.cat([conv0, up(res3, "up_2")], 1), w["last.weight"], w["last.bias"])
+    return (data[..., 3:-3, 3:-3] + last + torch.tensor([123.0, 117.0, 104.0])[:, None, None]) / 255
 
 
-@pytest.mark.parametrize("size", [(8, 8), (46, 48), (48, 50)])
-def test_it_refuses_other_sizes(size):
-    with pytest.raises(ValueError, match="multiples of 4"):
-        Denoiser()(torch.rand(1, 3, *size))
+def shaken(net, rng):
+    """Statistics and shifts of batch norm that a trained network could have."""
+    for part in net.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            n = part.num_features
+            part.running_mean.copy_(torch.randn(n, generator=rng))
+            part.running_var.copy_(0.5 + torch.rand(n, generator=rng))
+            part.weight.data.copy_(0.5 + torch.rand(n, generator=rng))
+            part.bias.data.copy_(torch.randn(n, generator=rng))
+    return net.eval()
+
+
+def test_the_released_network_is_the_official_files_layer_by_layer(rng):
+    net = shaken(Denoiser("released"), rng).double()
+    x = torch.rand(2, 3, 44, 52, generator=rng, dtype=torch.float64)
+    torch.testing.assert_close(net(x), released(x, net.state_dict()), rtol=1e-10, atol=1e-10)
+
+
+OPTIONS = [
+    {"variant": v, "fusion": f, "downsampling": d, "scales": s}
+    for v in ("released", "paper")
+    for f in ("concat", "sum")
+    for d in ("stride", "pool")
+    for s in (1, 2, 3)
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda o: "-".join(map(str, o.values())))
+def test_any_size_goes_in_and_comes_out(options, rng):
+    net = Denoiser(width=8, **options).eval()
+    height, width = (int(n) for n in torch.randint(12, 60, (2,), generator=rng))
+    x = torch.rand(1, 3, height, width, generator=rng)
+    border = 3 if options["variant"] == "released" else 0
+    assert net.border == border and net(x).shape == (1, 3, height - 2 * border, width - 2 * border)
+
+
+@pytest.mark.parametrize("variant", ["released", "paper"])
+def test_every_weight_learns(variant, rng):
+    net = Denoiser(variant, width=8)
+    net(torch.rand(2, 3, 20, 20, generator=rng)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
+
+
+def test_filling_up_does_not_reach_far_into_the_picture(rng):
+    net = shaken(Denoiser("paper", width=8), rng)
+    x = torch.rand(1, 3, 96, 96, generator=rng)
+    torch.testing.assert_close(net(x)[..., :60, :60], net(x[..., :93, :94])[..., :60, :60])
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("variant", "figure"), ("fusion", "add"), ("scales", 4), ("downsampling", "mean"), ("width", 30)],
+)
+def test_unknown_options_are_refused(option, value):
+    with pytest.raises(ValueError, match=option):
+        Denoiser(**{option: value})
+
+
+def test_pictures_of_a_few_pixels_are_refused():
+    with pytest.raises(ValueError, match="at least 12"):
+        Denoiser(width=8)(torch.rand(1, 3, 8, 40))
+
+
+def test_without_residual_the_network_paints_the_picture_itself(rng):
+    net = Denoiser("paper", residual=False, width=8)
+    nn.init.zeros_(net.last.weight)
+    nn.init.constant_(net.last.bias, 20.0)
+    grey = net(torch.rand(1, 3, 16, 16, generator=rng))
+    expected = (torch.tensor([123.0, 117.0, 104.0]) + 20) / 255
+    torch.testing.assert_close(grey[0, :, 5, 5], expected)
 
 
 def test_it_starts_from_the_noisy_image_when_the_last_layer_is_zero(rng):

@@ -1,0 +1,91 @@
+"""Whole photos: folded batch norm, tiles, odd sizes, and how far networks look."""
+
+import pytest
+import torch
+from torch import nn
+
+from restore_lib.denoising.denoiser import Denoiser
+from restore_lib.denoising.dncnn import DnCNN
+from restore_lib.denoising.inference import CONTEXT, denoise, folded
+from restore_lib.nets.receptive import receptive_field
+
+
+def trained(net: nn.Module, rng) -> nn.Module:
+    """With statistics of batch norm as training leaves them: none neutral."""
+    for part in net.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            n = part.num_features
+            part.running_mean.copy_(torch.randn(n, generator=rng))
+            part.running_var.copy_(0.5 + torch.rand(n, generator=rng))
+            part.weight.data.copy_(0.5 + torch.rand(n, generator=rng))
+            part.bias.data.copy_(torch.randn(n, generator=rng))
+    return net.eval()
+
+
+NETS = {
+    "released": lambda: Denoiser("released", width=16),
+    "paper": lambda: Denoiser("paper", width=16),
+    "pool": lambda: Denoiser("paper", width=16, downsampling="pool"),
+    "dncnn": lambda: DnCNN(6, 8),
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_folding_changes_nothing_but_rounding(name, rng):
+    net = trained(NETS[name](), rng).double()
+    quick = folded(net)
+    x = torch.rand(1, 3, 40, 48, generator=rng, dtype=torch.float64)
+    torch.testing.assert_close(quick(x), net(x), rtol=1e-9, atol=1e-9)
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in quick.modules())
+    assert any(isinstance(part, nn.BatchNorm2d) for part in net.modules()), "the original stays as it was"
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("size", [(133, 150), (200, 121), (12, 180)])
+def test_tiles_give_what_the_whole_photo_gives(name, size, rng):
+    net = folded(trained(NETS[name](), rng))
+    x = torch.rand(3, *size, generator=rng)
+    whole = denoise(net, x)
+    assert whole.shape == x.shape
+    tiles = denoise(net, x, tile=116)
+    torch.testing.assert_close(tiles, whole, rtol=0, atol=1e-5)
+
+
+def test_too_little_context_shows(rng):
+    net = folded(trained(NETS["paper"](), rng))
+    x = torch.rand(3, 128, 128, generator=rng)
+    assert (denoise(net, x, tile=64, context=4) - denoise(net, x)).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    "options", [{"variant": v, "downsampling": d} for v in ("released", "paper") for d in ("stride", "pool")]
+)
+def test_no_denoiser_looks_further_than_the_context(options):
+    net = Denoiser(**options, width=4)
+    reach = 0
+    for phase in range(4):  # halving twice, four neighbouring pixels see differently
+        at = 48 + phase
+        seen = receptive_field(net, 100, at=(at - net.border,) * 2)
+        rows = seen.any(1).nonzero()
+        reach = max(reach, at - int(rows[0]), int(rows[-1]) - at)
+    assert 20 < reach <= CONTEXT
+
+
+def test_mirroring_the_borders_leaves_the_networks_own_result(rng):
+    x = torch.rand(3, 64, 48, generator=rng)
+    flat = trained(Denoiser("released", scales=1), rng)  # without halvings, a shift of 3 pixels changes nothing
+    with torch.no_grad():
+        torch.testing.assert_close(denoise(flat, x)[:, 3:-3, 3:-3], flat(x[None])[0])
+
+
+def test_mistakes_are_said(rng):
+    net = Denoiser(width=8)
+    photo = torch.rand(3, 40, 40, generator=rng)
+    with pytest.raises(ValueError, match=r"eval\(\)"):
+        denoise(net, photo)
+    with pytest.raises(ValueError, match="at least 12"):
+        denoise(net.eval(), photo[:, :11])
+    with pytest.raises(ValueError, match="multiples of 4"):
+        denoise(net, photo, tile=110, context=28)
+    with pytest.raises(ValueError, match="tile > 4"):
+        denoise(net, photo, tile=112, context=28)
