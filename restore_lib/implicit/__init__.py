@@ -1,4 +1,4 @@
-"""Paper C, DIINN [nguyen2023single], with LIIF [chen2021liif] and Meta-SR [hu2019meta]: super-resolution at any scale.
+"""Paper C, DIINN [nguyen2023diinn], with LIIF [chen2021liif] and Meta-SR [hu2019metasr]: super-resolution at any scale.
 
 A network is called as ``model(lr, size=(height, width))``: colours in [0, 1], a batch of pictures, any size.
 ``model.encoder`` makes features of normalised colours, ``model.decoder(feature, size)`` normalised colours of features.

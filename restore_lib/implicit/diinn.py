@@ -1,4 +1,4 @@
-"""DIINN: a picture as a function of place, by two networks that talk to each other [nguyen2023single].
+"""DIINN: a picture as a function of place, by two networks that talk to each other [nguyen2023diinn].
 
 One, the modulation branch, looks at content; the other, the synthesis branch, at the place within a pixel. Layer by
 layer, the first scales what the second makes of sines.

@@ -1,4 +1,4 @@
-"""Meta-SR: a small network predicts, for each large pixel, the filter that makes it [hu2019meta].
+"""Meta-SR: a small network predicts, for each large pixel, the filter that makes it [hu2019metasr].
 
 The filter depends on where the pixel lies within a small one, and on the scale; it is applied to the 3x3 features
 around that small pixel.
