@@ -75,6 +75,8 @@ def main() -> int:
         print("\nThe book was not built: the first warning or error above says why.", file=sys.stderr)
         for report in sorted((BUILD / "html" / "reports").rglob("*.log")):
             print(f"\n--- {report.relative_to(ROOT)}\n{report.read_text()}", file=sys.stderr)
+        # Pages that have been read do not warn again: without this, a second run would pass.
+        shutil.rmtree(BUILD / ".doctrees", ignore_errors=True)
         return status or 1
     print(f"\nThe book was built in {time.monotonic() - start:.0f} s. Open it:\n  {page}\n  {page.as_uri()}")
     return 0
