@@ -172,7 +172,7 @@ class DIINNDecoder(Decoder):
         return super().forward(feature, size) if self.variant != "mode4" else self._seen_by_3x3(feature, size)
 
     def at(self, feature: Tensor, size: Size | Sequence[Size], pixels: Tensor) -> Tensor:
-        """Only some pixels of that picture, see :meth:`restore_lib.implicit.anyscale.Decoder.at`; not in ``"mode4"``, where they need neighbours."""
+        """Some pixels of that picture; not in ``"mode4"``, where they need neighbours."""
         if self.variant == "mode4":
             raise ValueError("in mode4 a pixel depends on its neighbours: decode whole pictures")
         return super().at(feature, size, pixels)

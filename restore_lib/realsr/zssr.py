@@ -144,7 +144,7 @@ def k_zssr(
     settings: ZSSRSettings = K_ZSSR,
     **options,
 ) -> ZSSRResult:
-    """ZSSR with the kernel that :func:`restore_lib.realsr.kernel_estimation.estimate_kernel` found for x2; x4 goes by way of x2.
+    """ZSSR with a kernel estimated for x2, as KernelGAN gives it; x4 goes by way of x2.
 
     Parameters
     ----------
