@@ -157,7 +157,7 @@ def photos(table: str, condition: str, folder: Path | str | None = None) -> Page
         if row.line.condition == condition:
             method = row.line.group.partition(", photo ")[0]
             answers.setdefault(row.line.image, {})[method] = row
-    methods = [m for m in next(iter(answers.values())) if any(line[m].ours for line in answers.values())]
+    methods = [m for m in next(iter(answers.values())) if any(line[m].ours for line in answers.values())][::-1]
     head = ["photo", *(f"{method}: {part}" for method in methods for part in ("paper", "ours"))]
     body = ""
     for image, line in answers.items():

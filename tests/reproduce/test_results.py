@@ -44,8 +44,7 @@ def test_the_page_is_backed_by_them():
     assert len(calls) == len(cells) >= 6
     html = "".join(eval(call, {"pages": pages}).html for call in calls)
     assert unbacked_numbers(html) == []
-    assert (
-        html.count('data-source="record:') == 128 + 4 * 3 * 3 + 28 + 8
-    )  # three ledgers, and the comparison of protocols
+    protocols, kodak = 128 + 4 * 3 * 3, 3 * (5 * 3 + 1) + 24 * (3 * 3 + 1)  # Kodak: three metrics, and photo by photo
+    assert html.count('data-source="record:') == protocols + 28 + 8 + kodak
     prose = re.sub(r"^---.*?---$|```.*?```|`[^`]*`", "", source, flags=re.S | re.M)
     assert unbacked_numbers(f"<p>{prose}</p>") == []
