@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from restore_lib import images
 
 CONTEXT = 28  # how far the multi-scale denoisers look at most (27 pixels, with max pooling); DnCNN of depth 20 looks 20
-TILE = 768
+TILE = 512
 
 
 def folded(network: nn.Module) -> nn.Module:
@@ -56,7 +56,7 @@ def denoise(
         Colours in [0, 1] plus noise.
     tile : int, optional
         Side of the windows that are denoised one after another, a multiple of 4 and more than ``4 * context``. By
-        default photos of more than 1.5 megapixels get windows of 768 pixels, which bounds the memory.
+        default photos of more than 1.5 megapixels get windows of 512 pixels, which bounds the memory.
     context : int
         How far the network looks, a multiple of 4: windows overlap so much that their inner parts are what the whole
         photo would give.
