@@ -1,0 +1,155 @@
+"""Labelled pictures for networks that look at them: classes for whole pictures, or a class for every pixel.
+
+All pictures of a set have one size and stay in memory as 8-bit levels. A batch is a pure function of seed and step, as
+in :mod:`restore_lib.data.patches`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from restore_lib import images
+from restore_lib.data import opening, scenes
+from restore_lib.resampling import resize_antialiased
+
+STREAM = 0x6C61626C  # sets these random numbers apart from others that are seeded by the same (seed, step)
+IGNORED = 255
+"""Class number of pixels without a class: losses and scores leave them out."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Pictures of one size with their classes.
+
+    Attributes
+    ----------
+    name, split : str
+    names : sequence of str
+        Of the pictures.
+    pictures : UInt8[Tensor, "n 3 h w"]
+        Levels 0 to 255, channels last in memory.
+    targets : Int64[Tensor, "n"] or UInt8[Tensor, "n h w"]
+        Class of each picture, or of each pixel, with ``IGNORED`` for none.
+    classes : sequence of str
+        Name of each class.
+    digest : str
+        SHA-256 of the set's files; of a drawn set, what draws it again.
+    """
+
+    name: str
+    split: str
+    names: Sequence[str]
+    pictures: UInt8[Tensor, "n 3 h w"]
+    targets: Int64[Tensor, "n"] | UInt8[Tensor, "n h w"]
+    classes: Sequence[str]
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def part(self, chosen: slice) -> "Labelled":
+        """Some of the pictures."""
+        found = self.names[chosen], self.pictures[chosen], self.targets[chosen]
+        return Labelled(self.name, self.split, *found, self.classes, self.digest)
+
+    def batch(
+        self, step: Integral, *, batch: Integral, size: Integral, seed: Integral, rank: Integral = 0, world: Integral = 1
+    ) -> tuple[UInt8[Tensor, "b 3 size size"], Int64[Tensor, "b"] | Int64[Tensor, "b size size"]]:
+        """Random square crops, half of them mirrored left to right, with their classes.
+
+        Parameters
+        ----------
+        step, batch, size, seed, rank, world
+            As for :meth:`restore_lib.data.patches.PatchStore.crops`.
+        """
+        if batch % world:
+            raise ValueError(f"batch is {batch} for {world} processes: give a multiple, so that all have the same share")
+        height, width = self.pictures.shape[-2:]
+        if size > min(height, width):
+            raise ValueError(f"crops of {size} pixels do not fit into pictures of {height} x {width}")
+        limits = np.array([len(self), height - size + 1, width - size + 1, 2], dtype=np.uint64)
+        words = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(STREAM, step))).random_raw(4 * batch)
+        drawn = (words.reshape(batch, 4) % limits).astype(np.int64)[rank * batch // world : (rank + 1) * batch // world]
+        crops, targets = [], []
+        for which, top, left, mirrored in drawn.tolist():
+            window = (..., slice(top, top + size), slice(left, left + size))
+            crop, target = self.pictures[which][window], self.targets[which]
+            target = target[window] if target.ndim else target
+            crops.append(crop.flip(-1) if mirrored else crop)
+            targets.append(target.flip(-1) if mirrored and target.ndim else target)
+        stacked = torch.stack(crops).contiguous(memory_format=torch.channels_last)
+        return stacked, torch.stack(targets).long()
+
+
+def classified(name: str, split: str) -> Labelled:
+    """A set of small pictures with a class each, such as ``tiny_imagenet10``; all must have one size.
+
+    Raises
+    ------
+    DataError
+        The set is not on this computer.
+    """
+    found = opening.open(name, split)
+    pictures = torch.stack([_levels(item.image) for item in found])
+    targets = torch.tensor([item.label for item in found])
+    names = [found.classes[label] for label in sorted(found.classes)]
+    return Labelled(name, split, [i.name for i in found], _packed(pictures), targets, names, found.digest())
+
+
+CAMVID = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
+
+
+def camvid(split: str, shrink: Integral = 2) -> Labelled:
+    """Street scenes with a class for every pixel, ``shrink`` times smaller than the set's 480 x 360 pixels.
+
+    Pictures are reduced with an antialiasing filter; of the classes every ``shrink``-th is taken.
+
+    Raises
+    ------
+    DataError
+        The set is not on this computer.
+    """
+    found = opening.open("camvid", split)
+    pictures, masks = [], []
+    for item in found:
+        picture, mask = item.image, item.read("mask")
+        size = [n // shrink for n in picture.shape[-2:]]
+        pictures.append(_levels(resize_antialiased(picture, size).clamp(0, 1)))
+        mask = mask[shrink // 2 :: shrink, shrink // 2 :: shrink][: size[0], : size[1]]
+        masks.append(torch.where(mask < len(CAMVID), mask, IGNORED).to(torch.uint8))
+    names = [item.name for item in found]
+    return Labelled("camvid", split, names, _packed(torch.stack(pictures)), torch.stack(masks), CAMVID, found.digest())
+
+
+def drawn(split: str, count: Integral, size: Integral, *, of: str = "label", seed: Integral = 0) -> Labelled:
+    """Scenes that the library draws, see :mod:`restore_lib.data.scenes`.
+
+    Parameters
+    ----------
+    split : {"train", "test"}
+    count, size : int
+        How many, and how large.
+    of : {"label", "mask"}
+        Class of the central object, or of every pixel.
+    seed : int
+        Of the sequence of scenes.
+    """
+    pictures, masks, labels = scenes.batch(range(count), split=split, size=size, seed=seed)
+    pictures = torch.stack([_levels(picture) for picture in pictures])
+    targets = labels if of == "label" else masks.to(torch.uint8)
+    names = [f"scene-{number}" for number in range(count)]
+    digest = f"drawn: {count} scenes of {size} x {size}, split {split}, seed {seed}"
+    return Labelled("scenes", split, names, _packed(pictures), targets, scenes.CLASSES, digest)
+
+
+def _levels(picture: Float[Tensor, "3 h w"]) -> UInt8[Tensor, "3 h w"]:
+    return torch.from_numpy(images.to_uint8(picture)).permute(2, 0, 1)
+
+
+def _packed(pictures: UInt8[Tensor, "n 3 h w"]) -> UInt8[Tensor, "n 3 h w"]:
+    return pictures.contiguous(memory_format=torch.channels_last)

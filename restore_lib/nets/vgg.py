@@ -1,0 +1,95 @@
+"""VGG-16 [simonyan2015vgg], and a small network of the same family for small pictures.
+
+Both take RGB in [0, 1] and bring it to the scale they were trained with themselves, so that a denoiser can stand right
+before them.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pictures, as torchvision's networks expect
+PLAN = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+
+
+class Normalize(nn.Module):
+    """Subtract a mean from each colour channel and divide by a deviation; nothing to train, nothing to save."""
+
+    def __init__(self, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
+
+    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """RGB in [0, 1] to values around 0."""
+        return (x - self.mean) / self.std
+
+
+class VGG16(nn.Module):
+    """Thirteen 3x3 convolutions in five blocks, then three fully connected layers: configuration D of the paper.
+
+    138,357,544 parameters for 1,000 classes. Names of weights are torchvision's, whose file loads as it is.
+
+    Parameters
+    ----------
+    classes : int
+    """
+
+    def __init__(self, classes: int = 1000):
+        super().__init__()
+        self.normalize = Normalize()
+        layers, channels = [], 3
+        for block in PLAN:
+            for width in block:
+                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+                channels = width
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers)
+        self.avgpool = nn.AdaptiveAvgPool2d(7)  # does nothing to pictures of 224 x 224
+        self.classifier = nn.Sequential(
+            nn.Linear(512 * 7 * 7, 4096),
+            nn.ReLU(),
+            nn.Dropout(),
+            nn.Linear(4096, 4096),
+            nn.ReLU(),
+            nn.Dropout(),
+            nn.Linear(4096, classes),
+        )
+
+    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
+        """Scores of RGB pictures in [0, 1], made for 224 x 224; at least 32 x 32."""
+        y = self.features(self.normalize(x))  # (b, 512, h/32, w/32)
+        y = self.avgpool(y)  # (b, 512, 7, 7)
+        return self.classifier(y.flatten(1))  # (b, classes)
+
+
+class SmallVGG(nn.Module):
+    """Four blocks of 3x3 convolutions with batch norm, then the mean over all places and one linear layer.
+
+    What makes VGG-16 heavy is left out: of its 138 million parameters 124 million lie in the fully connected layers.
+
+    Parameters
+    ----------
+    classes : int
+    width : int
+        Channels of the first block; each block has twice as many as the one before.
+    """
+
+    def __init__(self, classes: int, width: int = 24):
+        super().__init__()
+        self.normalize = Normalize()
+        layers, channels = [], 3
+        for number in range(4):
+            for _ in range(2):
+                out = width * 2**number
+                layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
+                channels = out
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers)
+        self.dropout = nn.Dropout(0.3)
+        self.classifier = nn.Linear(channels, classes)
+
+    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
+        """Scores of RGB pictures in [0, 1], at least 16 x 16."""
+        y = self.features(self.normalize(x))  # (b, 8 width, h/16, w/16)
+        return self.classifier(self.dropout(y.mean((2, 3))))  # (b, classes)
