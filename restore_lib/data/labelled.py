@@ -58,7 +58,14 @@ class Labelled:
         return Labelled(self.name, self.split, *found, self.classes, self.digest)
 
     def batch(
-        self, step: Integral, *, batch: Integral, size: Integral, seed: Integral, rank: Integral = 0, world: Integral = 1
+        self,
+        step: Integral,
+        *,
+        batch: Integral,
+        size: Integral,
+        seed: Integral,
+        rank: Integral = 0,
+        world: Integral = 1,
     ) -> tuple[UInt8[Tensor, "b 3 size size"], Int64[Tensor, "b"] | Int64[Tensor, "b size size"]]:
         """Random square crops, half of them mirrored left to right, with their classes.
 
@@ -68,7 +75,9 @@ class Labelled:
             As for :meth:`restore_lib.data.patches.PatchStore.crops`.
         """
         if batch % world:
-            raise ValueError(f"batch is {batch} for {world} processes: give a multiple, so that all have the same share")
+            raise ValueError(
+                f"batch is {batch} for {world} processes: give a multiple, so that all have the same share"
+            )
         height, width = self.pictures.shape[-2:]
         if size > min(height, width):
             raise ValueError(f"crops of {size} pixels do not fit into pictures of {height} x {width}")

@@ -1,4 +1,4 @@
-"""DeepLab-LargeFOV: VGG-16 made to give a class to every eighth pixel [chen2015deeplab], as paper A's code builds it."""
+"""DeepLab-LargeFOV [chen2015deeplab] as paper A's code builds it: VGG-16 made to give a class to every eighth pixel."""
 
 import torch
 from jaxtyping import Float
@@ -83,9 +83,7 @@ def start_from_vgg(network: DeepLabLargeFOV, vgg: VGG16) -> None:
     ValueError
         The networks do not fit.
     """
-    pairs = [
-        [layer for layer in net.features if isinstance(layer, nn.Conv2d)] for net in (network, vgg)
-    ]
+    pairs = [[layer for layer in net.features if isinstance(layer, nn.Conv2d)] for net in (network, vgg)]
     if [c.weight.shape for c in pairs[0]] != [c.weight.shape for c in pairs[1]] or pairs[0][0].bias is None:
         raise ValueError("only a network of width 64 without batch norm can start from VGG-16")
     for own, known in zip(*pairs, strict=True):

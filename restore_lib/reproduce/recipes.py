@@ -1,10 +1,10 @@
 """Every recipe by name: what ``restore train`` can train."""
 
-from restore_lib.denoising.recipes import ABLATIONS, DENOISERS, SmallDenoiser
+from restore_lib.denoising.recipes import ABLATIONS, DENOISERS, HALVES, SmallDenoiser
 from restore_lib.errors import TrainingError
 from restore_lib.training.recipes import Recipe
 
-RECIPES: tuple[type[Recipe], ...] = (SmallDenoiser, *DENOISERS, *ABLATIONS)
+RECIPES: tuple[type[Recipe], ...] = (SmallDenoiser, *DENOISERS, *HALVES, *ABLATIONS)
 
 
 def find(name: str) -> type[Recipe]:

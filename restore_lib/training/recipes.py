@@ -3,8 +3,8 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, ClassVar
+from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
+from typing import Any, ClassVar, TypeVar
 
 from restore_lib import tiers
 from restore_lib.errors import TrainingError
@@ -20,17 +20,33 @@ class Recipe:
     """What every recipe has; a paper's room adds its own fields and a method ``task(seed) -> Task``.
 
     Class attributes ``name``, ``title`` and ``tiers`` belong to the recipe as a whole: ``tiers`` maps a tier to the
-    fields that differ there, and ``cost`` to a word on what a run costs.
+    fields that differ there, and ``cost`` to a word on what a run costs; kept checkpoints have weights of the kind
+    ``stored``.
     """
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
     tiers: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     cost: ClassVar[Mapping[str, str]] = {}
+    stored: ClassVar[str] = "float32"
 
     steps: int = sourced(1000, "ours", "Updates of the weights.")
     batch_size: int = sourced(32, "ours", "Patches in a step, over all devices together.")
     validate_every: int = sourced(500, "ours", "Steps between two looks at the validation images.")
+
+
+Kind = TypeVar("Kind", bound=Recipe)
+
+
+def named(base: type[Kind], name: str, title: str, **values: tuple[Any, str]) -> type[Kind]:
+    """A recipe of its own name, in which some fields have other values: each ``field=(value, source)``."""
+    known = {f.name: f for f in fields(base)}
+    changed = [
+        (key, known[key].type, sourced(value, source, known[key].metadata["doc"]))
+        for key, (value, source) in values.items()
+    ]
+    own = {"name": name, "title": title, "__doc__": f"{title}.", "__module__": base.__module__}
+    return make_dataclass(f"Recipe_{name.replace('-', '_')}", changed, bases=(base,), namespace=own, frozen=True)
 
 
 def at_tier(recipe: type[Recipe] | Recipe, tier: str | None = None, **changes: Any) -> Recipe:
