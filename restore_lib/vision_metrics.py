@@ -21,7 +21,7 @@ def top_k(scores: Float[Tensor, "n classes"], labels: Int64[Tensor, "n"], k: Int
     """
     if not 1 <= k <= scores.shape[1]:
         raise ValueError(f"k must be between 1 and the number of classes, {scores.shape[1]}; got {k}")
-    best = scores.argsort(1, descending=True, stable=True)[:, :k]  # (n, k)
+    best = scores.argsort(dim=1, descending=True, stable=True)[:, :k]  # (n, k)
     return (best == labels[:, None]).any(1)
 
 

@@ -52,10 +52,12 @@ class Labelled:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def part(self, chosen: slice) -> "Labelled":
-        """Some of the pictures."""
-        found = self.names[chosen], self.pictures[chosen], self.targets[chosen]
-        return Labelled(self.name, self.split, *found, self.classes, self.digest)
+    def part(self, chosen: Sequence[int]) -> "Labelled":
+        """The pictures of these numbers."""
+        chosen = list(chosen)
+        names = [self.names[number] for number in chosen]
+        found = _packed(self.pictures[chosen]), self.targets[chosen]
+        return Labelled(self.name, self.split, names, *found, self.classes, self.digest)
 
     def batch(
         self,

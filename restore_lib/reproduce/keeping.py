@@ -19,6 +19,7 @@ from restore_lib.training import at_tier
 from restore_lib.training.architectures import build
 from restore_lib.training.cards import Card, Score
 from restore_lib.training.checkpoints import card, checkpoints_folder, load_into, save_checkpoint, update_card
+from restore_lib.training.recipes import Recipe
 from restore_lib.training.state import load_state, states
 
 SMALL_DENOISER_SETS = ("cbsd68", "kodak24")
@@ -63,28 +64,35 @@ def keep(run: Path | str, tier: str, *, name: str | None = None, folder: Path | 
     main = next(iter(tree["networks"]))
     network = build(recipe.architecture())
     network.load_state_dict(tree["averaged"].get(main, tree["networks"][main]))
-    photos = data.open(recipe.dataset, recipe.split or None)
-    sets, digests = [f"{recipe.dataset} {recipe.split}".strip()], photos.digest()
-    if also := getattr(recipe, "also", ""):  # a second set, all of it
-        sets.append(also)
-        digests = hashlib.sha256(f"{digests} {data.open(also).digest()}".encode()).hexdigest()
+    dataset, digest = training_data(recipe)
     made = Card(
         name=name or f"{recipe.name}-{tier}",
         recipe=recipe.name,
         tier=tier,
         steps=steps,
         seed=about["seed"],
-        dataset=" + ".join(sets),
-        dataset_hash=digests,
+        dataset=dataset,
+        dataset_hash=digest,
         architecture=recipe.architecture(),
         versions=runs.versions(),
         device=runs.device_name("cuda" if torch.cuda.is_available() else "cpu"),
         date=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         commit=runs.commit(),
         licence="MIT",
-        note=f"Trained for {steps:,} of {recipe.steps:,} steps; photos: see `restore data card {recipe.dataset}`.",
+        note=f"Trained for {steps:,} of {recipe.steps:,} steps; pictures: {dataset}.",
     )
-    return save_checkpoint(network, made, folder)
+    return save_checkpoint(network, made, folder, dtype=getattr(torch, recipe.stored))
+
+
+def training_data(recipe: Recipe) -> tuple[str, str]:
+    """Names of the picture sets that a recipe trains on, and one hash of them all."""
+    if hasattr(recipe, "training_data"):
+        return recipe.training_data()
+    photos = data.open(recipe.dataset, recipe.split or None)
+    sets, digest = f"{recipe.dataset} {recipe.split}".strip(), photos.digest()
+    if also := getattr(recipe, "also", ""):  # a second set, all of it
+        return f"{sets} + {also}", hashlib.sha256(f"{digest} {data.open(also).digest()}".encode()).hexdigest()
+    return sets, digest
 
 
 def measure(

@@ -1,10 +1,12 @@
 """Every recipe by name: what ``restore train`` can train."""
 
 from restore_lib.denoising.recipes import ABLATIONS, DENOISERS, HALVES, SmallDenoiser
+from restore_lib.denoising.vision_recipes import CASCADES, NOISY, OFFICIAL, OTHERS, VISION
 from restore_lib.errors import TrainingError
 from restore_lib.training.recipes import Recipe
 
 RECIPES: tuple[type[Recipe], ...] = (SmallDenoiser, *DENOISERS, *HALVES, *ABLATIONS)
+RECIPES += (*VISION, *NOISY, *OTHERS, *CASCADES, *OFFICIAL)
 
 
 def find(name: str) -> type[Recipe]:

@@ -1,0 +1,310 @@
+"""Recipes of paper A's second half: networks that see, and denoisers trained for them.
+
+Labelled pictures come from three sources: scenes that the library draws (classes and masks), Tiny ImageNet's ten
+classes, and CamVid's street scenes. A name says the source, what the denoiser was trained for, and sigma:
+``tiny-classify-30``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from restore_lib import metrics, vision_metrics
+from restore_lib.data import labelled
+from restore_lib.data.labelled import Labelled
+from restore_lib.data.patches import to_float
+from restore_lib.denoising.cascade import Weights, joint_step, same_size, vision_step
+from restore_lib.denoising.denoiser import Denoiser
+from restore_lib.denoising.recipes import RGB, warm_cosine
+from restore_lib.nets.largefov import DeepLabLargeFOV
+from restore_lib.nets.resnet import SmallResNet
+from restore_lib.nets.vgg import SmallVGG
+from restore_lib.training.architectures import build, describe
+from restore_lib.training.checkpoints import card, load_into
+from restore_lib.training.recipes import Recipe, named, sourced
+from restore_lib.training.task import Task
+
+SIGMAS = (15, 30, 45, 60)  # of the paper's Tables 2 and 3
+SCENE = 96  # side of drawn scenes in pixels
+GOALS = {"scenes": ("classify", "segment"), "tiny": ("classify",), "camvid": ("segment",)}
+CLASSES = {"scenes": len(labelled.scenes.CLASSES), "tiny": 10, "camvid": len(labelled.CAMVID)}
+SMOKE = {"steps": 10, "batch_size": 4, "count": 24, "width": 8, "validate_every": 5, "warmup": 5, "crop": 64}
+
+
+@cache
+def pictures(source: str, goal: str, part: str, count: int = 0) -> Labelled:
+    """Labelled pictures by what they are for.
+
+    Parameters
+    ----------
+    source : {"scenes", "tiny", "camvid"}
+    goal : {"classify", "segment"}
+    part : {"train", "held", "test"}
+        ``held`` pictures are for validation: other scenes of the training textures, every twentieth of Tiny ImageNet's
+        training pictures, the last eight of CamVid's. ``test`` ones are never looked at in training.
+    count : int
+        Of scenes to draw, of other sources the first so many; 0: the usual number.
+
+    Raises
+    ------
+    DataError
+        The set is not on this computer.
+    """
+    if source == "scenes":
+        usual = {"train": 3600, "held": 240, "test": 240}[part]
+        split, seed = ("test", 0) if part == "test" else ("train", int(part == "held"))
+        of = {"classify": "label", "segment": "mask"}[goal]
+        return labelled.drawn(split, count or usual, SCENE, of=of, seed=seed)
+    if source == "tiny":
+        found = labelled.classified("tiny_imagenet10", "val" if part == "test" else "train")
+        held = torch.arange(len(found)) % 20 == 19  # the set lies class by class
+    else:
+        found = labelled.camvid("test" if part == "test" else "train")
+        held = torch.arange(len(found)) >= len(found) - 8
+    if part != "test":
+        found = found.part((held if part == "held" else ~held).nonzero()[:, 0].tolist())
+    return found.part(range(min(count, len(found)))) if count else found
+
+
+@dataclass(frozen=True)
+class VisionRecipe(Recipe):
+    """A small network that sees: a classifier or a segmenter, trained on clean pictures."""
+
+    tiers: ClassVar = {"smoke": SMOKE | {"source": "scenes", "start": ""}, "cpu": {}}
+    cost: ClassVar = {"smoke": "10 s"}
+    stored: ClassVar = "float16"
+
+    steps: int = sourced(1500, "ours", "Updates of the weights.")
+    batch_size: int = sourced(32, "ours", "Crops in a step.")
+    source: str = sourced("scenes", "ours: the paper has ILSVRC2012 and VOC2012", "Labelled pictures.")
+    goal: str = sourced("classify", "paper Sec. 3.2", "classify or segment.")
+    network: str = sourced("vgg", "paper: VGG-16; ours is small", "vgg, resnet or largefov.")
+    width: int = sourced(24, "ours: the paper's networks have 64", "Channels of the first convolutions.")
+    crop: int = sourced(80, "ours", "Side of a crop in pixels.")
+    noisy: float = sourced(0.0, "paper: clean pictures only", "Largest sigma of noise in training; 0: none.")
+    start: str = sourced("", "ours", "Checkpoint that weights start from.")
+    learning_rate: float = sourced(2e-3, "ours, for AdamW", "The optimiser's step at its largest.")
+    warmup: int = sourced(100, "ours", "Steps in which the learning rate rises from zero.")
+    weight_decay: float = sourced(1e-2, "ours: PyTorch's default", "Of AdamW.")
+    decay: float = sourced(0.99, "ours", "Of the averaged weights, which are the ones that are kept.")
+    count: int = sourced(0, "ours", "Pictures to train on; 0: all.")
+    validate_every: int = sourced(250, "ours", "Steps between two validations.")
+
+    def architecture(self) -> Mapping[str, object]:
+        """The network as plain data, for the checkpoint's card."""
+        classes = CLASSES[self.source]
+        if self.network == "largefov":
+            reach = 6 if self.source == "camvid" else 4  # the paper's 12 is made for score maps of 41 x 41
+            options = {"hidden": 8 * self.width, "dilation": reach, "norm": True}
+            return describe(DeepLabLargeFOV, classes=classes, width=self.width, **options)
+        return describe({"vgg": SmallVGG, "resnet": SmallResNet}[self.network], classes=classes, width=self.width)
+
+    def training_data(self) -> tuple[str, str]:
+        """Name and hash of the pictures that it is trained on."""
+        return _described(pictures(self.source, self.goal, "train", self.count))
+
+    def task(self, seed: int) -> Task:
+        """Networks, optimiser, batches and step for the loop."""
+        train, held = (pictures(self.source, self.goal, part, self.count) for part in ("train", "held"))
+        network = build(self.architecture())
+        if self.start:
+            load_into(network, self.start)
+        optimizer = torch.optim.AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+        return Task(
+            networks={"vision": network},
+            optimizers={"vision": optimizer},
+            schedulers={"vision": torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(self.steps, self.warmup))},
+            step=vision_step(self.goal, self.noisy),
+            batches=lambda step, rank, world: train.batch(
+                step, batch=self.batch_size, size=self.crop, seed=seed, rank=rank, world=world
+            ),
+            validate=lambda networks: seen(networks["vision"], to_float(held.pictures), held, self.goal),
+            average={"vision": self.decay},
+        )
+
+
+@dataclass(frozen=True)
+class CascadeRecipe(Recipe):
+    """A denoiser before a frozen network that sees (paper Sec. 3.2); with a task weight of 0 trained separately."""
+
+    tiers: ClassVar = {"smoke": SMOKE | {"source": "scenes", "start": "", "vision": ""}, "cpu": {}}
+    cost: ClassVar = {"smoke": "10 s"}
+    stored: ClassVar = "float16"
+
+    steps: int = sourced(400, "ours: a minute or two", "Updates of the weights.")
+    batch_size: int = sourced(8, "official code: 10 classifying, 6 segmenting", "Crops in a step.")
+    source: str = sourced("scenes", "ours: the paper has ILSVRC2012 and VOC2012", "Labelled pictures.")
+    goal: str = sourced("classify", "paper Sec. 3.2", "classify or segment.")
+    sigma: float = sourced(30.0, "paper A, Tables 2 and 3", "Standard deviation of the noise on the scale 0 to 255.")
+    mse_weight: float = sourced(1.0, "paper Eq. 2", "Of the mean squared error of values in [0, 1].")
+    task_weight: float = sourced(0.25, "ours; the paper's lambda, whose units it does not say", "Of the cross entropy.")
+    vision: str = sourced("classifier-scenes-cpu", "paper Sec. 3.2: trained on clean pictures", "Frozen checkpoint.")
+    width: int = sourced(64, "ours: half of the paper's", "Channels of the denoiser's encoders.")
+    start: str = sourced("half-denoiser-30-cpu", "paper Sec. 3.2: a trained denoiser", "Checkpoint to start from.")
+    crop: int = sourced(96, "ours", "Side of a crop in pixels.")
+    learning_rate: float = sourced(5e-4, "ours, for Adam; the official code has SGD", "Adam's step at its largest.")
+    warmup: int = sourced(50, "ours", "Steps in which the learning rate rises from zero.")
+    decay: float = sourced(0.99, "ours", "Of the averaged weights, which are the ones that are kept.")
+    count: int = sourced(0, "ours", "Pictures to train on; 0: all.")
+    validate_every: int = sourced(200, "ours", "Steps between two validations.")
+
+    def architecture(self) -> Mapping[str, object]:
+        """The denoiser as plain data, for the checkpoint's card."""
+        return describe(Denoiser, variant="released", width=self.width)
+
+    def training_data(self) -> tuple[str, str]:
+        """Name and hash of the pictures that it is trained on."""
+        return _described(pictures(self.source, self.goal, "train", self.count))
+
+    def task(self, seed: int) -> Task:
+        """Networks, optimiser, batches and step for the loop."""
+        train, held = (pictures(self.source, self.goal, part, self.count) for part in ("train", "held"))
+        denoiser = build(self.architecture())
+        if self.start:
+            load_into(denoiser, self.start)
+        if self.vision:
+            vision = build(card(self.vision).architecture)
+            load_into(vision, self.vision)
+        else:  # untrained, to try the code
+            vision = build({"classify": VISION[0], "segment": VISION[2]}[self.goal](width=8).architecture())
+        optimizer = torch.optim.Adam(denoiser.parameters(), self.learning_rate)
+        return Task(
+            networks={"denoiser": denoiser},
+            optimizers={"denoiser": optimizer},
+            schedulers={"denoiser": torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(self.steps, self.warmup))},
+            frozen={"vision": vision},
+            step=joint_step(self.sigma, Weights(self.mse_weight, self.task_weight), self.goal),
+            batches=lambda step, rank, world: train.batch(
+                step, batch=self.batch_size, size=self.crop, seed=seed, rank=rank, world=world
+            ),
+            validate=cascade_validation(held, vision, self.goal, self.sigma),
+            average={"denoiser": self.decay},
+        )
+
+
+VISION = tuple(
+    named(VisionRecipe, name, title, **{key: (value, "ours") for key, value in values.items()})
+    for name, title, values in (
+        ("classifier-scenes", "VGG-style classifier of drawn scenes", {}),
+        ("classifier-tiny", "VGG-style classifier of Tiny ImageNet's ten classes", {"source": "tiny", "crop": 56}),
+        (
+            "segmenter-scenes",
+            "DeepLab-LargeFOV of a quarter's width on drawn scenes",
+            {"goal": "segment", "network": "largefov", "width": 16},
+        ),
+        (
+            "segmenter-camvid",
+            "DeepLab-LargeFOV of a quarter's width on CamVid",
+            {"source": "camvid", "goal": "segment", "network": "largefov", "width": 16, "crop": 168, "batch_size": 8},
+        ),
+    )
+)
+"""Networks trained on clean pictures, which the denoisers' trainings freeze."""
+
+
+def _variant(base: type[VisionRecipe], suffix: str, title: str, **values: tuple[object, str]) -> type[VisionRecipe]:
+    return named(base, f"{base.name}-{suffix}", f"{base.title}, {title}", **values)
+
+
+NOISY = tuple(
+    _variant(
+        base,
+        "noisy",
+        "trained further on noisy pictures",
+        noisy=(60.0, "ours: the honest competitor"),
+        start=(f"{base.name}-cpu", "ours: saves training"),
+        steps=(800, "ours"),
+        learning_rate=(1e-3, "ours, for AdamW"),
+    )
+    for base in VISION
+)
+OTHERS = tuple(
+    _variant(
+        base, "resnet", "as a residual network", network=("resnet", "ours: unseen by denoisers"), width=(32, "ours")
+    )
+    for base in VISION[:2]
+)
+
+
+def cascade_recipe(source: str, goal: str, sigma: int, kind: str = "joint") -> type[CascadeRecipe]:
+    """The recipe of one denoiser.
+
+    Parameters
+    ----------
+    source, goal, sigma
+        Labelled pictures, what for, and how noisy.
+    kind : {"separate", "joint", "official"}
+        Trained by the mean squared error alone; by both losses; or with the official code's weights.
+    """
+    word = {"classify": "classifier", "segment": "segmenter"}[goal]
+    values: dict[str, tuple[object, str]] = {
+        "source": (source, "ours"),
+        "goal": (goal, "paper Sec. 3.2"),
+        "sigma": (float(sigma), "paper A, Tables 2 and 3"),
+        "vision": (f"{word}-{source}-cpu", "paper Sec. 3.2: trained on clean pictures"),
+        "start": (f"half-denoiser-{sigma}-cpu", "paper Sec. 3.2: a trained denoiser"),
+        "crop": ({"scenes": 96, "tiny": 64, "camvid": 128}[source], "ours: whole pictures, but of CamVid"),
+    }
+    name, title = f"{source}-{goal}-{sigma}", f"Denoiser trained to {goal} {source}, sigma {sigma}"
+    if kind == "separate":
+        name, title = f"{source}-separate-{sigma}", f"Denoiser trained on {source} alone, sigma {sigma}"
+        values["task_weight"] = (0.0, "paper Sec. 4: the separately trained denoiser")
+    elif kind == "official":
+        name, title = f"{name}-official", f"{title}, with the official code's weights"
+        values["mse_weight"] = ({"classify": 0.0, "segment": 50.6}[goal], "official code, in these units")
+        values["task_weight"] = (1.0, "official code")
+    elif goal == "segment":
+        values["task_weight"] = (0.5, "paper Sec. 3.2; it does not say the units")
+    else:
+        values["task_weight"] = (0.25, "ours: said of the paper, not seen in a source")
+    values["batch_size"] = ({"scenes": 8, "tiny": 16, "camvid": 6}[source], "ours; the official code has 10 and 6")
+    return named(CascadeRecipe, name, title, **values)
+
+
+CASCADES = tuple(
+    cascade_recipe(source, goal, sigma, kind)
+    for sigma in (30, 15, 45, 60)
+    for source, goals in GOALS.items()
+    for kind in ("separate", "joint")
+    for goal in (goals[:1] if kind == "separate" else goals)
+)
+OFFICIAL = tuple(cascade_recipe("scenes", goal, 30, "official") for goal in GOALS["scenes"])
+
+
+@torch.no_grad()
+def seen(network: nn.Module, x: Tensor, truth: Labelled, goal: str, at_once: int = 40) -> dict[str, float]:
+    """What a network makes of pictures (n, 3, h, w): top-1 accuracy, or mean IoU and pixel accuracy."""
+    device = next(network.parameters()).device
+    scores = [network(part.to(device)).float().cpu() for part in x.split(at_once)]
+    if goal == "classify":
+        return {"top1": float(vision_metrics.top_k(torch.cat(scores), truth.targets).float().mean())}
+    labels = torch.cat([part.argmax(1) for part in scores])
+    counts = vision_metrics.confusion(labels, truth.targets, len(truth.classes))
+    return {"miou": vision_metrics.mean_iou(counts), "pixel_accuracy": vision_metrics.pixel_accuracy(counts)}
+
+
+def cascade_validation(
+    held: Labelled, vision: nn.Module, goal: str, sigma: float
+) -> Callable[[Mapping[str, nn.Module]], Mapping[str, float]]:
+    """PSNR of denoised pictures and what the frozen network makes of them, under one fixed noise."""
+    clean = to_float(held.pictures)
+    noisy = clean + sigma / 255 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+
+    def validate(networks: Mapping[str, nn.Module]) -> Mapping[str, float]:
+        denoiser = networks["denoiser"]
+        device = next(denoiser.parameters()).device
+        restored = torch.cat([same_size(denoiser, part.to(device)).float().cpu() for part in noisy.split(16)])
+        return {
+            "psnr": float(metrics.psnr(restored.clamp(0, 1), clean, RGB).mean()),
+            **seen(vision, restored, held, goal),
+        }
+
+    return validate
+
+
+def _described(found: Labelled) -> tuple[str, str]:
+    return f"{found.name} {found.split}", found.digest
