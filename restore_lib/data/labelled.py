@@ -4,16 +4,19 @@ All pictures of a set have one size and stay in memory as 8-bit levels. A batch 
 in :mod:`restore_lib.data.patches`.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from restore_lib import images
+from restore_lib import files, images
 from restore_lib.data import opening, scenes
 from restore_lib.resampling import resize_antialiased
 
@@ -38,7 +41,7 @@ class Labelled:
     classes : sequence of str
         Name of each class.
     digest : str
-        SHA-256 of the set's files; of a drawn set, what draws it again.
+        SHA-256 of the set's files; of drawn scenes, of the code that draws them and its arguments.
     """
 
     name: str
@@ -150,12 +153,26 @@ def drawn(split: str, count: Integral, size: Integral, *, of: str = "label", see
     seed : int
         Of the sequence of scenes.
     """
-    pictures, masks, labels = scenes.batch(range(count), split=split, size=size, seed=seed)
-    pictures = torch.stack([_levels(picture) for picture in pictures])
-    targets = labels if of == "label" else masks.to(torch.uint8)
+    order = f"{count} scenes of {size} x {size}, split {split}, seed {seed}"
+    digest = hashlib.sha256(Path(scenes.__file__).read_bytes() + order.encode()).hexdigest()
+    pictures, masks, labels = _scenes(int(count), split, int(size), int(seed), digest)
+    targets = labels if of == "label" else masks
     names = [f"scene-{number}" for number in range(count)]
-    digest = f"drawn: {count} scenes of {size} x {size}, split {split}, seed {seed}"
     return Labelled("scenes", split, names, _packed(pictures), targets, scenes.CLASSES, digest)
+
+
+def _scenes(count: int, split: str, size: int, seed: int, digest: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Levels, masks and labels; kept in the cache, since drawing takes ten milliseconds a scene."""
+    path = files.cache_folder() / "scenes" / f"{digest[:32]}.safetensors"
+    try:
+        found = safetensors.torch.load(path.read_bytes())
+    except (OSError, safetensors.SafetensorError):
+        pictures, masks, labels = scenes.batch(range(count), split=split, size=size, seed=seed)
+        levels = torch.stack([_levels(picture) for picture in pictures])
+        found = {"pictures": levels, "masks": masks.to(torch.uint8), "labels": labels}
+        with files.atomic_write(path) as temporary:
+            temporary.write_bytes(safetensors.torch.save({k: v.contiguous() for k, v in found.items()}))
+    return found["pictures"], found["masks"], found["labels"]
 
 
 def _levels(picture: Float[Tensor, "3 h w"]) -> UInt8[Tensor, "3 h w"]:
