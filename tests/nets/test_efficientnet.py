@@ -107,7 +107,10 @@ def test_another_implementation_answers_the_same(rng, weighted, size):
 
 
 def test_it_names_what_photographs_show(photos, weighted):
-    """Of 200 labelled photographs, probably of the training part, 90 % are named right; of noisy ones, fewer."""
+    """Of 200 labelled photographs (probably of the training part) it names 180 right; here every eighth is asked.
+
+    So few may fall below 90 % by chance, by three standard deviations at most; and noise must hurt.
+    """
     right = {0: 0, 50: 0}
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -121,7 +124,8 @@ def test_it_names_what_photographs_show(photos, weighted):
             for sigma in right:
                 noisy = x + sigma / 255 * torch.randn(x.shape, generator=generator)
                 right[sigma] += int(weighted(noisy).argmax() == item.label)
-    assert right[0] / len(chosen) > 0.8 and right[50] < right[0]
+    deviation = (0.9 * 0.1 / len(chosen)) ** 0.5
+    assert right[0] / len(chosen) >= 0.9 - 3 * deviation and right[50] < right[0]
 
 
 def test_the_package_is_named_when_it_is_missing_or_damaged(monkeypatch, tmp_path):
