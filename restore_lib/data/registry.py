@@ -51,7 +51,7 @@ class DataSet:
     shared : str
         Split for the parts that every item has, where only some items have all parts (those are split ``pairs``).
     of, members : str, sequence of str
-        The set that a view is part of, and patterns of the paths it takes.
+        The set that a view is part of, and patterns of the paths it takes; weights: of the files that will do.
     even : bool
         Read pictures without the last row or column of an odd side.
     pictures : sequence of mapping
@@ -105,7 +105,8 @@ class DataSet:
         if self.kind == "weights":
             from restore_lib import metrics  # torch comes with it, which listing pictures does not need
 
-            return tuple(metrics.TRUNKS[self.trunk])
+            found = metrics.TRUNKS[self.trunk]
+            return tuple(f for f in found if not self.members or any(fnmatch(f.path, m) for m in self.members))
         return ()
 
     @cached_property

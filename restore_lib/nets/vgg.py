@@ -4,9 +4,14 @@ Both take RGB in [0, 1] and bring it to the scale they were trained with themsel
 before them.
 """
 
+import pickle
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from restore_lib import files, lpips_trunks
+from restore_lib.errors import DataError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pictures, as torchvision's networks expect
 PLAN = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -61,6 +66,33 @@ class VGG16(nn.Module):
         y = self.features(self.normalize(x))  # (b, 512, h/32, w/32)
         y = self.avgpool(y)  # (b, 512, 7, 7)
         return self.classifier(y.flatten(1))  # (b, classes)
+
+
+def pretrained() -> VGG16:
+    """VGG-16 with torchvision's weights for ImageNet's 1,000 classes, in evaluation mode.
+
+    Raises
+    ------
+    DataError
+        The file of 528 MB is not on this computer, or it is damaged; the message names the command that fetches it.
+    """
+    known = next(file for file in lpips_trunks.TRUNKS["vgg"] if file.url)  # the other file has the convolutions only
+    path = files.locate(known.path)
+    if path is None:
+        raise DataError(
+            "VGG-16's weights are not on this computer: run `restore data fetch vgg16`, or name a folder that holds "
+            "them in RESTORE_DATA."
+        )
+    network = VGG16()
+    try:
+        if not files.matches(path, known.sha256):
+            raise ValueError("another hash")
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, ValueError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
+        raise DataError(
+            f"{path} is damaged or not what it says: delete it and run `restore data fetch vgg16`."
+        ) from error
+    return network.eval()
 
 
 class SmallVGG(nn.Module):
