@@ -74,7 +74,7 @@ def pretrained() -> VGG16:
     Raises
     ------
     DataError
-        The file of 528 MB is not on this computer, or it is damaged; the message names the command that fetches it.
+        The file of 553 MB is not on this computer, or it is damaged; the message names the command that fetches it.
     """
     known = next(file for file in lpips_trunks.TRUNKS["vgg"] if file.url)  # the other file has the convolutions only
     path = files.locate(known.path)

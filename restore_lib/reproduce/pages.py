@@ -167,6 +167,21 @@ def photos(table: str, condition: str, folder: Path | str | None = None) -> Page
     return Page(framed(f"PSNR in dB, {condition}, photo by photo", head, f"<tbody>{body}</tbody>"))
 
 
+def grid(table: str, section: str, metric: str, folder: Path | str | None = None) -> Page:
+    """One metric of a section: a row for each group, a column for each condition."""
+    found, records = tables.find(table).section(section), load_all(folder or results_folder())
+    answers: dict[str, dict[str, Row]] = {}
+    for row in rows(found, records, metric):
+        answers.setdefault(row.line.group, {})[row.line.condition] = row
+    conditions = list(dict.fromkeys(name for line in answers.values() for name in line))
+    body = ""
+    for group, line in answers.items():
+        cells = "".join(td(line[name].cells()["ours"] if name in line else Cell("")) for name in conditions)
+        body += f'<tr><th scope="row">{escape(group)}</th>{cells}</tr>'
+    title = f"{TITLES.get(metric, metric)}, {found.title}"
+    return Page(framed(title, ("", *map(condition, conditions)), f"<tbody>{body}</tbody>"))
+
+
 def apart(found: Sequence[Row]) -> Cell:
     """The distance between the largest and the smallest of our numbers."""
     known = [row for row in found if row.ours is not None]

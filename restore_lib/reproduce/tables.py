@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from restore_lib.errors import RecordError
-from restore_lib.reproduce import ablation, distortions, keeping, kodak, protocols, published, runs
+from restore_lib.reproduce import ablation, distortions, keeping, kodak, protocols, published, runs, vision
 from restore_lib.reproduce.published import Number, PublishedTable
 from restore_lib.reproduce.records import RunRecord
 
@@ -235,9 +235,57 @@ def denoiser_ablation() -> Table:
     return Table("denoiser-ablation", title, [section], run=ablation.denoiser_ablation)
 
 
+SOURCE_TITLES = {
+    "scenes": "drawn scenes",
+    "tiny": "Tiny ImageNet, 10 classes",
+    "camvid": "CamVid",
+    "imagenet": "200 ImageNet photos",
+}
+CASE_TITLES = {
+    "clean": "clean picture",
+    "noisy": "noisy picture",
+    "cbm3d": "CBM3D",
+    "photos": "denoiser of photos",
+    "separate": "trained separately",
+    "joint": "trained jointly",
+    "cross": "trained jointly, other task",
+}
+NETWORK_TITLES = {"noisy": "network trained on noise", "resnet": "unseen network"}
+
+
+def liu2018_vision() -> Table:
+    """Paper A's Tables 2 and 3 in the small: accuracies and mean IoU, case by case and sigma by sigma."""
+    sections = []
+    for source, goal in vision.CROSS:
+        looks = [look for look in vision.LOOKS if (look.source, look.goal) == (source, goal)]
+        seen = {"classify": ("top1", "top1_low", "top1_high", "top5")}
+        seen |= {"segment": ("miou", "miou_low", "miou_high", "pixel_accuracy")}
+        lines = [line for metric in seen[goal] for look in looks for line in _vision_lines(look, metric)]
+        if not any(section.name.startswith(source) for section in sections):  # the same pictures, whatever is seen
+            lines += [line for metric in ("psnr", "ssim", "lpips_alex") for line in _vision_lines(looks[0], metric)]
+        title = f"{SOURCE_TITLES[source]}, {'classified' if goal == 'classify' else 'segmented'}"
+        sections.append(Section(f"{source}-{goal}", title, vision.RULES, lines, published=False))
+    title = "What networks see in denoised pictures (as paper A's Tables 2 and 3, on smaller sets)"
+    return Table("liu2018-vision", title, sections, run=vision.tables)
+
+
+def _vision_lines(look: vision.Look, metric: str) -> list[Line]:
+    kind = look.network.removesuffix("-cpu").rpartition("-")[2]
+    after = f", {NETWORK_TITLES[kind]}" if kind in NETWORK_TITLES else ""
+    dataset = vision.DATASETS[look.source]
+    return [
+        Line(
+            CASE_TITLES[case] + after, condition, metric, vision.recipe_of(case, look.network), dataset, vision.PROTOCOL
+        )
+        for case in look.cases
+        if case != "clean" or metric not in ("psnr", "ssim", "lpips_alex")
+        for condition in (["clean"] if case == "clean" else [f"sigma {sigma}" for sigma in vision.SIGMAS])
+    ]
+
+
 def all_tables() -> dict[str, Table]:
     """Every table by name: those that a recipe can fill first, then published ones that wait for theirs."""
-    found = [bicubic(), equal_error(), small_denoiser(), liu2018_kodak(), denoiser_ablation()]
+    found = [bicubic(), equal_error(), small_denoiser(), liu2018_kodak(), denoiser_ablation(), liu2018_vision()]
     used = {line.paper.table.name for table in found for line in table.lines if line.paper}
     waiting = [Table(t.name, t.title, grid=t) for t in published.tables().values() if t.name not in used]
     return {table.name: table for table in [*found, *waiting]}

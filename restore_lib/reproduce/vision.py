@@ -34,6 +34,7 @@ from restore_lib.training.checkpoints import card, load_into
 
 PROTOCOL = "liu2018-vision"
 SEEDS = (0, 1, 2)
+DATASETS = {"scenes": "scenes", "tiny": "tiny_imagenet10", "camvid": "camvid", "imagenet": "imagenet_sample200"}
 CBM3D = {"scenes": 120, "tiny": 200, "camvid": 24}  # pictures, evenly over the set: it takes seconds for each
 RULES = {
     "input": "picture plus Gaussian noise, neither clipped nor rounded; the same noise for every case",
@@ -196,25 +197,21 @@ def predictions(name: str, x: Tensor, at_once: int = 40) -> Tensor:
 def measure_seen(predicted: Tensor, truth: Tensor, goal: str, classes: int, condition: str) -> list[Measurement]:
     """Accuracies with their bootstrap intervals."""
     if goal == "classify":
-        found = []
-        for k in (1, 5):
-            hits = vision_metrics.top_k(predicted, truth, k)
-            found.append(measurement(condition, f"top{k}", [100 * int(hit) for hit in hits]))
-            if k == 1:
-                low, high = vision_metrics.bootstrap(hits.float(), lambda part: 100 * part.mean())
-                found += [measurement(condition, "top1_low", [low]), measurement(condition, "top1_high", [high])]
-        return found
+        first, fifth = (vision_metrics.top_k(predicted, truth, k).float() * 100 for k in (1, 5))
+        low, high = vision_metrics.bootstrap(first, lambda part: part.mean())
+        whole = {"top1": float(first.mean()), "top1_low": low, "top1_high": high, "top5": float(fifth.mean())}
+        each = measurement(condition, "top1_each", first.tolist())
+        return [*(Measurement(condition, metric, mean([value])) for metric, value in whole.items()), each]
     counts = vision_metrics.confusion(predicted, truth, classes)
     low, high = vision_metrics.bootstrap(counts, lambda part: 100 * vision_metrics.mean_iou(part))
-    per_image = [100 * vision_metrics.pixel_accuracy(count) for count in counts]
-    rounded = {
+    whole = {
         "miou": 100 * vision_metrics.mean_iou(counts),
         "miou_low": low,
         "miou_high": high,
         "pixel_accuracy": 100 * vision_metrics.pixel_accuracy(counts),
     }
-    found = [Measurement(condition, metric, mean([value])) for metric, value in rounded.items()]
-    return [*found, measurement(condition, "pixel_accuracy_each", per_image)]
+    each = measurement(condition, "pixel_accuracy_each", [100 * vision_metrics.pixel_accuracy(c) for c in counts])
+    return [*(Measurement(condition, metric, mean([value])) for metric, value in whole.items()), each]
 
 
 def measure_quality(x: Tensor, clean: Tensor, condition: str) -> list[Measurement]:
