@@ -168,12 +168,18 @@ def open(name: str, split: str | None = None) -> ImageSet:
     data = registry.find(name)
     found = {"embedded": embedded, "by hand": by_hand}.get(data.kind, grouped)(data)
     split = split or data.default
-    known = list(dict.fromkeys(place for place, _ in found))
+    known = list(dict.fromkeys([place for place, _ in found] + [row["split"] for row in data.layout if "split" in row]))
     wanted = data.splits.get(split, [split]) if split else known
     if not set(wanted) <= set(known):
         offer = ", ".join(filter(None, [*known, *data.splits])) or "no splits"
         raise ValueError(f"{data.title} has no split {split!r}; it has {offer}")
     items = [item for place, item in found if place in wanted]
+    if data.layout and not items:
+        folders = {row["folder"] for row in data.layout if row.get("split") in wanted}
+        raise DataError(
+            f"{data.title} is not complete, {' and '.join(sorted(folders))} must hold what split {split} is made of: "
+            f"{checking.advice(data)}"
+        )
     checking.require(data, [path for item in items for path in item.parts.values()])
     if data.kind != "embedded":
         items.sort(key=lambda item: natural(item.name))
@@ -226,14 +232,39 @@ def by_hand(data: DataSet) -> list[tuple[str, Item]]:
     home = checking.home(data)
     items = []
     for entry in data.layout:
-        if "split" in entry and home is not None:
-            paths = checking.expected(home, entry) or sorted((home / entry["folder"]).glob(entry["files"]))
-            wnids = sorted({path.parent.name for path in paths if re.fullmatch(r"n\d{8}", path.parent.name)})
-            labels = {wnid: label for label, wnid in enumerate(wnids)}
-            items += [(entry["split"], Item(p.stem, {"image": p}, labels.get(p.parent.name))) for p in paths]
+        if "split" not in entry or home is None:
+            continue
+        if "parts" in entry:
+            items += [(entry["split"], item) for item in _by_name(home, entry)]
+            continue
+        paths = checking.expected(home, entry) or sorted((home / entry["folder"]).glob(entry["files"]))
+        wnids = sorted({path.parent.name for path in paths if re.fullmatch(r"n\d{8}", path.parent.name)})
+        labels = {wnid: label for label, wnid in enumerate(wnids)}
+        items += [(entry["split"], Item(p.stem, {"image": p}, labels.get(p.parent.name))) for p in paths]
     if not items:
         checking.require(data, [])
     return items
+
+
+def _by_name(home: Path, entry) -> list[Item]:
+    """Items of one row of a layout that gives names: the lines of a list, or what the files of a folder are called."""
+    files_here = sorted((home / entry["folder"]).glob(entry["files"]))
+    listed = [path for path in files_here if path.suffix == ".txt"]
+    names = [name for path in listed for name in _lines(path)] or [path.stem for path in files_here if not listed]
+    without = set(_lines(home / entry["not_in"])) if "not_in" in entry and names else ()
+    return [
+        Item(name, {part: home / path.format(name) for part, path in entry["parts"].items()})
+        for name in names
+        if name not in without
+    ]
+
+
+def _lines(path: Path) -> list[str]:
+    """Names in a list; one a line."""
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is missing or no list of names: copy it from the set's archive again.") from error
 
 
 def natural(name: str) -> list:

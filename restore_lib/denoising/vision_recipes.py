@@ -273,6 +273,17 @@ CASCADES = tuple(
     for goal in (goals[:1] if kind == "separate" else goals)
 )
 OFFICIAL = tuple(cascade_recipe("scenes", goal, 30, "official") for goal in GOALS["scenes"])
+TASK_WEIGHTS = (0.001, 0.01, 2.5)
+SWEEP = tuple(
+    named(
+        cascade_recipe("scenes", "classify", 30),
+        f"scenes-classify-30-lambda-{weight}",
+        f"Denoiser trained to classify scenes, sigma 30, task weight {weight}",
+        task_weight=(weight, "ours: what is tried out"),
+    )
+    for weight in TASK_WEIGHTS
+)
+"""How much the vision loss should count: with 0.25 and 0 (trained separately) a curve of five points."""
 
 
 @torch.no_grad()
