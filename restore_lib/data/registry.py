@@ -57,7 +57,9 @@ class DataSet:
     pictures : sequence of mapping
         Embedded pictures: path below ``site-packages``, split, credit.
     address, root, layout : str, str, sequence of mapping
-        A set by hand: official address, the folder that its archive unpacks to, and what that folder must hold.
+        A set by hand: official address, the folder that its archive unpacks to, and what that folder must hold. A
+        row with a ``split`` has its pictures in its files; with ``parts``, too, it gives names (of its files, or
+        listed in them, without those of the list ``not_in``) and where the files of each name lie.
     trunk : str
         Network of weights, a key of ``metrics.TRUNKS``.
     """
