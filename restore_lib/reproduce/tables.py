@@ -4,7 +4,7 @@ A later chapter adds its table here: a function that returns a :class:`Table`, a
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from restore_lib.errors import RecordError
 from restore_lib.reproduce import ablation, distortions, keeping, kodak, protocols, published, runs, vision
@@ -250,6 +250,8 @@ CASE_TITLES = {
     "joint": "trained jointly",
     "cross": "trained jointly, other task",
 }
+CASE_TITLES |= {f"lambda-{weight}": f"task weight {weight}" for weight in vision.TASK_WEIGHTS}
+CASE_TITLES |= {"official": "official code's weights"}
 NETWORK_TITLES = {"noisy": "network trained on noise", "resnet": "unseen network"}
 
 
@@ -258,6 +260,7 @@ def liu2018_vision() -> Table:
     sections = []
     for source, goal in vision.CROSS:
         looks = [look for look in vision.LOOKS if (look.source, look.goal) == (source, goal)]
+        looks = [look for look in looks if look.cases != vision.WEIGHTED]
         seen = {"classify": ("top1", "top1_low", "top1_high", "top5")}
         seen |= {"segment": ("miou", "miou_low", "miou_high", "pixel_accuracy")}
         lines = [line for metric in seen[goal] for look in looks for line in _vision_lines(look, metric)]
@@ -265,8 +268,19 @@ def liu2018_vision() -> Table:
             lines += [line for metric in ("psnr", "ssim", "lpips_alex") for line in _vision_lines(looks[0], metric)]
         title = f"{SOURCE_TITLES[source]}, {'classified' if goal == 'classify' else 'segmented'}"
         sections.append(Section(f"{source}-{goal}", title, vision.RULES, lines, published=False))
+    sections.append(_weights())
     title = "What networks see in denoised pictures (as paper A's Tables 2 and 3, on smaller sets)"
     return Table("liu2018-vision", title, sections, run=vision.tables)
+
+
+def _weights() -> Section:
+    """How much the classifier's loss counts, from nothing to everything."""
+    cases = ("separate", *vision.WEIGHTED[:2], "joint", *vision.WEIGHTED[2:])
+    look = vision.Look("scenes", "classify", "classifier-scenes-cpu", cases, (30,))
+    seen = ("top1", "top1_low", "top1_high", "psnr", "ssim", "lpips_alex")
+    lines = [line for metric in seen for line in _vision_lines(look, metric)]
+    lines = [replace(line, group="task weight 0.25") if line.group == CASE_TITLES["joint"] else line for line in lines]
+    return Section("scenes-lambda", "drawn scenes, by the weight of the task", vision.RULES, lines, published=False)
 
 
 def _vision_lines(look: vision.Look, metric: str) -> list[Line]:
@@ -279,7 +293,7 @@ def _vision_lines(look: vision.Look, metric: str) -> list[Line]:
         )
         for case in look.cases
         if case != "clean" or metric not in ("psnr", "ssim", "lpips_alex")
-        for condition in (["clean"] if case == "clean" else [f"sigma {sigma}" for sigma in vision.SIGMAS])
+        for condition in (["clean"] if case == "clean" else [f"sigma {sigma}" for sigma in look.sigmas])
     ]
 
 

@@ -16,18 +16,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from restore_lib import data, images, metrics, noise, tiers, vision_metrics
+from restore_lib import data, images, noise, tiers
 from restore_lib.data.labelled import Labelled
 from restore_lib.data.patches import to_float
 from restore_lib.denoising import baselines
 from restore_lib.denoising.cascade import same_size
 from restore_lib.denoising.inference import folded
-from restore_lib.denoising.recipes import RGB
-from restore_lib.denoising.vision_recipes import SIGMAS, pictures
+from restore_lib.denoising.vision_recipes import SIGMAS, TASK_WEIGHTS, pictures
 from restore_lib.errors import DataError
 from restore_lib.nets import efficientnet
 from restore_lib.reproduce import runs
-from restore_lib.reproduce.records import Measurement, RunRecord, mean, measurement, save
+from restore_lib.reproduce.records import Measurement, RunRecord, save
+from restore_lib.reproduce.seeing import measure_quality, measure_seen
 from restore_lib.resampling import resize_antialiased
 from restore_lib.training.architectures import build
 from restore_lib.training.checkpoints import card, load_into
@@ -56,21 +56,26 @@ class Look:
     network : str
         Its checkpoint, or ``efficientnet-lite0``.
     cases : sequence of str
-        Keys of ``CASES``.
+        See :func:`denoiser_of`.
+    sigmas : sequence of int
     """
 
     source: str
     goal: str
     network: str
     cases: tuple[str, ...]
+    sigmas: tuple[int, ...] = SIGMAS
 
 
 ALL = ("clean", "noisy", "cbm3d", "photos", "separate", "joint", "cross")
+WEIGHTED = (*(f"lambda-{weight}" for weight in TASK_WEIGHTS), "official")
 LOOKS = (
     Look("scenes", "classify", "classifier-scenes-cpu", ALL),
     Look("scenes", "classify", "classifier-scenes-noisy-cpu", ("clean", "noisy")),
     Look("scenes", "classify", "classifier-scenes-resnet-cpu", ("clean", "noisy", "separate", "joint", "cross")),
+    Look("scenes", "classify", "classifier-scenes-cpu", WEIGHTED, (30,)),
     Look("scenes", "segment", "segmenter-scenes-cpu", ALL),
+    Look("scenes", "segment", "segmenter-scenes-cpu", ("official",), (30,)),
     Look("scenes", "segment", "segmenter-scenes-noisy-cpu", ("clean", "noisy")),
     Look("tiny", "classify", "classifier-tiny-cpu", ALL),
     Look("tiny", "classify", "classifier-tiny-noisy-cpu", ("clean", "noisy")),
@@ -94,10 +99,11 @@ def denoiser_of(case: str, source: str, goal: str, sigma: int) -> str | None:
 
     Parameters
     ----------
-    case : {"clean", "noisy", "cbm3d", "photos", "separate", "joint", "cross"}
+    case : str
+        ``clean``, ``noisy``, ``cbm3d``: no denoiser of ours.
         ``photos``: trained on photographs by the mean squared error, where all others start from; ``separate``: trained
         further on the source's pictures by the mean squared error; ``joint``: by both losses; ``cross``: by both losses
-        for the other task.
+        for the other task; ``lambda-0.01``, ``official``: with other weights of the losses.
     source, goal, sigma
         What is looked at. ImageNet's pictures get the denoisers of Tiny ImageNet.
     """
@@ -111,6 +117,8 @@ def denoiser_of(case: str, source: str, goal: str, sigma: int) -> str | None:
     if case == "cross":
         other, task = CROSS[source, goal]
         return f"{other}-{task}-{sigma}-cpu"
+    if case in WEIGHTED:
+        return f"{own}-{goal}-{sigma}-{case}-cpu"
     return None
 
 
@@ -177,13 +185,14 @@ def given(case: str, source: str, goal: str, sigma: int, seed: int) -> Tensor:
 @torch.inference_mode()
 def denoised(name: str, x: Tensor, at_once: int = 20) -> Tensor:
     """Pictures through the denoiser of a checkpoint."""
-    quick = _folded(name)
+    quick = denoiser(name)
     parts = (part.contiguous(memory_format=torch.channels_last) for part in x.split(at_once))
     return torch.cat([same_size(quick, part) for part in parts])
 
 
 @cache
-def _folded(name: str) -> nn.Module:
+def denoiser(name: str) -> nn.Module:
+    """The denoiser of a checkpoint, its batch norms folded into the convolutions."""
     return folded(network(name))
 
 
@@ -192,38 +201,6 @@ def predictions(name: str, x: Tensor, at_once: int = 40) -> Tensor:
     """Scores (n, classes) of a classifier, or classes (n, h, w) of a segmenter."""
     found = [network(name)(part.contiguous(memory_format=torch.channels_last)) for part in x.split(at_once)]
     return torch.cat([scores if scores.ndim == 2 else scores.argmax(1).to(torch.uint8) for scores in found])
-
-
-def measure_seen(predicted: Tensor, truth: Tensor, goal: str, classes: int, condition: str) -> list[Measurement]:
-    """Accuracies with their bootstrap intervals."""
-    if goal == "classify":
-        first, fifth = (vision_metrics.top_k(predicted, truth, k).float() * 100 for k in (1, 5))
-        low, high = vision_metrics.bootstrap(first, lambda part: part.mean())
-        whole = {"top1": float(first.mean()), "top1_low": low, "top1_high": high, "top5": float(fifth.mean())}
-        each = measurement(condition, "top1_each", first.tolist())
-        return [*(Measurement(condition, metric, mean([value])) for metric, value in whole.items()), each]
-    counts = vision_metrics.confusion(predicted, truth, classes)
-    low, high = vision_metrics.bootstrap(counts, lambda part: 100 * vision_metrics.mean_iou(part))
-    whole = {
-        "miou": 100 * vision_metrics.mean_iou(counts),
-        "miou_low": low,
-        "miou_high": high,
-        "pixel_accuracy": 100 * vision_metrics.pixel_accuracy(counts),
-    }
-    each = measurement(condition, "pixel_accuracy_each", [100 * vision_metrics.pixel_accuracy(c) for c in counts])
-    return [*(Measurement(condition, metric, mean([value])) for metric, value in whole.items()), each]
-
-
-def measure_quality(x: Tensor, clean: Tensor, condition: str) -> list[Measurement]:
-    """PSNR, SSIM and LPIPS of the clipped, rounded pictures."""
-    x = (x.clamp(0, 1) * 255).round() / 255
-    pairs = list(zip(x.split(40), clean.split(40), strict=True))
-    values = {
-        "psnr": [v for a, b in pairs for v in metrics.psnr(a, b, RGB).tolist()],
-        "ssim": [v for a, b in pairs for v in metrics.ssim(a, b, RGB).tolist()],
-        "lpips_alex": [v for a, b in pairs for v in metrics.lpips(a, b, net="alex").tolist()],
-    }
-    return [Measurement(condition, metric, mean(found)) for metric, found in values.items()]
 
 
 def tables(
@@ -260,7 +237,7 @@ def tables(
 def jobs(look: Look) -> Iterator[tuple[str, int, int]]:
     """Case, sigma and draw of the noise of everything that a network looks at."""
     for case in look.cases:
-        for sigma in (0,) if case == "clean" else SIGMAS:
+        for sigma in (0,) if case == "clean" else look.sigmas:
             for seed in SEEDS[:1] if case in ("clean", "cbm3d") else SEEDS:
                 yield case, sigma, seed
 
@@ -312,7 +289,7 @@ def _source(
 
 def _record(look: Look, case: str, seed: int, measured: list[Measurement], tier: str, begun: float) -> RunRecord:
     truth = looked_at(look.source, look.goal)
-    names = {sigma: denoiser_of(case, look.source, look.goal, sigma) for sigma in SIGMAS}
+    names = {sigma: denoiser_of(case, look.source, look.goal, sigma) for sigma in look.sigmas}
     used = [name for name in [*names.values(), look.network] if name and name != "efficientnet-lite0"]
     return RunRecord(
         recipe=recipe_of(case, look.network),
