@@ -91,6 +91,7 @@ def chooser(
 
     Examples
     --------
+    >>> import torch
     >>> cat, dog = torch.rand(2, 3, 8, 8)
     >>> pairs = {("cat",): Shown(cat, "A cat."), ("dog",): Shown(dog, "A dog.")}
     >>> chooser(pairs, names=("animal",), alt="Two animals")
