@@ -7,20 +7,20 @@ classes, and CamVid's street scenes. A name says the source, what the denoiser w
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from restore_lib import metrics, vision_metrics
-from restore_lib.data import labelled
 from restore_lib.data.labelled import Labelled
 from restore_lib.data.patches import to_float
 from restore_lib.denoising.cascade import Weights, joint_step, same_size, vision_step
 from restore_lib.denoising.denoiser import Denoiser
 from restore_lib.denoising.recipes import RGB, warm_cosine
-from restore_lib.nets.largefov import DeepLabLargeFOV
+from restore_lib.denoising.vision_pictures import CLASSES, GOALS, pictures
+from restore_lib.nets import vgg
+from restore_lib.nets.largefov import DeepLabLargeFOV, start_from_vgg
 from restore_lib.nets.resnet import SmallResNet
 from restore_lib.nets.vgg import SmallVGG
 from restore_lib.training.architectures import build, describe
@@ -29,45 +29,8 @@ from restore_lib.training.recipes import Recipe, named, sourced
 from restore_lib.training.task import Task
 
 SIGMAS = (15, 30, 45, 60)  # of the paper's Tables 2 and 3
-SCENE = 96  # side of drawn scenes in pixels
-GOALS = {"scenes": ("classify", "segment"), "tiny": ("classify",), "camvid": ("segment",)}
-CLASSES = {"scenes": len(labelled.scenes.CLASSES), "tiny": 10, "camvid": len(labelled.CAMVID)}
+VGG16 = "vgg16"  # instead of a checkpoint's name: torchvision's weights
 SMOKE = {"steps": 10, "batch_size": 4, "count": 24, "width": 8, "validate_every": 5, "warmup": 5, "crop": 64}
-
-
-@cache
-def pictures(source: str, goal: str, part: str, count: int = 0) -> Labelled:
-    """Labelled pictures by what they are for.
-
-    Parameters
-    ----------
-    source : {"scenes", "tiny", "camvid"}
-    goal : {"classify", "segment"}
-    part : {"train", "held", "test"}
-        ``held`` pictures are for validation: other scenes of the training textures, every twentieth of Tiny ImageNet's
-        training pictures, the last eight of CamVid's. ``test`` ones are never looked at in training.
-    count : int
-        Of scenes to draw, of other sources the first so many; 0: the usual number.
-
-    Raises
-    ------
-    DataError
-        The set is not on this computer.
-    """
-    if source == "scenes":
-        usual = {"train": 3600, "held": 240, "test": 240}[part]
-        split, seed = ("test", 0) if part == "test" else ("train", int(part == "held"))
-        of = {"classify": "label", "segment": "mask"}[goal]
-        return labelled.drawn(split, count or usual, SCENE, of=of, seed=seed)
-    if source == "tiny":
-        found = labelled.classified("tiny_imagenet10", "val" if part == "test" else "train")
-        held = torch.arange(len(found)) % 20 == 19  # the set lies class by class
-    else:
-        found = labelled.camvid("test" if part == "test" else "train")
-        held = torch.arange(len(found)) >= len(found) - 8
-    if part != "test":
-        found = found.part((held if part == "held" else ~held).nonzero()[:, 0].tolist())
-    return found.part(range(min(count, len(found)))) if count else found
 
 
 @dataclass(frozen=True)
@@ -97,6 +60,8 @@ class VisionRecipe(Recipe):
     def architecture(self) -> Mapping[str, object]:
         """The network as plain data, for the checkpoint's card."""
         classes = CLASSES[self.source]
+        if self.network == "largefov" and self.width == 64:
+            return describe(DeepLabLargeFOV, classes=classes)  # the paper's
         if self.network == "largefov":
             reach = 6 if self.source == "camvid" else 4  # the paper's 12 is made for score maps of 41 x 41
             options = {"hidden": 8 * self.width, "dilation": reach, "norm": True}
@@ -111,7 +76,9 @@ class VisionRecipe(Recipe):
         """Networks, optimiser, batches and step for the loop."""
         train, held = (pictures(self.source, self.goal, part, self.count) for part in ("train", "held"))
         network = build(self.architecture())
-        if self.start:
+        if self.start == VGG16:
+            start_from_vgg(network, vgg.pretrained())
+        elif self.start:
             load_into(network, self.start)
         optimizer = torch.optim.AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
         return Task(
@@ -166,11 +133,14 @@ class CascadeRecipe(Recipe):
         denoiser = build(self.architecture())
         if self.start:
             load_into(denoiser, self.start)
-        if self.vision:
+        if self.vision == VGG16:
+            vision = vgg.pretrained()
+        elif self.vision:
             vision = build(card(self.vision).architecture)
             load_into(vision, self.vision)
         else:  # untrained, to try the code
-            vision = build({"classify": VISION[0], "segment": VISION[2]}[self.goal](width=8).architecture())
+            known = {"classify": VISION[0], "segment": VISION[2]}[self.goal]
+            vision = build(known(source=self.source, width=8).architecture())
         optimizer = torch.optim.Adam(denoiser.parameters(), self.learning_rate)
         return Task(
             networks={"denoiser": denoiser},
@@ -247,7 +217,7 @@ def cascade_recipe(source: str, goal: str, sigma: int, kind: str = "joint") -> t
         "sigma": (float(sigma), "paper A, Tables 2 and 3"),
         "vision": (f"{word}-{source}-cpu", "paper Sec. 3.2: trained on clean pictures"),
         "start": (f"half-denoiser-{sigma}-cpu", "paper Sec. 3.2: a trained denoiser"),
-        "crop": ({"scenes": 96, "tiny": 64, "camvid": 128}[source], "ours: whole pictures, but of CamVid"),
+        "crop": ({"scenes": 96, "tiny": 64, "camvid": 128}.get(source, 224), "ours: whole pictures, but of CamVid"),
     }
     name, title = f"{source}-{goal}-{sigma}", f"Denoiser trained to {goal} {source}, sigma {sigma}"
     if kind == "separate":
@@ -261,7 +231,10 @@ def cascade_recipe(source: str, goal: str, sigma: int, kind: str = "joint") -> t
         values["task_weight"] = (0.5, "paper Sec. 3.2; it does not say the units")
     else:
         values["task_weight"] = (0.25, "ours: said of the paper, not seen in a source")
-    values["batch_size"] = ({"scenes": 8, "tiny": 16, "camvid": 6}[source], "ours; the official code has 10 and 6")
+    values["batch_size"] = (
+        {"scenes": 8, "tiny": 16, "camvid": 6}.get(source, 10),
+        "ours; the official code has 10 and 6",
+    )
     return named(CascadeRecipe, name, title, **values)
 
 
@@ -284,6 +257,52 @@ SWEEP = tuple(
     for weight in TASK_WEIGHTS
 )
 """How much the vision loss should count: with 0.25 and 0 (trained separately) a curve of five points."""
+
+
+VOC = named(
+    VisionRecipe,
+    "segmenter-voc",
+    "DeepLab-LargeFOV on VOC 2012",
+    source=("voc", "paper Sec. 4.2"),
+    goal=("segment", "paper Sec. 4.2"),
+    network=("largefov", "paper Sec. 4.2"),
+    width=(64, "paper Sec. 4.2"),
+    start=(VGG16, "paper Sec. 4.2: VGG-16, here its convolutions only"),
+    crop=(320, "official code: 321"),
+    batch_size=(10, "ours"),
+    steps=(20_000, "ours"),
+    learning_rate=(1e-4, "ours, for AdamW"),
+)
+"""The paper's own segmenter, for those who have its pictures; its classifier is torchvision's VGG-16."""
+
+
+def paper_recipe(goal: str, sigma: int, kind: str) -> type[CascadeRecipe]:
+    """A denoiser of full width for the paper's own pictures and networks: ``ilsvrc-classify-30``."""
+    source = {"classify": "ilsvrc", "segment": "voc"}[goal]
+    base = cascade_recipe(source, goal, sigma, kind)
+    return named(
+        base,
+        base.name,
+        base.title,
+        vision=({"classify": VGG16, "segment": "segmenter-voc-gpu"}[goal], "paper Sec. 4"),
+        width=(128, "paper Fig. 2"),
+        start=(f"denoiser-{sigma}-gpu", "paper Sec. 3.2: a trained denoiser"),
+        crop=({"classify": 224, "segment": 320}[goal], "official code: 226 and 322"),
+        batch_size=({"classify": 10, "segment": 6}[goal], "official code"),
+        steps=(20_000, "ours"),
+        learning_rate=(1e-4, "ours, for Adam"),
+    )
+
+
+PAPER = (
+    VOC,
+    *(
+        paper_recipe(goal, sigma, kind)
+        for goal in ("classify", "segment")
+        for kind in ("separate", "joint")
+        for sigma in (30, 15, 45, 60)
+    ),
+)
 
 
 @torch.no_grad()

@@ -1,12 +1,12 @@
 """Every recipe by name: what ``restore train`` can train."""
 
 from restore_lib.denoising.recipes import ABLATIONS, DENOISERS, HALVES, SmallDenoiser
-from restore_lib.denoising.vision_recipes import CASCADES, NOISY, OFFICIAL, OTHERS, SWEEP, VISION
+from restore_lib.denoising.vision_recipes import CASCADES, NOISY, OFFICIAL, OTHERS, PAPER, SWEEP, VISION
 from restore_lib.errors import TrainingError
 from restore_lib.training.recipes import Recipe
 
 RECIPES: tuple[type[Recipe], ...] = (SmallDenoiser, *DENOISERS, *HALVES, *ABLATIONS)
-RECIPES += (*VISION, *NOISY, *OTHERS, *CASCADES, *OFFICIAL, *SWEEP)
+RECIPES += (*VISION, *NOISY, *OTHERS, *CASCADES, *OFFICIAL, *SWEEP, *PAPER)
 
 
 def find(name: str) -> type[Recipe]:

@@ -22,7 +22,8 @@ from restore_lib.data.patches import to_float
 from restore_lib.denoising import baselines
 from restore_lib.denoising.cascade import same_size
 from restore_lib.denoising.inference import folded
-from restore_lib.denoising.vision_recipes import SIGMAS, TASK_WEIGHTS, pictures
+from restore_lib.denoising.vision_pictures import pictures
+from restore_lib.denoising.vision_recipes import SIGMAS, TASK_WEIGHTS
 from restore_lib.errors import DataError
 from restore_lib.nets import efficientnet
 from restore_lib.reproduce import runs

@@ -5,9 +5,11 @@ import math
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 from torch.nn import functional
 
+from restore_lib import images
 from restore_lib.data import labelled
 from restore_lib.denoising import cascade, vision_recipes
 from restore_lib.denoising.cascade import IGNORED, Cascade, Weights, freeze, joint_step, same_size, task_gradient
@@ -188,3 +190,39 @@ def test_a_network_that_sees_learns_and_is_kept_in_half_precision(tmp_path):
     run = fit(recipe, tmp_path / "run", quiet=True)
     assert run.step == 2
     assert copy.deepcopy(run.task.networks["vision"]).classifier.out_features == 12
+
+
+@pytest.fixture
+def official_folders(tmp_path, monkeypatch, rng):
+    """A few made pictures in the folders of VOC 2012 and ILSVRC2012."""
+    monkeypatch.setenv("RESTORE_DATA", str(tmp_path))
+    voc = tmp_path / "voc2012/VOCdevkit/VOC2012"
+    for number, part in enumerate(("train", "train", "val")):
+        name = f"2007_{number:06}"
+        images.write(voc / f"JPEGImages/{name}.jpg", torch.rand(3, 70, 90, generator=rng))
+        mask = torch.randint(21, (70, 90), generator=rng).to(torch.uint8)
+        mask[:5] = 255
+        for folder in ("SegmentationClass", "SegmentationClassAug"):
+            (voc / folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(mask.numpy()).save(voc / folder / f"{name}.png")
+        (voc / "ImageSets/Segmentation").mkdir(parents=True, exist_ok=True)
+        with open(voc / f"ImageSets/Segmentation/{part}.txt", "a") as stream:
+            stream.write(name + "\n")
+    for part in ("train", "val"):
+        for wnid in ("n01440764", "n01443537"):
+            path = tmp_path / f"ilsvrc2012/{part}/{wnid}/{wnid}_1.JPEG"
+            images.write(path.with_suffix(".jpg"), torch.rand(3, 60, 80, generator=rng))
+            path.with_suffix(".jpg").rename(path)
+    vision_recipes.pictures.cache_clear()
+    yield
+    vision_recipes.pictures.cache_clear()
+
+
+@pytest.mark.parametrize("goal", ["classify", "segment"])
+def test_the_papers_own_pictures_train_a_denoiser(goal, official_folders, tmp_path):
+    recipe = vision_recipes.paper_recipe(goal, 30, "joint")
+    whole = at_tier(recipe, "cpu")
+    assert (whole.width, whole.vision) == (128, {"classify": "vgg16", "segment": "segmenter-voc-gpu"}[goal])
+    small_one = {"steps": 2, "width": 8, "start": "", "vision": "", "crop": 32, "batch_size": 2, "validate_every": 2}
+    run = fit(at_tier(recipe, "cpu", **small_one), tmp_path / "run", quiet=True)
+    assert run.step == 2 and "psnr" in (tmp_path / "run/metrics.jsonl").read_text()
