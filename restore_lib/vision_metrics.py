@@ -73,7 +73,7 @@ def bootstrap(
     """Interval of a statistic over pictures: what it would be for other pictures of the same kind.
 
     Draws as many pictures as there are, with repetition, ``draws`` times, and takes the middle ``level`` of what the
-    statistic says: the percentile bootstrap [efron1979bootstrap].
+    statistic says: the percentile bootstrap [efron1979].
 
     Parameters
     ----------
