@@ -82,8 +82,7 @@ def ledger(table: str, section: str, folder: Path | str | None = None) -> Page:
         Where the records are; the repository's ``results`` by default.
     """
     found, records = tables.find(table).section(section), load_all(folder or results_folder())
-    parts = [f"<li><strong>{escape(rule)}</strong>: {escape(text)}</li>" for rule, text in found.rules.items()]
-    parts = [f'<ul class="protocol">{"".join(parts)}</ul>']
+    parts = [protocol(found)]
     for number, metric in enumerate(found.metrics):
         lines = rows(found, records, metric)
         groups = groupby(lines, lambda row: row.line.group)
@@ -92,6 +91,12 @@ def ledger(table: str, section: str, folder: Path | str | None = None) -> Page:
         html = framed(f"{title}, {found.title}", ("set", "condition", *columns(found)), body)
         parts.append(html if number == 0 else folded(title, html))
     return Page("".join(parts) + provenance(rows(found, records)))
+
+
+def protocol(found: tables.Section) -> str:
+    """The rules of a section as a list."""
+    items = [f"<li><strong>{escape(rule)}</strong>: {escape(text)}</li>" for rule, text in found.rules.items()]
+    return f'<ul class="protocol">{"".join(items)}</ul>'
 
 
 def folded(title: str, html: str) -> str:
@@ -180,6 +185,16 @@ def grid(table: str, section: str, metric: str, folder: Path | str | None = None
         body += f'<tr><th scope="row">{escape(group)}</th>{cells}</tr>'
     title = f"{TITLES.get(metric, metric)}, {found.title}"
     return Page(framed(title, ("", *map(condition, conditions)), f"<tbody>{body}</tbody>"))
+
+
+def grids(table: str, section: str, folder: Path | str | None = None) -> Page:
+    """A section with a grid for each metric, the first one open: protocol, numbers, provenance."""
+    found, records = tables.find(table).section(section), load_all(folder or results_folder())
+    parts = [protocol(found)]
+    for number, metric in enumerate(found.metrics):
+        html = grid(table, section, metric, folder).html
+        parts.append(html if number == 0 else folded(TITLES.get(metric, metric), html))
+    return Page("".join(parts) + provenance(rows(found, records)))
 
 
 def apart(found: Sequence[Row]) -> Cell:
