@@ -46,10 +46,6 @@ def denoiser_ablation(
     speed, written = fastest(best_device()), []
     total = len(ABLATIONS) * len(SEEDS) * sum(len(data.open(name)) for name in sets)
 
-    def tell(image: str) -> None:
-        if progress is not None:
-            progress(image, total)
-
     for name, recipe in zip(CHOICES, ABLATIONS, strict=True):
         for seed in SEEDS:
             own = training.at_tier(recipe, tier)
@@ -67,7 +63,7 @@ def denoiser_ablation(
                     steps=own.steps,
                     settings=settings,
                     tier=tier,
-                    progress=tell,
+                    progress=runs.counted(progress, total),
                 )
                 written.append(save(record, folder))
     return written

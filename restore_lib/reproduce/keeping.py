@@ -162,10 +162,7 @@ def small_denoiser(
     protocol = protocols.gaussian_noise(25)
     total = 2 * sum(len(data.open(name)) for name in sets)
 
-    def tell(image: str) -> None:
-        if progress is not None:
-            progress(image, total)
-
+    tell = runs.counted(progress, total)
     idle = [
         runs.run("noisy", lambda given, size: given, name, protocol, seed=0, tier=tier, progress=tell) for name in sets
     ]

@@ -15,39 +15,35 @@ from restore_lib.errors import DataError
 from restore_lib.reproduce import runs
 from restore_lib.reproduce.evaluation import EvaluationProtocol, Model
 from restore_lib.reproduce.keeping import as_model, measure
-from restore_lib.reproduce.protocols import noisy_pair
+from restore_lib.reproduce.protocols import gaussian_noise
 from restore_lib.reproduce.records import save
 from restore_lib.training.cards import Card
 from restore_lib.training.checkpoints import cards
 
 SIGMAS = (25, 35, 50)
 DATASET = "kodak24"
-RULE = metrics.Protocol(channels="rgb", border=3, quantize=True)
+RULE = metrics.Protocol(channels="rgb", border=0, quantize=True)
 
 
 def kodak_metrics(restored: Tensor, clean: Tensor, sigma: float) -> dict[str, float]:
     """PSNR, SSIM and LPIPS of the clipped result, rounded to 8 bit, without a border of 3 pixels."""
     restored, clean = (x[..., 3:-3, 3:-3] for x in ((restored.clamp(0, 1) * 255).round() / 255, clean))
-    rule = replace(RULE, border=0)
     return {
-        "psnr": metrics.psnr(restored, clean, rule),
-        "ssim": metrics.ssim(restored, clean, rule),
+        "psnr": metrics.psnr(restored, clean, RULE),
+        "ssim": metrics.ssim(restored, clean, RULE),
         "lpips_alex": metrics.lpips(restored, clean, net="alex"),
     }
 
 
 def protocol(*sigmas: int) -> EvaluationProtocol:
     """The rules of the official code, for some noise levels."""
-    return EvaluationProtocol(
+    plain = gaussian_noise(*sigmas)
+    border = {"measured on": "all RGB pixels but a border of 3, which the released network does not return"}
+    return replace(
+        plain,
         name="liu2018",
         title="paper A's rules for Kodak",
-        rules={
-            "input": "photo plus Gaussian noise, neither clipped nor rounded; the same noise for every method",
-            "result": "clipped and rounded to 8 bit",
-            "measured on": "all RGB pixels but a border of 3, which the released network does not return",
-        },
-        conditions={f"sigma {sigma}": float(sigma) for sigma in sigmas},
-        prepare=noisy_pair,
+        rules={**plain.rules, **border},
         measure=kodak_metrics,
     )
 
@@ -85,10 +81,7 @@ def table1(
     trained = [] if quick else checkpoints()
     total = len(data.open(DATASET)) * (len(methods) + len(trained))
 
-    def tell(image: str) -> None:
-        if progress is not None:
-            progress(image, total)
-
+    tell = runs.counted(progress, total)
     written = []
     for name, model in methods.items():
         sigmas = (25,) if name == "dncnn-25" else SIGMAS

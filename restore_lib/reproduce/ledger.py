@@ -20,10 +20,10 @@ DECIMALS = {"psnr": 2, "lr_psnr": 2, "ssim": 4, "lpips_alex": 4, "lpips_vgg": 4}
 TITLES = {"psnr": "PSNR in dB", "lr_psnr": "LR-PSNR in dB", "ssim": "SSIM"}
 DECIMALS |= {"top1": 1, "top1_low": 1, "top1_high": 1, "top5": 1}
 DECIMALS |= {"miou": 1, "miou_low": 1, "miou_high": 1, "pixel_accuracy": 1}
-TITLES |= {"top1": "Top-1 accuracy in %", "top1_low": "Top-1, lower end of the 95 % interval"}
-TITLES |= {"top1_high": "Top-1, upper end of the 95 % interval", "top5": "Top-5 accuracy in %"}
-TITLES |= {"miou": "Mean IoU in %", "miou_low": "Mean IoU, lower end of the 95 % interval"}
-TITLES |= {"miou_high": "Mean IoU, upper end of the 95 % interval", "pixel_accuracy": "Pixel accuracy in %"}
+TITLES |= {"top1": "Top-1 accuracy in %", "top1_low": "Top-1, lower end of the interval"}
+TITLES |= {"top1_high": "Top-1, upper end of the interval", "top5": "Top-5 accuracy in %"}
+TITLES |= {"miou": "Mean IoU in %", "miou_low": "Mean IoU, lower end of the interval"}
+TITLES |= {"miou_high": "Mean IoU, upper end of the interval", "pixel_accuracy": "Pixel accuracy in %"}
 TITLES |= {"lpips_alex": "LPIPS with AlexNet", "lpips_vgg": "LPIPS with VGG-16"}
 
 

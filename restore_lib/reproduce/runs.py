@@ -77,6 +77,11 @@ def run(
     )
 
 
+def counted(progress: Callable[[str, int], None] | None, total: int) -> Callable[[str], None]:
+    """What :func:`evaluate` reports an image to, out of what a table reports images of ``total`` to."""
+    return lambda image: progress(image, total) if progress is not None else None
+
+
 def bicubic_models() -> dict[str, Model]:
     """Bicubic enlargement as each protocol's own code does it: MATLAB's, or that of torchvision and Pillow."""
     return {
@@ -148,9 +153,7 @@ def equal_error(
     sets = list(sets or ["embedded"])
     total = sum(len(data.open(name)) for name in sets)
 
-    def tell(image: str) -> None:
-        if progress is not None:
-            progress(image, total)
+    tell = counted(progress, total)
 
     def as_it_is(given: Tensor, size: tuple[int, int]) -> Tensor:
         return given

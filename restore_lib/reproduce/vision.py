@@ -41,7 +41,7 @@ RULES = {
     "input": "picture plus Gaussian noise, neither clipped nor rounded; the same noise for every case",
     "seen": "the network gets the denoised picture as it comes, neither clipped nor rounded",
     "measured on": "all test pictures, three draws of the noise; CBM3D: some of them, one draw",
-    "intervals": "95 % of 1,000 bootstrap draws of the pictures",
+    "intervals": "hold nineteen of twenty bootstrap draws of the pictures",
     "PSNR, SSIM, LPIPS": "of the clipped, rounded pictures, first draw of the noise",
 }
 

@@ -37,6 +37,9 @@ class Exercise:
         Steps towards the answer, gentle first.
     tolerance : float
         Largest difference that counts as equal.
+    seen : callable, optional
+        ``seen(returned, *inputs)``: the numbers that are compared, where a function returns something else, such as a
+        network.
     """
 
     id: str
@@ -45,6 +48,7 @@ class Exercise:
     mistakes: tuple[tuple[Callable, str], ...]
     hints: tuple[str, ...]
     tolerance: float = 1e-5
+    seen: Callable | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ def _find(number: str) -> Exercise:
 
 def _problem(exercise: Exercise, answer: Callable, inputs: tuple, rounds: list[tuple]) -> str | None:
     """What is wrong with an answer on one set of inputs, in words; None when it is right."""
-    expected = _tensor(exercise.reference(*copy.deepcopy(inputs)))
+    expected = _numbers(exercise, exercise.reference, copy.deepcopy(inputs))
     given = copy.deepcopy(inputs)
     try:
         returned = answer(*given)
@@ -139,15 +143,20 @@ def _problem(exercise: Exercise, answer: Callable, inputs: tuple, rounds: list[t
     if returned is None:
         return "Your function returns nothing: does it end with `return`?"
     try:
-        got = _tensor(returned)
-    except (TypeError, ValueError, RuntimeError):
+        got = _compared(exercise, returned, given)
+    except Exception as error:
+        if exercise.seen:
+            first = (str(error).splitlines() or [""])[0]
+            return (
+                f"Your function returns a {type(returned).__name__}, which fails with {type(error).__name__}: {first}"
+            )
         return f"Your function returns a {type(returned).__name__}; a tensor, an array or a number is asked for."
     if not all(_same(a, b) for a, b in zip(given, inputs, strict=True)):
         return "Your function changes its input in place; work on a copy, or write `x = x + ...` for `x += ...`."
     if _close(got, expected, exercise.tolerance):
         return None
     for mistake, words in exercise.mistakes:
-        if _alike(answer, mistake, rounds, exercise.tolerance):
+        if _alike(exercise, answer, mistake, rounds):
             return words
     if got.shape != expected.shape:
         return f"The result should have shape {tuple(expected.shape)}; yours has {tuple(got.shape)}."
@@ -160,13 +169,23 @@ def _problem(exercise: Exercise, answer: Callable, inputs: tuple, rounds: list[t
     )
 
 
-def _alike(answer: Callable, mistake: Callable, rounds: list[tuple], tolerance: float) -> bool:
+def _alike(exercise: Exercise, answer: Callable, mistake: Callable, rounds: list[tuple]) -> bool:
     """Whether two functions agree on all inputs: on a single one, two numbers may be close by chance."""
     try:
-        results = ([_tensor(function(*copy.deepcopy(inputs))) for function in (answer, mistake)] for inputs in rounds)
-        return all(_close(a, b, tolerance) for a, b in results)
+        results = (
+            [_numbers(exercise, function, copy.deepcopy(inputs)) for function in (answer, mistake)] for inputs in rounds
+        )
+        return all(_close(a, b, exercise.tolerance) for a, b in results)
     except Exception:  # the answer fails on other inputs, so it is not this mistake
         return False
+
+
+def _numbers(exercise: Exercise, function: Callable, inputs: tuple) -> Tensor:
+    return _compared(exercise, function(*inputs), inputs)
+
+
+def _compared(exercise: Exercise, returned, inputs: tuple) -> Tensor:
+    return _tensor(exercise.seen(returned, *inputs) if exercise.seen else returned)
 
 
 def _tensor(value) -> Tensor:

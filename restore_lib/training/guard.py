@@ -103,6 +103,7 @@ def asked_to_stop() -> Iterator[list[int]]:
 
 
 def obey(number: int) -> None:
+    """Stop as the signal asked: Ctrl-C as KeyboardInterrupt, others by leaving with 128 + their number."""
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(128 + number)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from shaking import shaken
 from torch import nn
 from torch.nn import functional as F
 
@@ -44,18 +45,6 @@ def released(x, w):
     res3 = module(torch.cat([res1, up(res2, "up_3")], 1), "decode_2", 1)
     last = F.conv2d(torch.cat([conv0, up(res3, "up_2")], 1), w["last.weight"], w["last.bias"])
     return (data[..., 3:-3, 3:-3] + last + torch.tensor([123.0, 117.0, 104.0])[:, None, None]) / 255
-
-
-def shaken(net, rng):
-    """Statistics and shifts of batch norm that a trained network could have."""
-    for part in net.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            n = part.num_features
-            part.running_mean.copy_(torch.randn(n, generator=rng))
-            part.running_var.copy_(0.5 + torch.rand(n, generator=rng))
-            part.weight.data.copy_(0.5 + torch.rand(n, generator=rng))
-            part.bias.data.copy_(torch.randn(n, generator=rng))
-    return net.eval()
 
 
 def test_the_released_network_is_the_official_files_layer_by_layer(rng):

@@ -2,25 +2,13 @@
 
 import pytest
 import torch
+from shaking import shaken
 from torch import nn
 
 from restore_lib.denoising.denoiser import Denoiser
 from restore_lib.denoising.dncnn import DnCNN
 from restore_lib.denoising.inference import CONTEXT, denoise, folded
 from restore_lib.nets.receptive import receptive_field
-
-
-def trained(net: nn.Module, rng) -> nn.Module:
-    """With statistics of batch norm as training leaves them: none neutral."""
-    for part in net.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            n = part.num_features
-            part.running_mean.copy_(torch.randn(n, generator=rng))
-            part.running_var.copy_(0.5 + torch.rand(n, generator=rng))
-            part.weight.data.copy_(0.5 + torch.rand(n, generator=rng))
-            part.bias.data.copy_(torch.randn(n, generator=rng))
-    return net.eval()
-
 
 NETS = {
     "released": lambda: Denoiser("released", width=16),
@@ -32,7 +20,7 @@ NETS = {
 
 @pytest.mark.parametrize("name", NETS)
 def test_folding_changes_nothing_but_rounding(name, rng):
-    net = trained(NETS[name](), rng).double()
+    net = shaken(NETS[name](), rng).double()
     quick = folded(net)
     x = torch.rand(1, 3, 40, 48, generator=rng, dtype=torch.float64)
     torch.testing.assert_close(quick(x), net(x), rtol=1e-9, atol=1e-9)
@@ -43,7 +31,7 @@ def test_folding_changes_nothing_but_rounding(name, rng):
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("size", [(133, 150), (200, 121), (12, 180)])
 def test_tiles_give_what_the_whole_photo_gives(name, size, rng):
-    net = folded(trained(NETS[name](), rng))
+    net = folded(shaken(NETS[name](), rng))
     x = torch.rand(3, *size, generator=rng)
     whole = denoise(net, x)
     assert whole.shape == x.shape
@@ -52,7 +40,7 @@ def test_tiles_give_what_the_whole_photo_gives(name, size, rng):
 
 
 def test_too_little_context_shows(rng):
-    net = folded(trained(NETS["paper"](), rng))
+    net = folded(shaken(NETS["paper"](), rng))
     x = torch.rand(3, 128, 128, generator=rng)
     assert (denoise(net, x, tile=64, context=4) - denoise(net, x)).abs().max() > 1e-4
 
@@ -73,7 +61,7 @@ def test_no_denoiser_looks_further_than_the_context(options):
 
 def test_mirroring_the_borders_leaves_the_networks_own_result(rng):
     x = torch.rand(3, 64, 48, generator=rng)
-    flat = trained(Denoiser("released", scales=1), rng)  # without halvings, a shift of 3 pixels changes nothing
+    flat = shaken(Denoiser("released", scales=1), rng)  # without halvings, a shift of 3 pixels changes nothing
     with torch.no_grad():
         torch.testing.assert_close(denoise(flat, x)[:, 3:-3, 3:-3], flat(x[None])[0])
 
