@@ -36,7 +36,7 @@ from restore_lib.training.checkpoints import card, load_into
 PROTOCOL = "liu2018-vision"
 SEEDS = (0, 1, 2)
 DATASETS = {"scenes": "scenes", "tiny": "tiny_imagenet10", "camvid": "camvid", "imagenet": "imagenet_sample200"}
-CBM3D = {"scenes": 120, "tiny": 200, "camvid": 24}  # pictures, evenly over the set: it takes seconds for each
+CBM3D = {"scenes": 60, "tiny": 100, "camvid": 12}  # pictures, evenly over the set: it takes seconds for each
 RULES = {
     "input": "picture plus Gaussian noise, neither clipped nor rounded; the same noise for every case",
     "seen": "the network gets the denoised picture as it comes, neither clipped nor rounded",
