@@ -54,10 +54,10 @@ def _level(sigma: str, noisy) -> float:
 
 def _nearest(level: float) -> str:
     """The shipped denoiser for the nearest strength; of several, the one that was trained longest."""
-    from restore_lib.denoising.recipes import DENOISERS
+    from restore_lib.denoising.recipes import DENOISERS, HALVES
     from restore_lib.training.checkpoints import cards
 
-    trained_for = {recipe.name: recipe().sigma for recipe in DENOISERS}
+    trained_for = {recipe.name: recipe().sigma for recipe in (*DENOISERS, *HALVES)}
     found = [known for known in cards() if known.recipe in trained_for]
     if not found:
         raise CheckpointError("There is no denoiser here yet: run `restore train denoiser-25 --keep`.")

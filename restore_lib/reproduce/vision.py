@@ -183,7 +183,7 @@ def given(case: str, source: str, goal: str, sigma: int, seed: int) -> Tensor:
     return x if name is None else denoised(name, x)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def denoised(name: str, x: Tensor, at_once: int = 20) -> Tensor:
     """Pictures through the denoiser of a checkpoint."""
     quick = denoiser(name)
@@ -197,7 +197,7 @@ def denoiser(name: str) -> nn.Module:
     return folded(network(name))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def predictions(name: str, x: Tensor, at_once: int = 40) -> Tensor:
     """Scores (n, classes) of a classifier, or classes (n, h, w) of a segmenter."""
     found = [network(name)(part.contiguous(memory_format=torch.channels_last)) for part in x.split(at_once)]
