@@ -46,8 +46,8 @@ def denoiser_ablation(
     speed, written = fastest(best_device()), []
     total = len(ABLATIONS) * len(SEEDS) * sum(len(data.open(name)) for name in sets)
 
-    for name, recipe in zip(CHOICES, ABLATIONS, strict=True):
-        for seed in SEEDS:
+    for seed in SEEDS:  # outside, so that a stopped command leaves all choices equally far
+        for name, recipe in zip(CHOICES, ABLATIONS, strict=True):
             own = training.at_tier(recipe, tier)
             home = Path("runs") / f"{recipe.name}__{tier}__seed{seed}"
             run = training.fit(own, home, seed=seed, speed=speed, quiet=True)
