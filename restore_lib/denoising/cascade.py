@@ -3,9 +3,9 @@
 The second network, F_H, was trained on clean pictures and stays as it is; its gradient passes through it to the
 denoiser F_D, which so learns to keep what F_H needs (Sec. 3.2):
 
-    L = mse_weight * MSE(F_D(x), clean) + task_weight * cross entropy(F_H(F_D(x)), label)
+    L = mse_weight * MSE(F_D(y), x) + task_weight * cross entropy(F_H(F_D(y)), c)
 
-Units: the MSE is the mean over all pixels and channels of squared differences of values in [0, 1]; the cross entropy,
+for a noisy picture y, the clean one x and its class c (or that of each pixel). Units: the MSE is the mean over all pixels and channels of squared differences of values in [0, 1]; the cross entropy,
 in nats, the mean over pictures, or over the labelled places of a score map.
 """
 
@@ -24,7 +24,7 @@ from restore_lib.training.task import Run
 
 
 class Cascade(nn.Module):
-    """F_H(F_D(x)).
+    """F_H(F_D(y)).
 
     Parameters
     ----------
