@@ -5,8 +5,9 @@ denoiser F_D, which so learns to keep what F_H needs (Sec. 3.2):
 
     L = mse_weight * MSE(F_D(y), x) + task_weight * cross entropy(F_H(F_D(y)), c)
 
-for a noisy picture y, the clean one x and its class c (or that of each pixel). Units: the MSE is the mean over all pixels and channels of squared differences of values in [0, 1]; the cross entropy,
-in nats, the mean over pictures, or over the labelled places of a score map.
+for a noisy picture y, the clean one x and its class c, or that of each pixel. Units: the MSE is the mean over all
+pixels and channels of squared differences of values in [0, 1]; the cross entropy, in nats, the mean over pictures, or
+over the labelled places of a score map.
 """
 
 from collections.abc import Callable, Mapping
