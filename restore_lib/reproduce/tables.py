@@ -239,6 +239,7 @@ SOURCE_TITLES = {
     "scenes": "drawn scenes",
     "tiny": "Tiny ImageNet, 10 classes",
     "camvid": "CamVid",
+    "camvid-train": "CamVid's training pictures",
     "imagenet": "200 ImageNet photos",
 }
 CASE_TITLES = {
@@ -264,7 +265,9 @@ def liu2018_vision() -> Table:
         seen = {"classify": ("top1", "top1_low", "top1_high", "top5")}
         seen |= {"segment": ("miou", "miou_low", "miou_high", "pixel_accuracy")}
         lines = [line for metric in seen[goal] for look in looks for line in _vision_lines(look, metric)]
-        if not any(section.name.startswith(source) for section in sections):  # the same pictures, whatever is seen
+        if not any(
+            section.name.startswith(f"{source}-") for section in sections
+        ):  # the same pictures, whatever is seen
             lines += [line for metric in ("psnr", "ssim", "lpips_alex") for line in _vision_lines(looks[0], metric)]
         title = f"{SOURCE_TITLES[source]}, {'classified' if goal == 'classify' else 'segmented'}"
         sections.append(Section(f"{source}-{goal}", title, vision.RULES, lines, published=False))

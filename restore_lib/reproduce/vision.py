@@ -36,6 +36,7 @@ from restore_lib.training.checkpoints import card, load_into
 PROTOCOL = "liu2018-vision"
 SEEDS = (0, 1, 2)
 DATASETS = {"scenes": "scenes", "tiny": "tiny_imagenet10", "camvid": "camvid", "imagenet": "imagenet_sample200"}
+DATASETS["camvid-train"] = "camvid-train"
 CBM3D = {"scenes": 60, "tiny": 100, "camvid": 12}  # pictures, evenly over the set: it takes seconds for each
 RULES = {
     "input": "picture plus Gaussian noise, neither clipped nor rounded; the same noise for every case",
@@ -83,6 +84,7 @@ LOOKS = (
     Look("tiny", "classify", "classifier-tiny-resnet-cpu", ("clean", "noisy", "separate", "joint", "cross")),
     Look("camvid", "segment", "segmenter-camvid-cpu", ALL),
     Look("camvid", "segment", "segmenter-camvid-noisy-cpu", ("clean", "noisy")),
+    Look("camvid-train", "segment", "segmenter-camvid-cpu", ("clean", "separate", "joint")),
     Look("imagenet", "classify", "efficientnet-lite0", ("clean", "noisy", "photos", "joint", "cross")),
 )
 CROSS = {
@@ -90,6 +92,7 @@ CROSS = {
     ("scenes", "segment"): ("scenes", "classify"),
     ("tiny", "classify"): ("camvid", "segment"),
     ("camvid", "segment"): ("tiny", "classify"),
+    ("camvid-train", "segment"): ("tiny", "classify"),
     ("imagenet", "classify"): ("camvid", "segment"),
 }
 """For each task the pictures and the task that the cross-task denoiser was trained with."""
@@ -106,9 +109,9 @@ def denoiser_of(case: str, source: str, goal: str, sigma: int) -> str | None:
         further on the source's pictures by the mean squared error; ``joint``: by both losses; ``cross``: by both losses
         for the other task; ``lambda-0.01``, ``official``: with other weights of the losses.
     source, goal, sigma
-        What is looked at. ImageNet's pictures get the denoisers of Tiny ImageNet.
+        What is looked at. ImageNet's pictures get the denoisers of Tiny ImageNet, CamVid's training pictures CamVid's.
     """
-    own = "tiny" if source == "imagenet" else source
+    own = {"imagenet": "tiny", "camvid-train": "camvid"}.get(source, source)
     if case == "photos":
         return f"half-denoiser-{sigma}-cpu"
     if case == "separate":
@@ -125,7 +128,12 @@ def denoiser_of(case: str, source: str, goal: str, sigma: int) -> str | None:
 
 @cache
 def looked_at(source: str, goal: str) -> Labelled:
-    """The test pictures of a source; of ``imagenet`` 200 photographs, middles of 224 x 224."""
+    """The test pictures of a source; of ``imagenet`` 200 photographs, middles of 224 x 224.
+
+    ``camvid-train``: those that denoisers and segmenter were trained on, to see what they learnt by heart.
+    """
+    if source == "camvid-train":
+        return replace(pictures("camvid", goal, "train"), name=source)
     if source != "imagenet":
         return pictures(source, goal, "test")
     found = data.open("imagenet_sample200")

@@ -147,7 +147,7 @@ def test_what_cannot_run_is_left_out_and_said(monkeypatch, capsys):
     assert all("cbm3d" not in look.cases for look in vision._possible("camvid"))
     words = capsys.readouterr().err
     assert "left out ImageNet. It is not installed." in words and "left out CBM3D" in words
-    with pytest.raises(DataError, match="scenes, tiny, camvid, imagenet"):
+    with pytest.raises(DataError, match="scenes, tiny, camvid, camvid-train, imagenet"):
         vision.tables("nowhere", sets=["set5"])
 
 
