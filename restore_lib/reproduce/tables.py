@@ -250,6 +250,7 @@ CASE_TITLES = {
     "separate": "trained separately",
     "joint": "trained jointly",
     "cross": "trained jointly, other task",
+    "elsewhere": "trained separately, pictures of the other task",
 }
 CASE_TITLES |= {f"lambda-{weight}": f"task weight {weight}" for weight in vision.TASK_WEIGHTS}
 CASE_TITLES |= {"official": "official code's weights"}

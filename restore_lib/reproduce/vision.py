@@ -79,10 +79,10 @@ LOOKS = (
     Look("scenes", "segment", "segmenter-scenes-cpu", ALL),
     Look("scenes", "segment", "segmenter-scenes-cpu", ("official",), (30,)),
     Look("scenes", "segment", "segmenter-scenes-noisy-cpu", ("clean", "noisy")),
-    Look("tiny", "classify", "classifier-tiny-cpu", ALL),
+    Look("tiny", "classify", "classifier-tiny-cpu", (*ALL, "elsewhere")),
     Look("tiny", "classify", "classifier-tiny-noisy-cpu", ("clean", "noisy")),
     Look("tiny", "classify", "classifier-tiny-resnet-cpu", ("clean", "noisy", "separate", "joint", "cross")),
-    Look("camvid", "segment", "segmenter-camvid-cpu", ALL),
+    Look("camvid", "segment", "segmenter-camvid-cpu", (*ALL, "elsewhere")),
     Look("camvid", "segment", "segmenter-camvid-noisy-cpu", ("clean", "noisy")),
     Look("camvid-train", "segment", "segmenter-camvid-cpu", ("clean", "separate", "joint")),
     Look("imagenet", "classify", "efficientnet-lite0", ("clean", "noisy", "photos", "joint", "cross")),
@@ -107,7 +107,8 @@ def denoiser_of(case: str, source: str, goal: str, sigma: int) -> str | None:
         ``clean``, ``noisy``, ``cbm3d``: no denoiser of ours.
         ``photos``: trained on photographs by the mean squared error, where all others start from; ``separate``: trained
         further on the source's pictures by the mean squared error; ``joint``: by both losses; ``cross``: by both losses
-        for the other task; ``lambda-0.01``, ``official``: with other weights of the losses.
+        for the other task; ``elsewhere``: by the mean squared error on the other task's pictures; ``lambda-0.01``,
+        ``official``: with other weights of the losses.
     source, goal, sigma
         What is looked at. ImageNet's pictures get the denoisers of Tiny ImageNet, CamVid's training pictures CamVid's.
     """
@@ -121,6 +122,8 @@ def denoiser_of(case: str, source: str, goal: str, sigma: int) -> str | None:
     if case == "cross":
         other, task = CROSS[source, goal]
         return f"{other}-{task}-{sigma}-cpu"
+    if case == "elsewhere":
+        return f"{CROSS[source, goal][0]}-separate-{sigma}-cpu"
     if case in WEIGHTED:
         return f"{own}-{goal}-{sigma}-{case}-cpu"
     return None
