@@ -5,6 +5,7 @@ A later chapter adds its table here: a function that returns a :class:`Table`, a
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from restore_lib.errors import RecordError
 from restore_lib.reproduce import ablation, distortions, keeping, kodak, protocols, published, runs, vision
@@ -252,7 +253,7 @@ CASE_TITLES = {
     "cross": "trained jointly, other task",
     "elsewhere": "trained separately, pictures of the other task",
 }
-CASE_TITLES |= {f"lambda-{weight}": f"task weight {weight}" for weight in vision.TASK_WEIGHTS}
+CASE_TITLES |= {f"lambda-{weight}": f"task weight {Fraction(str(weight))}" for weight in vision.TASK_WEIGHTS}
 CASE_TITLES |= {"official": "official code's weights"}
 NETWORK_TITLES = {"noisy": "network trained on noise", "resnet": "unseen network"}
 
@@ -283,7 +284,7 @@ def _weights() -> Section:
     look = vision.Look("scenes", "classify", "classifier-scenes-cpu", cases, (30,))
     seen = ("top1", "top1_low", "top1_high", "psnr", "ssim", "lpips_alex")
     lines = [line for metric in seen for line in _vision_lines(look, metric)]
-    lines = [replace(line, group="task weight 0.25") if line.group == CASE_TITLES["joint"] else line for line in lines]
+    lines = [replace(line, group="task weight 1/4") if line.group == CASE_TITLES["joint"] else line for line in lines]
     return Section("scenes-lambda", "drawn scenes, by the weight of the task", vision.RULES, lines, published=False)
 
 
