@@ -43,7 +43,7 @@ def paired(
     Parameters
     ----------
     records : sequence of RunRecord
-        Such as :func:`restore_lib.reproduce.records.load_all` gives.
+        Such as :func:`restore_lib.reproduce.load_all` gives.
     first, second : str
         Recipes of the records: ``"joint+classifier-tiny"``.
     dataset, condition, metric : str
