@@ -1,6 +1,7 @@
 """What every test shares: run-time checks of annotated shapes, one thread a worker, and the local image sets."""
 
 import os
+import random
 from pathlib import Path
 
 from jaxtyping import install_import_hook
@@ -8,6 +9,7 @@ from jaxtyping import install_import_hook
 # Every annotation such as Float[Tensor, "3 h w"] in the library is checked on each call made by a test.
 install_import_hook("restore_lib", "beartype.beartype")
 
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
@@ -25,6 +27,14 @@ def home_folders(monkeypatch, tmp_path):
     for name in ("RESTORE_DATA", "RESTORE_TIER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RESTORE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def global_generators():
+    """Networks start the same whatever ran before on this worker; fresh randomness comes from `rng` alone."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - other packages draw from it
+    torch.manual_seed(0)
 
 
 @pytest.fixture
