@@ -1,8 +1,9 @@
 """Training pairs that look like real photos: RealSR's Algorithm 1 [ji2020realsr].
 
 ``lr = (hr * k) reduced by 4 + n``, with a kernel k and noise n drawn from pools that real photos filled. Everything is
-computed in floating point: the released code hands 8-bit images to the correlation, which cuts off fractions and makes
-every LR image half a grey level darker on average (``official_uint8=True`` shows it).
+computed in floating point. The released code turns floats into 8 bits by cutting off fractions, in HR images as well as
+in LR ones, and hands 8-bit images to the correlation, which cuts off once more: what it cuts becomes half a grey level
+darker on average (``official_uint8=True`` does as it does).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -14,7 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from restore_lib import images
-from restore_lib.realsr.noise_pool import NoisePool, NoiseRule
+from restore_lib.realsr.kernels import centre_of_mass
+from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, fill
 from restore_lib.realsr.pairs import Pair, PairedData
 from restore_lib.resampling import downscale, imresize
 from restore_lib.training.recipes import sourced
@@ -60,7 +62,12 @@ class Degradation:
     noises : NoisePool
         Empty: no noise.
     official_uint8 : bool
-        Cut off the fractions of grey levels when reducing with a kernel, as the released code does by mistake.
+        Cut off the fractions of grey levels wherever the released code does so by mistake.
+
+    Raises
+    ------
+    ValueError
+        A kernel is not aligned: LR images would not lie on their HR images.
     """
 
     scale: int = 4
@@ -68,19 +75,53 @@ class Degradation:
     noises: NoisePool = field(default_factory=NoisePool)
     official_uint8: bool = False
 
+    def __post_init__(self) -> None:
+        for number, kernel in enumerate(self.kernels):
+            off = off_centre(kernel, self.scale)
+            if not off <= OFF:
+                raise ValueError(
+                    f"kernel {number} has its centre {off:.2f} pixels off the middle of the {self.scale} x "
+                    f"{self.scale} pixels that become one: give align_kernel(kernel, scale)"
+                )
+
     def reduce(self, hr: Float[Tensor, "3 h w"], kernel: Integral | None = None) -> Float[Tensor, "3 oh ow"]:
         """The LR image before noise, in [0, 1]: with a kernel of the pool by its number, or bicubic."""
         if kernel is None:
-            return imresize(hr, scale=1 / self.scale).clamp(0, 1)
-        k = self.kernels[kernel]
-        if self.official_uint8:
-            levels = torch.from_numpy(images.to_uint8(hr)).permute(2, 0, 1).to(hr)
-            return downscale(levels, k, self.scale, align=False).clamp(0, 255).floor() / 255
-        return downscale(hr, k, self.scale, align=False).clamp(0, 1)
+            lr = imresize(hr, scale=1 / self.scale).clamp(0, 1)
+        else:
+            lr = downscale(hr, self.kernels[kernel], self.scale, align=False).clamp(0, 1)
+        return cut_off(lr) if self.official_uint8 else lr
 
     def draw(self, generator: torch.Generator) -> int | None:
         """Number of a random kernel; None when the reduction is bicubic."""
         return int(torch.randint(len(self.kernels), (), generator=generator)) if len(self.kernels) else None
+
+    def pair(self, name: str, hr: Float[Tensor, "3 h w"], generator: torch.Generator) -> Pair:
+        """An HR image with its LR image, by a random kernel and before noise."""
+        number = self.draw(generator)
+        kept = cut_off(hr) if self.official_uint8 else hr
+        if number is None:
+            return Pair(name, kept, self.reduce(hr))  # the released code cuts both off, but reduces what it had before
+        return Pair(name, kept, self.reduce(kept, number), number)
+
+    def degrade(self, hr: Float[Tensor, "3 h w"], generator: torch.Generator) -> Float[Tensor, "3 oh ow"]:
+        """A whole LR photo, in [0, 1]: a random kernel, reduced, and noise of random patches side by side."""
+        lr = self.reduce(hr, self.draw(generator))
+        return (lr + fill(self.noises, lr.shape[-2:], generator).to(lr)).clamp(0, 1) if len(self.noises) else lr
+
+
+OFF = 0.25  # pixels of the larger image: cutting a kernel's tails moves its centre by less than a tenth of that
+
+
+def off_centre(kernel: Float[Tensor, "kh kw"], scale: Integral) -> float:
+    """How far an image moves when it is reduced with a kernel as it is, in pixels of the larger image."""
+    first = torch.tensor([(cells - 1) // 2 for cells in kernel.shape])  # the cell that lies on pixel scale j
+    return float((centre_of_mass(kernel).cpu() - first - (scale - 1) / 2).norm())
+
+
+def cut_off(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+    """Grey levels without their fractions, as a conversion to 8 bits that forgets to round leaves them."""
+    return (image * 255).floor() / 255
 
 
 def algorithm_1(
@@ -90,6 +131,7 @@ def algorithm_1(
     track: Track = TRACK2,
     estimate: Callable[[Tensor], Float[Tensor, "_ _"]] | None = None,
     seed: Integral = 0,
+    official_uint8: bool = False,
 ) -> PairedData:
     """RealSR's Algorithm 1: from unpaired photos to a paired training set.
 
@@ -105,6 +147,8 @@ def algorithm_1(
         ``lambda photo: estimate_kernel(photo, scale=4).kernel``.
     seed : int
         Of the choice of kernels.
+    official_uint8 : bool
+        As in :class:`Degradation`.
 
     Returns
     -------
@@ -113,8 +157,7 @@ def algorithm_1(
     """
     if track.kernels and estimate is None:
         raise ValueError(f"{track.name or 'this track'} needs estimate: a function from a photo to its kernel")
-    pool, degradation = NoisePool(), Degradation(scale=track.scale)
-    kernels, sharp = [], []
+    pool, kernels, sharp = NoisePool(), [], []
     for name, photo in real:
         if track.kernels:
             kernels.append(estimate(photo))  # Eq. 4
@@ -122,10 +165,7 @@ def algorithm_1(
         sharp.append((name, clean_up(photo, track.clean_up, track.scale)))
     if track.use_targets:
         sharp += [(name, images.modcrop(photo, track.scale)) for name, photo in clean]
-    degradation.kernels, degradation.noises = kernels, pool
+    degradation = Degradation(track.scale, kernels, pool, official_uint8)
     generator = torch.Generator().manual_seed(int(seed))
-    pairs = []
-    for name, hr in sharp:
-        k = degradation.draw(generator)
-        pairs.append(Pair(name, hr, degradation.reduce(hr, k), k))
+    pairs = [degradation.pair(name, hr, generator) for name, hr in sharp]
     return PairedData(pairs, pool, track.scale)

@@ -1,4 +1,8 @@
-"""Pairs of HR and LR images for training: crops drawn on the fly, and a folder of PNG files with a manifest."""
+"""Pairs of HR and LR images for training: crops drawn on the fly, and a folder of PNG files with a manifest.
+
+A batch is a pure function of (seed, step), as the training loop wants it: ``PairedData.crops`` can be a task's
+``batches`` as it is.
+"""
 
 import json
 import os
@@ -11,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from restore_lib import files, images
@@ -24,11 +28,14 @@ STREAM = 0x70616972  # sets these random numbers apart from others that are seed
 
 @dataclass(frozen=True)
 class Pair:
-    """An HR image, the LR image without noise, and which kernel made it (None: bicubic)."""
+    """An HR image, the LR image without noise, and which kernel made it (None: bicubic).
+
+    Images are in [0, 1]; or levels in uint8, in a quarter of the memory, as ``read_pairs(..., levels=True)`` has them.
+    """
 
     name: str
-    hr: Float[Tensor, "3 h w"] = field(repr=False)
-    lr: Float[Tensor, "3 oh ow"] = field(repr=False)
+    hr: Shaped[Tensor, "3 h w"] = field(repr=False)
+    lr: Shaped[Tensor, "3 oh ow"] = field(repr=False)
     kernel: int | None = None
 
 
@@ -51,15 +58,27 @@ class PairedData:
         return len(self.pairs)
 
     def crops(
-        self, step: Integral, *, batch: Integral = 16, size: Integral = 128, seed: Integral = 0
+        self,
+        step: Integral,
+        rank: Integral = 0,
+        world: Integral = 1,
+        *,
+        batch: Integral = 16,
+        size: Integral = 128,
+        seed: Integral = 0,
     ) -> tuple[Float[Tensor, "b 3 s s"], Float[Tensor, "b 3 t t"]]:
         """A batch of crops, a pure function of (seed, step): turned and mirrored, then noise on the LR ones.
+
+        Each pair is as likely as any other, and so is each place in it.
 
         Parameters
         ----------
         step, seed : int
+            All randomness there is, at least 0.
+        rank, world : int
+            This process and how many there are; it gets its share of the batch that one process would get.
         batch : int
-            RealSR trains with 16.
+            Crops of a step in all processes together, a multiple of ``world``; RealSR trains with 16.
         size : int
             Side of the HR crops, a multiple of the scale; RealSR has 128.
 
@@ -70,27 +89,34 @@ class PairedData:
         """
         if size % self.scale:
             raise ValueError(f"size must be a multiple of the scale {self.scale}, got {size}")
+        if batch % world or not 0 <= rank < world:
+            raise ValueError(f"a batch of {batch} has no equal share for process {rank} of {world}")
         small = size // self.scale
         fitting = [pair for pair in self.pairs if min(pair.lr.shape[-2:]) >= small]
         if not fitting:
             raise DataError(f"No image is {size} pixels wide and high: ask for smaller crops or give larger images.")
-        dice = np.random.default_rng([STREAM, int(seed), int(step)])
+        # Raw words, which NumPy promises to keep from version to version: pair, top, left and position of each crop.
+        words = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(STREAM, step))).random_raw((batch + 1, 4))
+        mine = slice(rank * batch // world, (rank + 1) * batch // world)
         hrs, lrs = [], []
-        for _ in range(batch):
-            pair = fitting[dice.integers(len(fitting))]
-            top, left = (dice.integers(side - small + 1) for side in pair.lr.shape[-2:])
-            turns = dice.integers(2, size=3).astype(bool).tolist()
+        for which, down, right, position in words[:batch][mine].tolist():
+            pair = fitting[which % len(fitting)]
+            top, left = (at % (side - small + 1) for at, side in zip((down, right), pair.lr.shape[-2:], strict=True))
+            turns = [bool(position >> bit & 1) for bit in (61, 62, 63)]
             lrs.append(turn(cut(pair.lr, top, left, small), turns))
             hrs.append(turn(cut(pair.hr, self.scale * top, self.scale * left, size), turns))
         lr = torch.stack(lrs)
         if len(self.noises):
-            lr = self.noises.inject(lr, torch.Generator().manual_seed(int(dice.integers(2**62))))
+            generator = torch.Generator().manual_seed(int(words[-1, 0]) >> 1)
+            noise = self.noises.sample(small, batch, generator)[mine]  # drawn for all processes: none has its own
+            lr = (lr + noise).clamp(0, 1)
         return torch.stack(hrs), lr
 
 
-def cut(x: Float[Tensor, "3 h w"], top: Integral, left: Integral, size: Integral) -> Float[Tensor, "3 s s"]:
-    """A square crop."""
-    return x[:, top : top + size, left : left + size]
+def cut(x: Shaped[Tensor, "3 h w"], top: Integral, left: Integral, size: Integral) -> Float[Tensor, "3 s s"]:
+    """A square crop, in [0, 1]."""
+    crop = x[:, top : top + size, left : left + size]
+    return crop.float() / 255 if crop.dtype == torch.uint8 else crop
 
 
 def turn(x: Float[Tensor, "3 s s"], turns: Sequence[bool]) -> Float[Tensor, "3 s s"]:
@@ -128,7 +154,7 @@ def write_pairs(folder: Path | str, data: PairedData, *, bits: Integral = 8) -> 
     except OSError as error:
         raise files.writing_failed(folder, error) from error
     try:
-        manifest = {"format": FORMAT, "scale": data.scale, "pairs": [], "noise": []}
+        manifest = {"format": FORMAT, "scale": data.scale, "bits": int(bits), "pairs": [], "noise": []}
         for i, pair in enumerate(data.pairs):
             entry = {"name": pair.name, "kernel": pair.kernel}
             for part, image in (("hr", pair.hr), ("lr", pair.lr)):
@@ -148,8 +174,14 @@ def write_pairs(folder: Path | str, data: PairedData, *, bits: Integral = 8) -> 
     return folder
 
 
-def read_pairs(folder: Path | str) -> PairedData:
+def read_pairs(folder: Path | str, *, levels: bool = False) -> PairedData:
     """Read what :func:`write_pairs` wrote; every file's SHA-256 is compared with the manifest.
+
+    Parameters
+    ----------
+    folder : path
+    levels : bool
+        Keep images of 8 bits as levels in uint8. The same crops come out of a quarter of the memory.
 
     Raises
     ------
@@ -161,8 +193,9 @@ def read_pairs(folder: Path | str) -> PairedData:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         if manifest["format"] != FORMAT:
             raise DataError(f"{folder} was written by another version of the library: write the pairs again.")
+        levels = levels and manifest["bits"] == 8
         pairs = [
-            Pair(entry["name"], _read(folder, entry["hr"]), _read(folder, entry["lr"]), entry["kernel"])
+            Pair(entry["name"], *(_read(folder, entry[part], levels) for part in ("hr", "lr")), entry["kernel"])
             for entry in manifest["pairs"]
         ]
         patches = [_read(folder, entry["file"]) for entry in manifest["noise"]]
@@ -178,8 +211,9 @@ def _write(folder: Path, name: str, image: Tensor, bits: int) -> dict[str, str]:
     return {"path": name, "sha256": files.sha256(folder / name)}
 
 
-def _read(folder: Path, entry: dict[str, str]) -> Tensor:
+def _read(folder: Path, entry: dict[str, str], levels: bool = False) -> Tensor:
     path = folder / entry["path"]
     if not files.matches(path, entry["sha256"]):
         raise DataError(f"{path} is not the file that was written: write the pairs again.")
-    return images.read(path)
+    image = images.read(path)
+    return (image * 255).round().to(torch.uint8) if levels else image
