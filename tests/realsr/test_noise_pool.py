@@ -60,6 +60,16 @@ def test_noise_is_measured_under_a_picture(sigma, rng):
     assert luma_variance(1) == pytest.approx(0.447, abs=5e-4)
 
 
+def test_neighbours_that_share_noise_do_not_hide_it(rng):
+    """Noise averaged over 2 x 2 pixels, as colours are interpolated: direct neighbours are alike, the others not."""
+    wide = torch.randn(1, 1, 257, 257, generator=rng)
+    shared = 16 * torch.nn.functional.avg_pool2d(wide, 2, 1)[0, 0].double().numpy()  # variance 64
+    assert noise_variance(shared) == pytest.approx(64, rel=0.15)
+    assert noise_variance(shared, step=1) == pytest.approx(64 / 9, rel=0.15)  # a third along each axis
+    with pytest.raises(ValueError, match="9 x 9"):
+        noise_variance(shared[:8], step=4)
+
+
 def test_strong_noise_needs_the_adaptive_rule(rng):
     image = photo(rng, 12.0, 128, 256)
     assert collect([("strong", image)], SMALL).patches == []
