@@ -25,6 +25,7 @@ app.add_typer(reproduce_app, name="reproduce")
 app.command()(cli_train.train)
 app.command()(cli_train.evaluate)
 app.command()(cli_photos.denoise)
+app.command()(cli_photos.estimate_kernel)
 app.add_typer(cli_checkpoints.checkpoints_app, name="checkpoints")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that `restore data list` shows.")]

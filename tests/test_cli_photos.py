@@ -1,10 +1,12 @@
-"""`restore denoise` on good and bad photos."""
+"""`restore denoise` and `restore estimate-kernel` on good and bad photos."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from restore_lib import cli, images, metrics
-from restore_lib.cli_photos import _nearest
+from restore_lib import cli, images, metrics, realsr
+from restore_lib.cli_photos import _most_edges, _nearest
 from restore_lib.denoising import recipes
 from restore_lib.denoising.denoiser import Denoiser
 from restore_lib.errors import CheckpointError
@@ -103,3 +105,133 @@ def test_what_is_wrong_is_said_in_one_sentence(shelf, tmp_path, rng, capsys):
 
 def test_every_level_of_the_book_has_a_recipe():
     assert sorted({recipe().sigma for recipe in recipes.DENOISERS}) == [15, 25, 30, 35, 45, 50, 60]
+
+
+# kernels
+
+
+def textured_photo(path, rng, size=(80, 90)):
+    coarse = torch.rand(3, size[0] // 4, size[1] // 4, generator=rng)
+    images.write(path, coarse.repeat_interleave(4, 1).repeat_interleave(4, 2))
+    return path
+
+
+def left_in(folder):
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_kernel_and_its_pictures_are_written_and_a_doubtful_one_is_called_so(tmp_path, rng, capsys):
+    photo = textured_photo(tmp_path / "my photo.png", rng)
+    assert restore("estimate-kernel", photo, "--steps", 4, "--out", tmp_path / "new" / "folder") == 0
+    said = capsys.readouterr()
+    assert said.err.startswith("restore: Do not trust this kernel: ") and said.err.count("\n") == 1
+    names = [f"my photo-kernel{end}" for end in ("-figure.png", ".npy", ".png")]
+    assert left_in(tmp_path / "new") == names and names[1] in said.out
+    kernel = np.load(tmp_path / "new" / "folder" / names[1])
+    assert kernel.sum() == pytest.approx(1) and kernel.ndim == 2
+    # the picture is the kernel: squares of equal grey, the largest cell white, none below 0
+    with Image.open(tmp_path / "new" / "folder" / names[2]) as picture:
+        assert picture.mode == "L"
+        grey = np.asarray(picture)
+    cell = len(grey) // len(kernel)
+    assert grey.shape == (cell * kernel.shape[0], cell * kernel.shape[1]) and cell >= 8
+    expected = np.rint(255 * np.clip(kernel / kernel.max(), 0, 1))
+    assert np.abs(grey - np.kron(expected, np.ones((cell, cell)))).max() <= 1
+    assert min(images.read(tmp_path / "new" / "folder" / names[0]).shape[1:]) > 250
+
+
+def test_options_reach_the_estimation(tmp_path, rng):
+    photo = textured_photo(tmp_path / "a.png", rng, (80, 200))
+    kernels = {}
+    for words in ((), ("--seed", 1), ("--scale", 4), ("--restarts", 2)):
+        assert restore("estimate-kernel", photo, "--steps", 3, "--overwrite", *words) == 0
+        kernels[words] = np.load(tmp_path / "a-kernel.npy")
+    first = kernels[()]
+    assert not any(np.array_equal(first, found) for words, found in kernels.items() if words)
+    twice = realsr.kernels.analytic_x4(torch.from_numpy(first))
+    assert np.allclose(kernels["--scale", 4], twice.numpy())
+    assert kernels["--restarts", 2].sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("kind", ["grey", "alpha", "cmyk", "16 bit"])
+def test_photos_of_every_kind_are_taken(kind, tmp_path, rng):
+    values = images.to_uint8(torch.rand(3, 20, 20, generator=rng).repeat_interleave(4, 1).repeat_interleave(4, 2))
+    photo = tmp_path / ("a.tif" if kind in ("cmyk", "16 bit") else "a.png")
+    if kind == "16 bit":
+        images.write(photo, torch.from_numpy(values).permute(2, 0, 1) / 255, bits=16)
+    else:
+        mode = {"grey": "L", "alpha": "RGBA", "cmyk": "CMYK"}[kind]
+        Image.fromarray(values).convert(mode).save(photo)
+    assert restore("estimate-kernel", photo, "--steps", 2) == 0
+    assert np.load(tmp_path / "a-kernel.npy").sum() == pytest.approx(1)
+
+
+def bad_photos(folder, rng):
+    """Photos and words that cannot lead to a kernel, and what is said of them."""
+    photo = textured_photo(folder / "photo.png", rng)
+    images.write(folder / "tiny.png", torch.rand(3, 65, 300, generator=rng))
+    images.write(folder / "flat.png", torch.full((3, 90, 90), 0.4))
+    images.write(folder / "narrow.png", torch.rand(3, 66, 100, generator=rng))
+    (folder / "text.png").write_text("no photo")
+    (folder / "file").write_text("no folder")
+    values = torch.rand(90, 90, generator=rng).numpy()
+    values[3, 4] = np.nan
+    Image.fromarray(values).save(folder / "nan.tif")
+    return {
+        ("gone.png",): "does not exist",
+        ("text.png",): "text.png",
+        ("tiny.png",): "at least 66 pixels",
+        ("flat.png",): "flat",
+        ("nan.tif",): "nan.tif",
+        ("narrow.png", "--restarts", "2"): "one restart",
+        (photo, "--out", folder / "file"): "name another folder with --out",
+        (photo, "--out", folder / "file" / "deep"): "name another folder with --out",
+        (photo, "--scale", "3"): "--scale is 3: give 2 or 4",
+        (photo, "--steps", "0"): "from 1 on",
+        (photo, "--restarts", "-1"): "from 1 on",
+        (photo, "--seed", "-1"): "from 0 on",
+    }
+
+
+def test_what_cannot_be_done_is_said_in_one_sentence_and_leaves_nothing(tmp_path, rng, capsys):
+    cases = bad_photos(tmp_path, rng)
+    before = left_in(tmp_path)
+    for (name, *words), sentence in cases.items():
+        assert restore("estimate-kernel", tmp_path / name, "--steps", 2, *words) == 2, name
+        error = capsys.readouterr().err
+        assert error.startswith("restore: ") and sentence in error and error.count("\n") == 1, error
+    assert left_in(tmp_path) == before
+
+
+def test_results_are_replaced_on_demand_only(tmp_path, rng, capsys):
+    photo = textured_photo(tmp_path / "a.png", rng)
+    (tmp_path / "a-kernel.png").write_text("precious")
+    assert restore("estimate-kernel", photo, "--steps", 2) == 2
+    assert "a-kernel.png exists already: add --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "a-kernel.png").read_text() == "precious" and len(left_in(tmp_path)) == 2
+    assert restore("estimate-kernel", photo, "--steps", 2, "--overwrite") == 0
+    assert images.read(tmp_path / "a-kernel.png").shape[1] > 100
+
+
+@pytest.mark.parametrize("where", ["restore_lib.realsr.kernel_estimation.train", "restore_lib.plots.kernel_map"])
+def test_stopping_leaves_nothing_behind(where, tmp_path, rng, monkeypatch, capsys):
+    def stop(*words, **options):
+        raise KeyboardInterrupt
+
+    photo = textured_photo(tmp_path / "a.png", rng)
+    monkeypatch.setattr(where, stop)
+    assert restore("estimate-kernel", photo, "--steps", 2, "--out", tmp_path / "results") == 130
+    assert "stopped; nothing was written" in capsys.readouterr().err
+    assert left_in(tmp_path) == ["a.png"]
+
+
+def test_of_a_large_photo_the_part_with_most_edges_is_taken(rng):
+    size = [int(torch.randint(130, 300, (), generator=rng)) for _ in range(2)]
+    photo = torch.full((3, *size), 0.5)
+    assert _most_edges(photo, side=300) is photo
+    top, left = (int(torch.randint(0, n - 64, (), generator=rng)) for n in size)
+    photo[:, top : top + 64, left : left + 64] = torch.rand(3, 64, 64, generator=rng)
+    part = _most_edges(photo, side=128)
+    assert part.shape == (3, 128, 128)
+    inside = (part != 0.5).float().mean() * 128**2 / 64**2
+    assert inside > 0.85  # whole cells of 32 pixels are counted, and what is left over at the border is not
