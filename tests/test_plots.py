@@ -105,12 +105,14 @@ def test_many_pictures_wrap_into_even_lines(rng, count, columns, lines):
 def test_a_kernel_map_marks_the_centre_of_mass(rng):
     kernel = torch.zeros(9, 11)
     kernel[2, 3], kernel[6, 7] = 0.25, 0.75
-    figure = plots.kernel_map([kernel, -kernel, torch.zeros(3, 3)], ["a", "b", "c"])
+    far = torch.tensor([[1.0, -0.9], [0.0, 0.0]])
+    figure = plots.kernel_map([kernel, -kernel, torch.zeros(3, 3), far], ["a", "b", "c", "d"])
     for ax in figure.axes[:2]:
         cross = next(line for line in ax.lines if line.get_gid() == "centre of mass")
         assert (cross.get_xdata()[0], cross.get_ydata()[0]) == pytest.approx((6.0, 5.0))
         assert ax.get_xlabel() == "9 x 11"
     assert figure.axes[2].lines[:] == [], "weights without a sum have no centre of mass"
+    assert figure.axes[3].lines[:] == [], "a cross outside would squeeze the picture"
     low, high = figure.axes[0].images[0].get_clim()
     assert low == -high, "zero keeps the neutral colour"
 

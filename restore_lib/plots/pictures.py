@@ -80,7 +80,7 @@ def image_row(
 def kernel_map(kernels: Sequence[Float[Tensor, "_h _w"]], titles: Sequence[str] | None = None) -> Figure:
     """Show kernels as heat maps, each on its own scale, with a cross at the centre of mass and the size below.
 
-    Weights below zero are blue, above zero red to black.
+    Weights below zero are blue, above zero red to black. A centre of mass outside the kernel is not shown.
 
     Parameters
     ----------
@@ -112,7 +112,9 @@ def kernel_map(kernels: Sequence[Float[Tensor, "_h _w"]], titles: Sequence[str] 
         row, column = np.indices(weights.shape)
         if abs(weights.sum()) > 1e-12 * np.abs(weights).sum():
             middle = [(weights * place).sum() / weights.sum() for place in (column, row)]
-            ax.plot(*middle, "+", color="black", markersize=11, markeredgewidth=1.4, gid="centre of mass")
+            if all(-0.5 < place < n - 0.5 for place, n in zip(middle, weights.shape[::-1], strict=True)):
+                # weights of both signs may have it far away, where a cross would squeeze the picture
+                ax.plot(*middle, "+", color="black", markersize=11, markeredgewidth=1.4, gid="centre of mass")
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(True)
         ax.set_xlabel(f"{weights.shape[0]} x {weights.shape[1]}", size=12)
