@@ -248,9 +248,10 @@ def compare(
     *,
     means: Sequence[Float[Tensor, "3 _ _"]] | None = None,
     generator: torch.Generator,
+    most: Integral = 1000,
 ) -> dict[str, dict[str, float]]:
     """A :func:`summary` of each of the :func:`samples`: is the collected noise like the camera's?"""
-    found = samples(photos, rule, means=means, generator=generator)
+    found = samples(photos, rule, means=means, generator=generator, most=most)
     return {name: summary(list(x)) for name, x in found.items()}
 
 
