@@ -66,6 +66,7 @@ class PairedData:
         batch: Integral = 16,
         size: Integral = 128,
         seed: Integral = 0,
+        turned: bool = True,
     ) -> tuple[Float[Tensor, "b 3 s s"], Float[Tensor, "b 3 t t"]]:
         """A batch of crops, a pure function of (seed, step): turned and mirrored, then noise on the LR ones.
 
@@ -81,6 +82,8 @@ class PairedData:
             Crops of a step in all processes together, a multiple of ``world``; RealSR trains with 16.
         size : int
             Side of the HR crops, a multiple of the scale; RealSR has 128.
+        turned : bool
+            False leaves crops as they lie in their photos.
 
         Returns
         -------
@@ -102,7 +105,7 @@ class PairedData:
         for which, down, right, position in words[:batch][mine].tolist():
             pair = fitting[which % len(fitting)]
             top, left = (at % (side - small + 1) for at, side in zip((down, right), pair.lr.shape[-2:], strict=True))
-            turns = [bool(position >> bit & 1) for bit in (61, 62, 63)]
+            turns = [turned and bool(position >> bit & 1) for bit in (61, 62, 63)]
             lrs.append(turn(cut(pair.lr, top, left, small), turns))
             hrs.append(turn(cut(pair.hr, self.scale * top, self.scale * left, size), turns))
         lr = torch.stack(lrs)

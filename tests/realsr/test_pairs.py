@@ -61,6 +61,9 @@ def test_every_pair_place_and_position_comes_up(rng):
         for crop in made.crops(step, batch=64, size=20, seed=5)[0]:
             corners.add(tuple((3000 * crop[0, [0, 0, -1], [0, -1, 0]]).round().tolist()))
     assert len(corners) == 2 * 2 * 3 * 8  # pairs, rows, columns, positions
+    for turned, crop in zip(*(made.crops(1, size=20, turned=choice)[0] for choice in (True, False)), strict=True):
+        assert bool((crop.diff(dim=1) > 0).all() and (crop.diff(dim=2) > 0).all()), "as it lies in the photo"
+        assert turned.sum().item() == pytest.approx(crop.sum().item(), rel=1e-4)
 
 
 def test_a_batch_stays_the_same_from_version_to_version():
