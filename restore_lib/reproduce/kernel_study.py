@@ -7,7 +7,6 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from types import MappingProxyType
 
@@ -160,7 +159,7 @@ def _store(path: Path, estimate: KernelEstimate) -> None:
 
 def _load(path: Path) -> Found | None:
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
             switch = int(kept["switch_step"])
             return Found(
                 torch.from_numpy(kept["kernel"]),
@@ -181,7 +180,7 @@ def measure(known: Sequence[Known], found: Sequence[Found], steps: int) -> list[
         "psnr": [metrics.psnr(reduced(k.hr, f.kernel), k.lr, rule) for k, f in zip(known, found, strict=True)],
         "off_centre": [max(abs(c - 6.5) for c in f.centre) for f in found],
         "sum": [f.sum for f in found],
-        "switch_step": [steps if f.switch_step is None else f.switch_step for f in found],
+        "switch_step": [float(steps if f.switch_step is None else f.switch_step) for f in found],
         "distrusted": [float(not f.sound) for f in found],
     }
     whole = {
@@ -221,14 +220,15 @@ def kernel_tables(
     total, written = sum(len(photos) for photos in known.values()) * (len(jobs) + 1), []
     for dataset, photos in known.items():
         bicubic = Found(bicubic_kernel(), 1.0, (6.5, 6.5), None, True)
-        written.append(save(_record("bicubic-kernel", dataset, photos, [bicubic] * len(photos), None, tier), folder))
+        record = _record("bicubic-kernel", dataset, photos, [bicubic] * len(photos), None, tier, time.monotonic())
+        written.append(save(record, folder))
         if progress:
             progress(f"{dataset}: bicubic", total)
     for name, settings, restarts, seed in jobs:
         for dataset, photos in known.items():
-            start = time.monotonic()
+            begun = time.monotonic()
             found = estimated([k.lr for k in photos], settings, seed=seed, restarts=restarts)
-            record = _record(name, dataset, photos, found, seed, tier, settings, restarts, start)
+            record = _record(name, dataset, photos, found, seed, tier, begun, settings, restarts)
             written.append(save(record, folder))
             if progress:
                 for photo in photos:
@@ -243,29 +243,15 @@ def _record(
     found: Sequence[Found],
     seed: int | None,
     tier: str,
+    begun: float,
     settings: KernelSettings | None = None,
     restarts: int = 1,
-    start: float | None = None,
 ) -> RunRecord:
     steps = settings.steps if settings else 0
     measured = measure(known, found, steps)
     if settings is None:  # a kernel that was not estimated
         measured = [m for m in measured if m.metric.startswith(("kernel", "psnr"))]
-    return RunRecord(
-        recipe=name,
-        tier=tier,
-        seed=seed,
-        steps=steps,
-        dataset=dataset,
-        dataset_hash=data.open(dataset).digest(),
-        images=[photo.name for photo in known],
-        protocol=PROTOCOL,
-        rules=RULES,
-        versions=runs.versions(),
-        device=runs.device_name("cpu"),
-        seconds=round(time.monotonic() - start, 1) if start else 0.0,
-        finished=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        commit=runs.commit(),
-        measurements=measured,
-        settings={**asdict(settings), "restarts": restarts} if settings else {},
-    )
+    names = [photo.name for photo in known]
+    where = {"dataset": dataset, "images": names, "protocol": PROTOCOL, "rules": RULES}
+    about = {**asdict(settings), "restarts": restarts} if settings else {}
+    return runs.described(name, measured, begun, **where, seed=seed, steps=steps, settings=about, tier=tier)

@@ -25,6 +25,11 @@ TITLES |= {"top1_high": "Top-1, upper end of the interval", "top5": "Top-5 accur
 TITLES |= {"miou": "Mean IoU in %", "miou_low": "Mean IoU, lower end of the interval"}
 TITLES |= {"miou_high": "Mean IoU, upper end of the interval", "pixel_accuracy": "Pixel accuracy in %"}
 TITLES |= {"lpips_alex": "LPIPS with AlexNet", "lpips_vgg": "LPIPS with VGG-16"}
+DECIMALS |= {"psnr_worst": 2, "off_centre": 2, "switch_step": 0, "distrusted": 2, "psnr_y": 2, "ssim_y": 4}
+TITLES |= {"kernel_error": "Kernel error, mean", "kernel_error_median": "Kernel error, median"}
+TITLES |= {"kernel_error_worst": "Kernel error, worst", "psnr_worst": "PSNR in dB, worst"}
+TITLES |= {"off_centre": "Cells off the centre", "sum": "Sum of the raw kernel", "distrusted": "Share with a warning"}
+TITLES |= {"switch_step": "Step of the second phase", "psnr_y": "PSNR-Y in dB", "ssim_y": "SSIM-Y"}
 
 
 @dataclass(frozen=True)

@@ -197,6 +197,21 @@ def grids(table: str, section: str, folder: Path | str | None = None) -> Page:
     return Page("".join(parts) + provenance(rows(found, records)))
 
 
+def across(table: str, section: str, metrics: Sequence[str], folder: Path | str | None = None) -> Page:
+    """A section under one condition: a row for each group, a column for each of these metrics."""
+    found, records = tables.find(table).section(section), load_all(folder or results_folder())
+    answers: dict[str, dict[str, Row]] = {}
+    for metric in metrics:
+        for row in rows(found, records, metric):
+            answers.setdefault(row.line.group, {})[metric] = row
+    body = ""
+    for group, line in answers.items():
+        cells = "".join(td(line[name].cells()["ours"] if name in line else Cell("")) for name in metrics)
+        body += f'<tr><th scope="row">{escape(group)}</th>{cells}</tr>'
+    head = ("", *(TITLES.get(metric, metric) for metric in metrics))
+    return Page(framed(found.title, head, f"<tbody>{body}</tbody>"))
+
+
 def apart(found: Sequence[Row]) -> Cell:
     """The distance between the largest and the smallest of our numbers."""
     known = [row for row in found if row.ours is not None]

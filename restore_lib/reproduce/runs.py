@@ -3,7 +3,7 @@
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +14,7 @@ from torch import Tensor
 from restore_lib import __version__, data, tiers
 from restore_lib.reproduce import distortions, protocols
 from restore_lib.reproduce.evaluation import EvaluationProtocol, Model, evaluate
-from restore_lib.reproduce.records import RunRecord, save
+from restore_lib.reproduce.records import Measurement, RunRecord, save
 from restore_lib.resampling import imresize, resize_antialiased
 
 LIBRARIES = ("torch", "numpy", "pillow", "scipy", "scikit-image", "lpips")
@@ -54,9 +54,32 @@ def run(
     DataError
         The image set is not on this computer; the message says how to fetch it.
     """
-    pictures = data.open(dataset)
-    start = time.monotonic()
+    begun, pictures = time.monotonic(), data.open(dataset)
     measured = evaluate(model, pictures, protocol, seed=seed or 0, device=device, progress=progress)
+    names = [item.name for item in pictures]
+    where = {"dataset": dataset, "images": names, "protocol": protocol.name, "rules": protocol.rules}
+    return described(
+        recipe, measured, begun, **where, seed=seed, steps=steps, settings=settings, tier=tier, device=device
+    )
+
+
+def described(
+    recipe: str,
+    measured: Sequence[Measurement],
+    begun: float,
+    *,
+    dataset: str,
+    images: Sequence[str],
+    protocol: str,
+    rules: Mapping[str, str],
+    seed: int | None = None,
+    steps: int = 0,
+    settings: Mapping[str, object] | None = None,
+    tier: str | None = None,
+    device: torch.device | str = "cpu",
+) -> RunRecord:
+    """Measurements with everything around them that a record wants; ``begun`` is what ``time.monotonic`` said then."""
+    pictures = data.open(dataset)
     return RunRecord(
         recipe=recipe,
         tier=tier or tiers.current(),
@@ -64,12 +87,12 @@ def run(
         steps=steps,
         dataset=pictures.name,
         dataset_hash=pictures.digest(),
-        images=[item.name for item in pictures],
-        protocol=protocol.name,
-        rules=protocol.rules,
+        images=images,
+        protocol=protocol,
+        rules=rules,
         versions=versions(),
         device=device_name(device),
-        seconds=round(time.monotonic() - start, 1),
+        seconds=round(time.monotonic() - begun, 1),
         finished=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         commit=commit(),
         measurements=measured,

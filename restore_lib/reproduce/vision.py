@@ -194,12 +194,17 @@ def given(case: str, source: str, goal: str, sigma: int, seed: int) -> Tensor:
     return x if name is None else denoised(name, x)
 
 
+def batches(x: Tensor, pixels: int) -> Iterator[Tensor]:
+    """Batches of at most so many pixels: what a layer writes must still be in the processor's cache for the next."""
+    at_once = max(1, pixels // (x.shape[-2] * x.shape[-1]))
+    return (part.contiguous(memory_format=torch.channels_last) for part in x.split(at_once))
+
+
 @torch.no_grad()
-def denoised(name: str, x: Tensor, at_once: int = 20) -> Tensor:
+def denoised(name: str, x: Tensor) -> Tensor:
     """Pictures through the denoiser of a checkpoint."""
     quick = denoiser(name)
-    parts = (part.contiguous(memory_format=torch.channels_last) for part in x.split(at_once))
-    return torch.cat([same_size(quick, part) for part in parts])
+    return torch.cat([same_size(quick, part) for part in batches(x, 60_000)])
 
 
 @cache
@@ -209,9 +214,9 @@ def denoiser(name: str) -> nn.Module:
 
 
 @torch.no_grad()
-def predictions(name: str, x: Tensor, at_once: int = 40) -> Tensor:
+def predictions(name: str, x: Tensor) -> Tensor:
     """Scores (n, classes) of a classifier, or classes (n, h, w) of a segmenter."""
-    found = [network(name)(part.contiguous(memory_format=torch.channels_last)) for part in x.split(at_once)]
+    found = [network(name)(part) for part in batches(x, 200_000)]
     return torch.cat([scores if scores.ndim == 2 else scores.argmax(1).to(torch.uint8) for scores in found])
 
 

@@ -10,7 +10,7 @@ from made_up import record
 from rich.console import Console
 
 from restore_lib.errors import RecordError
-from restore_lib.reproduce import ledger, load_all, pages, published, save, tables, unbacked_numbers
+from restore_lib.reproduce import denoising_tables, ledger, load_all, pages, published, save, tables, unbacked_numbers
 from restore_lib.reproduce.ledger import BLANK, NOT_RUN, SAME
 from restore_lib.reproduce.protocols import CLASSIC, PROTOCOLS
 from restore_lib.reproduce.records import over_seeds
@@ -226,7 +226,7 @@ def kodak_record(recipe, sigmas, **changes):
 def test_the_kodak_table_finds_means_and_single_photos(tmp_path):
     save(kodak_record("cbm3d", (25, 35, 50)), tmp_path)
     save(kodak_record("denoiser-35", (35,), steps=100), tmp_path)
-    table, records = tables.liu2018_kodak(), load_all(tmp_path)
+    table, records = denoising_tables.liu2018_kodak(), load_all(tmp_path)
     means = {(r.line.group, r.line.condition): r for r in ledger.rows(table.section("means"), records, "psnr")}
     assert means["CBM3D", "sigma 50"].ours.value == pytest.approx(31.2)
     assert means["paper A, as released", "sigma 35"].ours.value == pytest.approx(31.185)

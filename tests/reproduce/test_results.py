@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from restore_lib.reproduce import ledger, load_all, pages, results_folder, tables, unbacked_numbers
+from restore_lib.reproduce import denoising_tables, ledger, load_all, pages, results_folder, tables, unbacked_numbers
 
 RECORDS = load_all(results_folder())
 TABLES = [table for table in tables.all_tables().values() if table.sections]
@@ -20,7 +20,9 @@ def test_every_line_of_the_first_table_has_been_measured():
     assert table.measured(RECORDS) == len(table) == 128
 
 
-@pytest.mark.parametrize("table", [tables.denoiser_ablation(), tables.liu2018_vision()], ids=lambda table: table.name)
+@pytest.mark.parametrize(
+    "table", [denoising_tables.denoiser_ablation(), denoising_tables.liu2018_vision()], ids=lambda table: table.name
+)
 def test_every_line_without_a_published_number_has_been_measured(table):
     assert table.measured(RECORDS) == len(table) > 0
 
@@ -50,7 +52,9 @@ def test_the_page_is_backed_by_them():
     html = "".join(eval(call, {"pages": pages}).html for call in calls)
     assert unbacked_numbers(html) == []
     protocols, kodak = 128 + 4 * 3 * 3, 3 * (5 * 3 + 1) + 24 * (3 * 3 + 1)  # Kodak: three metrics, and photo by photo
-    ablation, vision = (table().measured(RECORDS) for table in (tables.denoiser_ablation, tables.liu2018_vision))
+    ablation, vision = (
+        table().measured(RECORDS) for table in (denoising_tables.denoiser_ablation, denoising_tables.liu2018_vision)
+    )
     assert html.count('data-source="record:') == protocols + 28 + 8 + kodak + ablation + vision
     prose = re.sub(r"^---.*?---$|```.*?```|`[^`]*`", "", source, flags=re.S | re.M)
     assert unbacked_numbers(f"<p>{prose}</p>") == []

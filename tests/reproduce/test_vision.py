@@ -19,7 +19,7 @@ from restore_lib.denoising.vision_recipes import CASCADES, NOISY, OFFICIAL, OTHE
 from restore_lib.errors import DataError
 from restore_lib.nets.largefov import DeepLabLargeFOV
 from restore_lib.nets.vgg import SmallVGG
-from restore_lib.reproduce import records, tables, vision
+from restore_lib.reproduce import denoising_tables, records, vision
 from restore_lib.reproduce.seeing import measure_seen
 
 
@@ -126,7 +126,7 @@ def test_a_whole_source_becomes_records(little, monkeypatch, tmp_path):
     assert clean.seed is None and clean.find("clean", "top1") and not clean.find("sigma 30", "top1")
     crossed = found["cross+segmenter-scenes__scenes__liu2018-vision__seed0.json"]
     assert crossed.find("sigma 60", "psnr").value == first.find("sigma 60", "psnr").value  # the same denoiser
-    for section in tables.liu2018_vision().sections[:2]:
+    for section in denoising_tables.liu2018_vision().sections[:2]:
         for line in section.lines:
             if (
                 "official" not in line.group
