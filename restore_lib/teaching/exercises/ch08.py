@@ -51,25 +51,25 @@ def _x4(kernel, *, step=2, flip=True):
 
 
 def _off_centre(generator):
-    """Sizes differ along the axes, and the mass lies anywhere near the middle."""
+    """Sizes differ along the axes, the mass lies anywhere near the middle, and no scale of 2 hides a mistake."""
     kernel = torch.rand(9, 13, generator=generator, dtype=torch.float64) ** 3
-    return kernel, int(torch.randint(2, 5, (), generator=generator))
+    return kernel, int(torch.randint(3, 6, (), generator=generator))
 
 
-def _shift(kernel, scale, *, offset=lambda s: (s - 1) / 2, sign=1, size=0):
-    middle = torch.tensor([(n - 1 + size) / 2 for n in kernel.shape], dtype=kernel.dtype)
+def _shift(kernel, scale, *, offset=lambda s: (s - 1) / 2, sign=1):
+    middle = torch.tensor([(n - 1) / 2 for n in kernel.shape], dtype=kernel.dtype)
     return sign * (middle + offset(scale) - centre_of_mass(kernel))
 
 
 def _losses(generator):
-    """Two short dips, then three low losses in a row between two checks, and high ones again."""
+    """Two short dips, each before a check, then three low losses in a row before the next, and high ones again."""
 
     def between(low, high):
         return int(torch.randint(low, high, (), generator=generator))
 
     threshold = 0.02 + 0.04 * torch.rand((), generator=generator).item()
     losses = threshold * (1.1 + torch.rand(80, generator=generator, dtype=torch.float64))
-    for start, length in ((between(1, 3), 2), (between(6, 8), 2), (between(11, 16), 3)):
+    for start, length in ((between(1, 8), 2), (between(11, 18), 2), (between(21, 27), 3)):
         losses[start : start + length] = threshold * 0.8
     return losses, threshold, 10
 
@@ -198,7 +198,7 @@ EXERCISES = [
             ),
             (
                 lambda k, s: _shift(k, s, offset=lambda s: s / 2),
-                "Pixels are counted at their centres: s of them, from 0 to s - 1, have their middle at (s - 1) / 2.",
+                "You count from 1, cells or pixels: s pixels, from 0 to s - 1, have their middle at (s - 1) / 2.",
             ),
             (
                 lambda k, s: _shift(k, s, offset=lambda s: -(s - 1) / 2),
@@ -207,10 +207,6 @@ EXERCISES = [
             (
                 lambda k, s: _shift(k, s, sign=-1),
                 "That is from where it should be to where it is: exchange the sign.",
-            ),
-            (
-                lambda k, s: _shift(k, s, size=1),
-                "Cells are counted from 0: the middle of n cells is (n - 1) / 2.",
             ),
             (
                 lambda k, s: _shift(k, s).flip(0),
