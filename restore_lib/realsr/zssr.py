@@ -20,6 +20,7 @@ from restore_lib.realsr.kernels import analytic_x4
 from restore_lib.realsr.zssr_crops import Father, edge_weights, random_crop
 from restore_lib.realsr.zssr_settings import BICUBIC, GIVEN_KERNEL, K_ZSSR, RateControl, ZSSRSettings
 from restore_lib.resampling import downscale, imresize
+from restore_lib.training.speed import PLAIN, Speed, fastest
 
 
 class ZSSRNet(nn.Module):
@@ -183,9 +184,11 @@ def train(
     progress: Callable[[int], None] | None = None,
 ) -> Jump:
     """One jump: from crops' sons to the crops, until the rate control ends it."""
-    optimizer = torch.optim.Adam(net.parameters(), settings.learning_rate)
-    control, losses, photo = RateControl(settings), [], fathers[0].image
-    photo = images.modcrop(photo, scale)
+    speed = speed_of(settings, fathers[0].image.device)
+    net = speed.prepare(net)
+    optimizer = torch.optim.Adam(net.parameters(), settings.learning_rate, fused=speed.fused)
+    control, losses = RateControl(settings), []
+    photo = images.modcrop(middle(fathers[0].image, settings.window), scale)
     blurred = imresize(make_son(photo, scale, kernel).clamp(0, 1), size=photo.shape[1:])
     for step in range(settings.steps):
         crop, weights = random_crop(fathers, settings.augmentation, scale, dice)
@@ -193,13 +196,13 @@ def train(
         if settings.noise:
             son = son + torch.from_numpy(settings.noise * dice.standard_normal(son.shape)).to(son)
         start = imresize(son.clamp(0, 1), size=crop.shape[1:])
-        loss = (weights * (net(start[None])[0] - crop).abs()).mean()
+        loss = (weights * (sharpen(net, start[None], speed)[0] - crop).abs()).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.detach())
         if step % settings.test_every == 0:
-            control.tested(step, float((run(net, blurred) - photo).square().mean()))
+            control.tested(step, float((run(net, blurred, speed) - photo).square().mean()))
             if progress:
                 progress(step)
         ended = control.after(step)
@@ -212,28 +215,55 @@ def train(
     return Jump(int(scale), torch.stack(losses).cpu(), tests, tuple(control.changes))
 
 
+def speed_of(settings: ZSSRSettings, device: torch.device) -> Speed:
+    """Number format and memory layout: plain, or the fastest that the device has."""
+    return fastest(device) if settings.mixed else PLAIN
+
+
+def middle(image: Float[Tensor, "3 h w"], side: Integral) -> Float[Tensor, "3 oh ow"]:
+    """The middle of an image, of ``side`` pixels each way; all of it for 0."""
+    height, width = (min(side or n, n) for n in image.shape[1:])
+    top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
+    return image[:, top : top + height, left : left + width]
+
+
+def sharpen(net: ZSSRNet, enlarged: Float[Tensor, "b 3 h w"], speed: Speed) -> Float[Tensor, "b 3 h w"]:
+    """The network at some speed; its result in float32."""
+    with torch.autocast(enlarged.device.type, torch.bfloat16, enabled=speed.precision == "bf16-mixed"):
+        return net(speed.layout(enlarged)).float()
+
+
 @torch.no_grad()
-def run(net: ZSSRNet, enlarged: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
+def run(net: ZSSRNet, enlarged: Float[Tensor, "3 h w"], speed: Speed = PLAIN) -> Float[Tensor, "3 h w"]:
     """The network on a whole image, in windows, clamped to [0, 1]."""
     # eight layers look 8 pixels far: half an overlap of 16
-    return images.tiled(net, enlarged, tile=512, overlap=16).clamp(0, 1)
+    return images.tiled(lambda x: sharpen(net, x, speed), enlarged, tile=256, overlap=16).clamp(0, 1)
 
 
 def enlarge(
     net: ZSSRNet, image: Float[Tensor, "3 h w"], scale: Integral, kernel: Tensor | None, settings: ZSSRSettings
 ) -> Float[Tensor, "3 oh ow"]:
     """Enlarge the photo: the network in one or eight positions, each made to fit the photo, their median once more."""
-    found = []
+    found, speed = [], speed_of(settings, image.device)
     for position in range(8 if settings.ensemble else 1):
         turned = torch.rot90(image.flip(-1) if position >= 4 else image, position, (1, 2))
         size = [int(scale) * side for side in turned.shape[1:]]
-        sr = torch.rot90(run(net, imresize(turned, size=size)), -position, (1, 2))
+        sr = torch.rot90(run(net, imresize(turned, size=size), speed), -position, (1, 2))
         found.append(
             back_project(sr.flip(-1) if position >= 4 else sr, image, scale, kernel, settings.back_projections)
         )
-    ordered = torch.stack(found).sort(0).values
-    median = (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
-    return back_project(median, image, scale, kernel, settings.back_projections) if settings.ensemble else median
+    if not settings.ensemble:
+        return found[0]
+    return back_project(median(found), image, scale, kernel, settings.back_projections)
+
+
+def median(found: Sequence[Float[Tensor, "3 h w"]], rows: Integral = 64) -> Float[Tensor, "3 h w"]:
+    """Median over pictures, between the two in the middle; some rows at a time, as sorting takes memory."""
+    strips = []
+    for parts in zip(*(x.split(int(rows), 1) for x in found), strict=True):
+        ordered = torch.stack(parts).sort(0).values  # (n, 3, rows, w)
+        strips.append((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2)
+    return torch.cat(strips, 1)
 
 
 def back_project(
