@@ -197,8 +197,13 @@ def grids(table: str, section: str, folder: Path | str | None = None) -> Page:
     return Page("".join(parts) + provenance(rows(found, records)))
 
 
-def across(table: str, section: str, metrics: Sequence[str], folder: Path | str | None = None) -> Page:
-    """A section under one condition: a row for each group, a column for each of these metrics."""
+def across(
+    table: str, section: str, metrics: Sequence[str], folder: Path | str | None = None, *, whole: bool = False
+) -> Page:
+    """A section under one condition: a row for each group, a column for each of these metrics.
+
+    With ``whole``, the protocol stands above, and where the numbers come from below.
+    """
     found, records = tables.find(table).section(section), load_all(folder or results_folder())
     answers: dict[str, dict[str, Row]] = {}
     for metric in metrics:
@@ -209,7 +214,8 @@ def across(table: str, section: str, metrics: Sequence[str], folder: Path | str 
         cells = "".join(td(line[name].cells()["ours"] if name in line else Cell("")) for name in metrics)
         body += f'<tr><th scope="row">{escape(group)}</th>{cells}</tr>'
     head = ("", *(TITLES.get(metric, metric) for metric in metrics))
-    return Page(framed(found.title, head, f"<tbody>{body}</tbody>"))
+    html = framed(found.title, head, f"<tbody>{body}</tbody>")
+    return Page(protocol(found) + html + provenance(rows(found, records)) if whole else html)
 
 
 def apart(found: Sequence[Row]) -> Cell:

@@ -49,7 +49,11 @@ def div2krk_table() -> Table:
             condition,
             f"DIV2KRK, {titles[condition]}",
             div2krk.RULES | (div2krk.NOISY if sigma else {}),
-            [_div2krk_line(recipe, condition, metric) for metric in ("psnr_y", "ssim_y") for recipe in div2krk.TITLES],
+            [
+                _div2krk_line(recipe, condition, metric)
+                for metric in ("psnr_y", "ssim_y")
+                for recipe in ("bicubic", *div2krk.methods(condition))
+            ],
         )
         for condition, (_, sigma) in div2krk.CONDITIONS.items()
     ]

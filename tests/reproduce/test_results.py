@@ -55,6 +55,10 @@ def test_the_page_is_backed_by_them():
     ablation, vision = (
         table().measured(RECORDS) for table in (denoising_tables.denoiser_ablation, denoising_tables.liu2018_vision)
     )
-    assert html.count('data-source="record:') == protocols + 28 + 8 + kodak + ablation + vision
+    kernels = tables.find("div2krk").measured(RECORDS)
+    for section, metrics in re.findall(r'across\("kernelgan", "(.*?)", (\[.*?\])', "".join(calls)):
+        lines = [line for line in tables.find("kernelgan").section(section).lines if line.metric in eval(metrics)]
+        kernels += sum(bool(line.answered_by(RECORDS)) for line in lines)
+    assert html.count('data-source="record:') == protocols + 28 + 8 + kodak + ablation + vision + kernels
     prose = re.sub(r"^---.*?---$|```.*?```|`[^`]*`", "", source, flags=re.S | re.M)
     assert unbacked_numbers(f"<p>{prose}</p>") == []
