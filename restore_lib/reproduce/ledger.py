@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from restore_lib.reproduce.noise_study import METRICS
 from restore_lib.reproduce.published import Number
 from restore_lib.reproduce.records import OverSeeds, RunRecord, over_seeds
 from restore_lib.reproduce.tables import Line, Section, Table
@@ -30,6 +31,8 @@ TITLES |= {"kernel_error": "Kernel error, mean", "kernel_error_median": "Kernel 
 TITLES |= {"kernel_error_worst": "Kernel error, worst", "psnr_worst": "PSNR in dB, worst"}
 TITLES |= {"off_centre": "Cells off the centre", "sum": "Sum of the raw kernel", "distrusted": "Share with a warning"}
 TITLES |= {"switch_step": "Step of the second phase", "psnr_y": "PSNR-Y in dB", "ssim_y": "SSIM-Y"}
+TITLES |= METRICS
+DECIMALS |= dict.fromkeys(METRICS, 2)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The tables of paper B: how far an estimated kernel can be trusted, and what it is worth."""
 
-from restore_lib.reproduce import div2krk, kernel_study, published
+from restore_lib.reproduce import div2krk, kernel_study, noise_study, published
 from restore_lib.reproduce.lines import Line, Section, Table
 
 KERNEL_SETS = {"div2krk": "DIV2KRK (4 of 100)", "kodak24": "Kodak (4 of 24)"}
@@ -67,3 +67,20 @@ def _div2krk_line(recipe: str, condition: str, metric: str) -> Line:
         paper, why = published.number("div2krk-rerun", "KernelGAN + ZSSR", column), FOUR
     title, protocol = div2krk.TITLES[recipe], f"{div2krk.DATASET}-{condition}"
     return Line(title, condition, metric, recipe, div2krk.DATASET, protocol, paper, None, False, why)
+
+
+NOISE_SETS = {"polyu_crops": "PolyU", "dnd_noisy": "DND", "phone_photos": "phones"}
+
+
+def noise_table() -> Table:
+    """Collected noise beside the camera's own."""
+    lines = [
+        Line(f"{title}: {kind_title}", kind, metric, "noise", dataset, noise_study.PROTOCOL)
+        for metric in noise_study.METRICS
+        for dataset, title in NOISE_SETS.items()
+        for kind, kind_title in noise_study.KINDS.items()
+        if dataset == "polyu_crops" or kind not in ("camera", "there")
+    ]
+    title = "Is collected noise like the camera's?"
+    section = Section("statistics", title, noise_study.RULES, lines, published=False)
+    return Table("noise", title, [section], run=noise_study.noise_tables)

@@ -56,8 +56,8 @@ def test_the_page_is_backed_by_them():
         table().measured(RECORDS) for table in (denoising_tables.denoiser_ablation, denoising_tables.liu2018_vision)
     )
     kernels = tables.find("div2krk").measured(RECORDS)
-    for section, metrics in re.findall(r'across\("kernelgan", "(.*?)", (\[.*?\])', "".join(calls)):
-        lines = [line for line in tables.find("kernelgan").section(section).lines if line.metric in eval(metrics)]
+    for table, section, metrics in re.findall(r'across\("(.*?)", "(.*?)", (\[.*?\])', "".join(calls)):
+        lines = [line for line in tables.find(table).section(section).lines if line.metric in eval(metrics)]
         kernels += sum(bool(line.answered_by(RECORDS)) for line in lines)
     assert html.count('data-source="record:') == protocols + 28 + 8 + kodak + ablation + vision + kernels
     prose = re.sub(r"^---.*?---$|```.*?```|`[^`]*`", "", source, flags=re.S | re.M)
