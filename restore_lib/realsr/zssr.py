@@ -186,8 +186,8 @@ def train(
     """One jump: from crops' sons to the crops, until the rate control ends it."""
     speed = speed_of(settings, fathers[0].image.device)
     net = speed.prepare(net)
-    optimizer = torch.optim.Adam(net.parameters(), settings.learning_rate, fused=speed.fused)
     control, losses = RateControl(settings), []
+    optimizer = torch.optim.Adam(net.parameters(), control.rate, fused=speed.fused)
     photo = images.modcrop(middle(fathers[0].image, settings.window), scale)
     blurred = imresize(make_son(photo, scale, kernel).clamp(0, 1), size=photo.shape[1:])
     for step in range(settings.steps):

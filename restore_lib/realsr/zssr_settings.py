@@ -114,6 +114,8 @@ class RateControl:
 
     def __init__(self, settings: ZSSRSettings):
         self.settings, self.rate = settings, settings.learning_rate
+        if settings.schedule == "cosine":
+            self.rate *= cosine(1, settings.steps)
         self.steps: list[int] = []
         self.errors: list[float] = []
         self.changes: list[int] = []
@@ -126,7 +128,7 @@ class RateControl:
     def after(self, step: int) -> bool:
         """Look at the slope when it is time to; True when training shall end."""
         if self.settings.schedule == "cosine":
-            self.rate = self.settings.learning_rate * (1 + math.cos(math.pi * (step + 1) / self.settings.steps)) / 2
+            self.rate = self.settings.learning_rate * cosine(step + 1, self.settings.steps)
             return False
         since = step - (self.changes[-1] if self.changes else 0)
         count = max(self.settings.patience // self.settings.test_every, 3)
@@ -136,6 +138,14 @@ class RateControl:
             self.rate /= 10
             self.changes.append(step)
         return self.rate < LEAST_RATE
+
+
+def cosine(step: int, steps: int, warm: int = 100) -> float:
+    """The rate after some steps of all, from 0 up to 1 in ``warm`` steps and back to 0 along a cosine.
+
+    A full first step of Adam's would throw most of the small first weights over, and leave units that never fire.
+    """
+    return min(1.0, step / warm) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
 def line(x: Sequence[Real] | np.ndarray, y: Sequence[Real] | np.ndarray) -> tuple[float, float]:
