@@ -102,9 +102,10 @@ class Schedule:
             self._below = self._below + 1 if bicubic_loss < self.threshold else 0
             self._anchored = self._below >= 3
             return False
-        if step % self.settings.check_every or self.weights["bicubic"] <= 5e-6:
+        least = min(5e-6, self.settings.bicubic)
+        if step % self.settings.check_every or (self.switch_step and self.weights["bicubic"] <= least):
             return False
-        self.weights["bicubic"] = max(self.weights["bicubic"] / 100, 5e-6)
+        self.weights["bicubic"] = max(self.weights["bicubic"] / 100, least)
         if self.switch_step is None and self.weights["bicubic"] < 5e-3:
             self.weights |= {"centre": self.settings.centre, "sparse": self.settings.sparse}
             self.switch_step = step
@@ -148,6 +149,58 @@ def generator_terms(
         "centre": (centre_of_mass(kernel) - kernel.shape[-1] / 2).square().mean(1),  # 6.5 of 13: the aligned centre
         "sparse": kernel.abs().pow(0.2).mean((1, 2)),
     }
+
+
+def terms_and_gradients(
+    form: str,
+    kernel: Float[Tensor, "n s s"],
+    made: Float[Tensor, "n p"],
+    bicubic: Float[Tensor, "n p"],
+    judged: Float[Tensor, "n q"],
+    weights: Mapping[str, Float[Tensor, "n 1"]],
+) -> tuple[Mapping[str, Float[Tensor, "n"]], tuple[Float[Tensor, "n s s"], Float[Tensor, "n p"], Float[Tensor, "n q"]]]:
+    """:func:`generator_terms`, and the gradients of their weighted sum, written out.
+
+    Returns
+    -------
+    terms : dict of str to Tensor
+    gradients : tuple of Tensor
+        Of the kernel, of what the generator made, and of the discriminator's map.
+    """
+    cells, difference, side = kernel.flatten(1), made - bicubic, kernel.shape[-1]
+    mask, places = _cells(side, kernel.dtype, kernel.device)  # (s s,), (s s, 2)
+    total = cells.sum(1, keepdim=True)  # (n, 1)
+    lack = 1 - total
+    terms = {"gan": realness(judged, True), "sum": lack.abs()[:, 0]}
+    of_map = (-weights["gan"] / judged.shape[1]).expand_as(judged)
+    of_cells = -weights["sum"] * lack.sign()  # (n, 1)
+    if form == "realsr":
+        outer = (cells @ mask)[:, None]
+        terms |= {"bicubic": difference.abs().mean(1), "boundaries": outer.abs()[:, 0]}
+        of_cells = of_cells + weights["boundaries"] * outer.sign() * mask
+        return terms, (of_cells.view_as(kernel), weights["bicubic"] / made.shape[1] * difference.sign(), of_map)
+    size = cells.abs()
+    root = size.pow(0.2)
+    centre = cells @ places / total  # (n, 2)
+    away = centre - side / 2
+    terms |= {
+        "bicubic": difference.square().mean(1),
+        "boundaries": (size @ mask) / side**2,
+        "centre": away.square().mean(1),
+        "sparse": root.mean(1),
+    }
+    pull = weights["centre"] / total * away  # (n, 2); a cell moves the centre by its distance from it
+    of_cells = of_cells - (pull * centre).sum(1, keepdim=True) + pull @ places.mT
+    of_cells += weights["boundaries"] / side**2 * (cells.sign() * mask)
+    of_cells += 0.2 / side**2 * weights["sparse"] * (root / cells)
+    return terms, (of_cells.view_as(kernel), 2 / made.shape[1] * weights["bicubic"] * difference, of_map)
+
+
+@lru_cache(maxsize=8)
+def _cells(side: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The boundary mask, and row and column of every cell."""
+    mask = boundary_mask(side).flatten()
+    return mask.to(device, dtype), torch.cartesian_prod(*[torch.arange(side)] * 2).to(device, dtype)
 
 
 @lru_cache(maxsize=4)

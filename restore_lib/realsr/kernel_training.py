@@ -1,14 +1,17 @@
 """One step of KernelGAN, twice: as it is written down, and composed into few operations for several estimations.
 
-Both are the same step. :class:`LayerByLayer` runs the two networks as anybody would. :class:`Composed` uses three
-facts, none of which is an approximation:
+Both are the same step. :class:`LayerByLayer` runs the two networks as anybody would. :class:`Composed` uses facts about
+them, none of which is an approximation:
 
 - Convolutions without activations in between are one convolution. The generator's six layers are composed into its
   13 x 13 kernel (a million multiplications) and that is applied to the crop, instead of moving 64 channels of the crop
-  through every layer (three thousand million). Gradients reach the layers' weights through the composition.
+  through every layer (three thousand million). The same goes for the discriminator's first two layers.
 - The generator's step needs no gradient of the discriminator's weights, and the discriminator's none of the generator.
-- A 1 x 1 convolution is a matrix product, and matrix products come in batches: several photos or restarts advance
-  together. Statistics of the batch norm stay those of one image, as each image of each estimation is its own channel.
+- What does not change is not computed again: the kernel after a step is the one before the next, and the weights that
+  the discriminator judges with are the same for all three images that it sees in a step.
+- The batch norm undoes what stands before it: biases, and the division by a singular value except for its epsilon.
+- What is left are matrix products, and gradients that can be written down (:mod:`.kernel_gradients`). Products come in
+  batches: several photos or restarts advance together, and statistics of the batch norm stay those of one image.
 """
 
 from collections.abc import Mapping
@@ -18,12 +21,19 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from restore_lib.realsr.kernel_losses import KernelSettings, generator_terms, realness
-from restore_lib.realsr.kernelgan import KERNEL_SIZE, PATCH, SMALL, KernelDiscriminator, KernelGenerator, compose
+from restore_lib.realsr.kernel_gradients import (
+    DiscriminatorWeights,
+    Judgement,
+    Reduction,
+    compose_gradients,
+    power_iterations,
+)
+from restore_lib.realsr.kernel_losses import TERMS, KernelSettings, generator_terms, realness, terms_and_gradients
+from restore_lib.realsr.kernelgan import CROP, SMALL, KernelDiscriminator, KernelGenerator, partial_kernels
 from restore_lib.realsr.kernels import bicubic_kernel
+from restore_lib.resampling import imresize
 
 BETAS = (0.5, 0.999)
-EPS = 1e-5  # of the batch norm
 
 
 def networks(seed: int) -> tuple[KernelGenerator, KernelDiscriminator]:
@@ -109,44 +119,35 @@ class Composed:
     """
 
     def __init__(self, pairs: list[tuple[KernelGenerator, KernelDiscriminator]], settings: KernelSettings):
-        self.settings, self.n = settings, len(pairs)
+        self.settings = settings
         generators, discriminators = zip(*pairs, strict=True)
 
-        def stack(get, trained: bool = True) -> Tensor:
-            return torch.stack([get(d).detach() for d in discriminators]).clone().requires_grad_(trained)
+        def stack(get) -> Tensor:
+            return torch.stack([get(d).detach() for d in discriminators]).clone()
 
         self.generator = [
-            torch.stack([g.layers[i].weight.detach() for g in generators]).requires_grad_()
-            for i in range(len(generators[0].layers))
+            torch.stack([g.layers[i].weight.detach() for g in generators]) for i in range(len(generators[0].layers))
         ]  # (n, out, in, k, k) each
-        self.matrices = [
-            stack(lambda d: d.first.weight.flatten(1)),  # (n, 64, 147)
-            stack(lambda d: torch.stack([conv.weight.flatten(1) for conv in d.middle])),  # (n, 5, 64, 64)
-            stack(lambda d: d.last.weight.flatten(1)),  # (n, 1, 64)
-        ]
-        self.biases = [stack(lambda d: d.first.bias[:, None]), stack(lambda d: d.last.bias[:, None])]  # (n, 64 or 1, 1)
-        # the middle layers' biases change nothing: the batch norm takes them off again
-        self.gamma = stack(lambda d: torch.stack([norm.weight for norm in d.norms]))  # (n, 5, 64)
-        self.beta = stack(lambda d: torch.stack([norm.bias for norm in d.norms]))
-        self.u = [
-            stack(lambda d: d.first.u[:, None], False),  # (n, 64, 1)
-            stack(lambda d: torch.stack([conv.u[:, None] for conv in d.middle]), False),  # (n, 5, 64, 1)
-            stack(lambda d: d.last.u[:, None], False),  # (n, 1, 1)
-        ]
-        self.discriminator = [*self.matrices, *self.biases, self.gamma, self.beta]
+        self.discriminator = DiscriminatorWeights(
+            first=stack(lambda d: d.first.weight.flatten(1)),
+            middle=stack(lambda d: torch.stack([conv.weight.flatten(1) for conv in d.middle])),
+            last=stack(lambda d: d.last.weight.flatten(1)),
+            bias=stack(lambda d: d.last.bias[:, None]),
+            gamma=stack(lambda d: torch.stack([norm.weight for norm in d.norms])),
+            beta=stack(lambda d: torch.stack([norm.bias for norm in d.norms])),
+        )
+        self.u = [stack(lambda d: d.first.u), stack(lambda d: torch.stack([conv.u for conv in d.middle]))]
         self.optimizers = [
             torch.optim.Adam(group, settings.learning_rate, BETAS, fused=True)
-            for group in (self.generator, self.discriminator)
+            for group in (self.generator, list(self.discriminator))
         ]
-        bicubic = bicubic_kernel().to(self.generator[0])
-        before, after = (KERNEL_SIZE - len(bicubic) + 1) // 2, (KERNEL_SIZE - len(bicubic)) // 2
-        self._bicubic = F.pad(bicubic, (before, after, before, after))[None]  # (1, 13, 13), centre at 6.5, 6.5
-        self._weights: tuple = ()
+        self._partial = partial_kernels(self.generator)
+        self._bicubic = bicubic_rows(CROP, SMALL).to(self.generator[0])
+        self._weights: tuple = ((), {})
 
     def kernels(self) -> Float[Tensor, "n 13 13"]:
         """The generators' kernels."""
-        with torch.no_grad():
-            return compose(self.generator)
+        return self._partial[-1][:, 0]
 
     def set_rate(self, rate: float) -> None:
         """Learning rate of all."""
@@ -161,93 +162,59 @@ class Composed:
         weights: list[Mapping[str, float]],
     ) -> Mapping[str, Float[Tensor, "n"]]:
         """Update generators, then discriminators; gives every term of every estimation's loss."""
-        n, (of_generator, of_discriminator) = self.n, self.optimizers
-        windows = F.unfold(crops.flatten(0, 1)[:, None], KERNEL_SIZE, stride=2)  # (3 n, 169, 676)
-        windows = windows.reshape(n, 3, *windows.shape[1:])  # (n, 3, 169, 676)
-        kernel = compose(self.generator)
-        made = apply(kernel, windows)  # (n, 3, 26, 26)
-        judged = self._judge(made, [m.detach() for m in self.discriminator], self._largest(1))
-        terms = generator_terms(
-            self.settings.form, kernel, made.flatten(1), self._reference(windows).flatten(1), judged[:, 0]
+        of_generator, of_discriminator = self.optimizers
+        # three passes with the same weights: of what the generator made, of the photo, and of what it makes next
+        first, middle = (
+            power_iterations(matrix, u, 3)
+            for matrix, u in zip((self.discriminator.first, self.discriminator.middle), self.u, strict=True)
         )
-        loss = sum((term * made.new_tensor([w[name] for w in weights])).sum() for name, term in terms.items())
-        _update(of_generator, self.generator, loss)
+        self.u = [first.u[..., -1, :], middle.u[..., -1, :]]
 
-        shown = torch.stack([real, apply(self.kernels(), windows) + noise], 1).flatten(0, 1)  # (2 n, 3, 26, 26)
-        judged = self._judge(shown, self.discriminator, self._largest(2))  # (n, 2, 400)
-        loss = 0.5 * (realness(judged[:, 0], True) + realness(judged[:, 1], False))
-        _update(of_discriminator, self.discriminator, loss.sum())
-        return {name: value.detach() for name, value in (terms | {"discriminator": loss}).items()}
+        reduce = Reduction(crops)
+        made = reduce(self.kernels())  # (n, 3, 26, 26)
+        judged = Judgement(made[:, None], self.discriminator, first.of(0, 1), middle.of(0, 1))
+        terms, (of_kernel, of_made, of_map) = terms_and_gradients(
+            self.settings.form,
+            self.kernels(),
+            made.flatten(1),
+            self._reference(crops).flatten(1),
+            judged.map[:, 0],
+            self._together(weights),
+        )
+        of_made = of_made.view_as(made) + judged.of_images(of_map[:, None])
+        of_kernel = of_kernel + reduce.of_kernel(of_made)
+        _update(of_generator, self.generator, compose_gradients(self.generator, self._partial, of_kernel))
+        self._partial = partial_kernels(self.generator)
 
-    def _reference(self, windows: Tensor) -> Tensor:
-        small = apply(self._bicubic, windows)
+        shown = torch.stack([real, reduce(self.kernels()) + noise], 1)  # (n, 2, 3, 26, 26)
+        judged = Judgement(shown, self.discriminator, first.of(1, 3), middle.of(1, 3))
+        loss = 0.5 * (realness(judged.map[:, 0], True) + realness(judged.map[:, 1], False))
+        of_map = judged.map.new_tensor([-0.5, 0.5])[:, None] / judged.map.shape[-1]  # (2, 1)
+        _update(of_discriminator, list(self.discriminator), list(judged.of_weights(of_map[None])))
+        return terms | {"discriminator": loss}
+
+    def _reference(self, crops: Tensor) -> Tensor:
+        small = self._bicubic @ crops @ self._bicubic.mT  # (n, 3, 26, 26): along columns, then along rows
         return small.sum(1, keepdim=True).expand_as(small) if self.settings.official_defects else small
 
-    def _largest(self, passes: int) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Singular vectors u, v and value of every matrix at each of the next passes, one power iteration apart.
-
-        Stacked along a new dimension after the first: (n, passes, ...).
-        """
-        found = []
-        with torch.no_grad():
-            for i, matrix in enumerate(self.matrices):
-                rows = []
-                for _ in range(passes):
-                    v = matrix.mT @ self.u[i]
-                    v = v / torch.linalg.vector_norm(v, dim=-2, keepdim=True)
-                    u = matrix @ v
-                    largest = torch.linalg.vector_norm(u, dim=-2, keepdim=True)
-                    self.u[i] = u / largest
-                    rows.append((self.u[i], v, largest))
-                found.append(tuple(torch.stack(kind, 1) for kind in zip(*rows, strict=True)))
-        return found
-
-    def _judge(self, x: Tensor, weights: list[Tensor], vectors: list[tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-        """The discriminators' maps (n, passes, 400) of images (n passes, 3, 26, 26): ``passes`` for each of them."""
-        *matrices, first_bias, last_bias, gamma, beta = weights
-        passes = len(x) // self.n
-        first, middle, last = (_Divided.apply(m, *found) for m, found in zip(matrices, vectors, strict=True))
-        columns = F.unfold(x, PATCH).reshape(self.n, passes, -1, (SMALL - PATCH + 1) ** 2)  # (n, passes, 147, 400)
-        y = first @ columns + first_bias[:, None]  # (n, passes, 64, 400)
-        for i in range(middle.shape[2]):
-            y = middle[:, :, i] @ y
-            scale, shift = (p[:, None, i].expand(-1, passes, -1).flatten() for p in (gamma, beta))
-            flat = y.view(1, -1, y.shape[-1])  # (1, n passes 64, 400): statistics of each image by itself
-            flat = F.relu(F.batch_norm(flat, None, None, scale, shift, training=True, eps=EPS), inplace=True)
-            y = flat.view_as(y)
-        return torch.sigmoid(last @ y + last_bias[:, None])[:, :, 0]
+    def _together(self, weights: list[Mapping[str, float]]) -> Mapping[str, Float[Tensor, "n 1"]]:
+        """The terms' weights as tensors, made anew only when they change."""
+        values = tuple(w[name] for name in TERMS for w in weights)
+        if values != self._weights[0]:
+            rows = self.generator[0].new_tensor(values).view(len(TERMS), -1, 1)
+            self._weights = values, dict(zip(TERMS, rows.unbind(), strict=True))
+        return self._weights[1]
 
 
-def apply(kernel: Float[Tensor, "_ _ _"], windows: Float[Tensor, "n 3 _ p"]) -> Tensor:
-    """Correlate windows of 13 x 13 pixels, two pixels apart, with kernels: (n, 3, 26, 26)."""
-    made = kernel.reshape(len(kernel), 1, 1, -1) @ windows  # (n, 3, 1, 676)
-    return made.reshape(*windows.shape[:2], SMALL, SMALL)
+def bicubic_rows(wide: int, small: int) -> Float[Tensor, "small wide"]:
+    """The bicubic reduction by 2 along one axis, as a matrix, in the middle of what it can reach."""
+    whole = imresize(torch.eye(wide, dtype=torch.float64)[None], size=(wide // 2, wide))[0]
+    cut = (wide // 2 - small) // 2
+    return whole[cut : cut + small]
 
 
-class _Divided(torch.autograd.Function):
-    """Matrices divided by their largest singular value, which is u' W v with u and v taken as given.
-
-    Of W (n, ..., r, c), and u, v and the value with a dimension of passes after the first: (n, passes, ..., r, c).
-    Written out because autograd would go through a dozen small operations for each matrix.
-    """
-
-    @staticmethod
-    def forward(ctx, matrix: Tensor, u: Tensor, v: Tensor, largest: Tensor) -> Tensor:
-        divided = matrix[:, None] / largest
-        ctx.save_for_backward(divided, u, v, largest)
-        return divided
-
-    @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple:
-        divided, u, v, largest = ctx.saved_tensors
-        along = (gradient * divided).sum(
-            (-2, -1), keepdim=True
-        )  # W / s changes with s = u' W v, whose gradient is u v'
-        return ((gradient - (along * u) * v.mT) / largest).sum(1), None, None, None
-
-
-def _update(optimizer: torch.optim.Optimizer, weights: list[Tensor], loss: Tensor) -> None:
-    """One step along the gradient of these weights alone."""
-    for weight, gradient in zip(weights, torch.autograd.grad(loss, weights), strict=True):
+def _update(optimizer: torch.optim.Optimizer, weights: list[Tensor], gradients: list[Tensor]) -> None:
+    """One step along gradients."""
+    for weight, gradient in zip(weights, gradients, strict=True):
         weight.grad = gradient.contiguous()  # fused Adam goes through memory in order: transposed gradients mislead it
     optimizer.step()

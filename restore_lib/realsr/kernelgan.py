@@ -20,6 +20,7 @@ CROP = 64  # side of the generator's input in training
 SMALL = (CROP - KERNEL_SIZE) // 2 + 1  # 26, side of its output and of the discriminator's input
 PATCH = 7  # side of what one value of the discriminator's map looks at
 TINY_MAP = SMALL - PATCH + 1  # 20, side of the discriminator's map
+EPS = 1e-5  # of the batch norm
 
 
 class KernelGenerator(nn.Module):
@@ -76,17 +77,28 @@ def compose(weights: list[Float[Tensor, "n _ _ _ _"]]) -> Float[Tensor, "n s s"]
     Tensor
         Correlation kernels. Differentiable with respect to every weight.
     """
+    return partial_kernels(weights)[-1][:, 0]
+
+
+def partial_kernels(weights: list[Float[Tensor, "n _ _ _ _"]]) -> list[Float[Tensor, "n _ _ _"]]:
+    """What the last layer, the last two, ... and all layers are together: (n, channels, size, size) each."""
     *earlier, last = weights
-    kernel, size = last[:, 0], last.shape[-1]  # (n, channels, size, size)
+    kernel, found = last[:, 0], [last[:, 0]]
     for weight in reversed(earlier):
         n, o, i, k, _ = weight.shape
-        # every cell of one kernel times every cell of the other, then summed where they land on the same spot
-        products = weight.reshape(n, o, i * k * k).mT @ kernel.reshape(n, o, size * size)  # (n, i k k, size size)
-        size += k - 1
-        kernel = (
-            F.fold(products, (size, size), k) if k > 1 else products.reshape(n, i, size, size)
-        )  # (n, i, size, size)
-    return kernel[:, 0]
+        size, side = kernel.shape[-1], kernel.shape[-1] + k - 1
+        # every cell of one kernel times every cell of the other, summed where they land on the same spot: each cell of
+        # the smaller stack lays its own copy of the layer, as far down and right as the cell itself lies
+        products = torch.bmm(
+            kernel.reshape(n, o, size * size).mT, weight.reshape(n, o, i * k * k)
+        )  # (n, size size, i k k)
+        copies = products.new_zeros(n, size, size, i, side, side)
+        *steps, down, right = copies.stride()
+        steps[1], steps[2] = steps[1] + down, steps[2] + right
+        copies.as_strided((n, size, size, i, k, k), (*steps, down, right)).copy_(products.view(n, size, size, i, k, k))
+        kernel = copies.sum((1, 2))  # (n, i, side, side)
+        found.append(kernel)
+    return found
 
 
 class SpectralConv(nn.Module):

@@ -106,28 +106,40 @@ def narrow_networks(seed: int) -> tuple[realsr.KernelGenerator, realsr.KernelDis
     return realsr.KernelGenerator(12).double(), realsr.KernelDiscriminator(10).double()
 
 
+def side_by_side(composed: Composed, generator: realsr.KernelGenerator, discriminator: realsr.KernelDiscriminator):
+    """Each tensor that the composed form trains, and the plain form's parameters that hold the same values."""
+    yield from zip(composed.generator, ([layer.weight] for layer in generator.layers), strict=True)
+    beside = {
+        "first": [discriminator.first.weight],
+        "middle": [conv.weight for conv in discriminator.middle],
+        "last": [discriminator.last.weight],
+        "bias": [discriminator.last.bias],
+        "gamma": [norm.weight for norm in discriminator.norms],
+        "beta": [norm.bias for norm in discriminator.norms],
+    }
+    yield from ((stacked, beside[name]) for name, stacked in composed.discriminator._asdict().items())
+
+
 @pytest.mark.parametrize("settings", [{}, {"official_defects": True}, {"form": "realsr"}])
 def test_the_composed_step_is_the_plain_step(settings, rng):
     settings = KernelSettings(**settings)
     pairs = [[narrow_networks(7)] for _ in range(2)]
     plain, composed = LayerByLayer(pairs[0], settings), Composed(pairs[1], settings)
-    generator, discriminator = pairs[0][0]
     weights = Schedule(settings).weights
-    for step in range(2):
-        if step and settings.form == "released":  # the second phase
-            weights = weights | {"bicubic": 0.01, "centre": 1.0, "sparse": 5.0}
+    for near in (1e-10, 1e-6):  # Adam makes much of rounding where a gradient is nearly 0: less near after its step
         batch = [torch.rand(1, 3, n, n, generator=rng, dtype=torch.float64) for n in (64, 26, 26)]
         found, expected = composed.step(*batch, [weights]), plain.step(*batch, [weights])
         assert found.keys() == expected.keys()
         for name in found:
-            torch.testing.assert_close(found[name], expected[name], rtol=1e-9, atol=1e-12, msg=f"{name} at step {step}")
-        for layer, stacked in zip(generator.layers, composed.generator, strict=True):
-            torch.testing.assert_close(stacked.grad[0], layer.weight.grad, rtol=1e-8, atol=1e-12)
-            torch.testing.assert_close(stacked[0], layer.weight, rtol=0, atol=1e-10)
-        torch.testing.assert_close(composed.matrices[0].grad[0], discriminator.first.weight.grad.flatten(1))
-        torch.testing.assert_close(composed.matrices[1][0, 4], discriminator.middle[4].weight.flatten(1))
-        torch.testing.assert_close(composed.gamma.grad[0, 0], discriminator.norms[0].weight.grad)
-    torch.testing.assert_close(composed.kernels(), plain.kernels(), rtol=1e-7, atol=1e-15)
+            torch.testing.assert_close(found[name], expected[name], rtol=near, atol=1e-12, msg=name)
+        for stacked, beside in side_by_side(composed, *pairs[0][0]):
+            gradient = torch.cat([weight.grad.flatten() for weight in beside])
+            assert (stacked.grad.flatten() - gradient).abs().max() <= near * gradient.abs().max()
+            weight = torch.cat([weight.detach().flatten() for weight in beside])
+            torch.testing.assert_close(stacked.flatten(), weight, rtol=0, atol=1e-8)
+        if settings.form == "released":  # the second phase
+            weights = weights | {"bicubic": 0.01, "centre": 1.0, "sparse": 5.0}
+    torch.testing.assert_close(composed.kernels(), plain.kernels(), rtol=1e-6, atol=1e-12)
 
 
 def test_estimations_do_not_feel_their_neighbours(rng):
@@ -179,6 +191,22 @@ def test_terms_in_closed_form(rng):
     assert set(terms) == {"gan", "bicubic", "sum", "boundaries"}
     assert terms["bicubic"].tolist() == pytest.approx([0.1, 0.1]) and terms["sum"].tolist() == pytest.approx([2, 3])
     assert terms["boundaries"][1].item() == pytest.approx(expected["boundaries"][1] * 169)
+
+
+@pytest.mark.parametrize("form", ["released", "realsr"])
+def test_the_terms_gradients_are_autograds(form, rng):
+    kernel = torch.randn(2, 13, 13, generator=rng, dtype=torch.float64) / 13 + 0.01
+    made, bicubic = (torch.rand(2, 30, generator=rng, dtype=torch.float64) for _ in range(2))
+    judged = torch.rand(2, 9, generator=rng, dtype=torch.float64)
+    weights = {name: torch.rand(2, 1, generator=rng, dtype=torch.float64) for name in kernel_losses.TERMS}
+    inputs = [x.requires_grad_() for x in (kernel, made, judged)]
+    terms = kernel_losses.generator_terms(form, kernel, made, bicubic, judged)
+    sum((weights[name][:, 0] * term).sum() for name, term in terms.items()).backward()
+    detached = [x.detach() for x in (kernel, made, bicubic, judged)]
+    same_terms, gradients = kernel_losses.terms_and_gradients(form, *detached, weights)
+    torch.testing.assert_close(same_terms, {name: term.detach() for name, term in terms.items()})
+    for x, gradient in zip(inputs, gradients, strict=True):
+        torch.testing.assert_close(gradient, x.grad, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(("met", "switch"), [(3, 400), (199, 400), (200, 600), (399, 600), (10_000, None)])
