@@ -71,7 +71,7 @@ def estimate_kernel(
     photo: Annotated[Path, typer.Argument(help="A photo: PNG, JPEG, WebP or TIFF.")],
     scale: Annotated[int, typer.Option(help="Factor of the reduction: 2 or 4.")] = 2,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal kernels on the same computer.")] = 0,
-    restarts: Annotated[int, typer.Option(help="How often to begin anew; of several, the best or the mean.")] = 1,
+    restarts: Annotated[int, typer.Option(help="How often to begin anew; of several, the average.")] = 1,
     steps: Annotated[int, typer.Option(help="Of each estimation; fewer are faster and less to be trusted.")] = 3000,
     out: Annotated[Path | None, typer.Option(help="Folder of the results; the photo's own by default.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")] = False,

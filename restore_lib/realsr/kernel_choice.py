@@ -1,7 +1,8 @@
-"""Which of several estimated kernels to believe, without knowing the true one.
+"""What to make of several estimated kernels, without knowing the true one.
 
-A quarter of the photo is kept from training. Reduced with the right kernel it looks as sharp as the photo itself, in
-every direction: that is compared, by spectra, and the kernel that does best is taken, or the average of all.
+Their average: the error of a mean is at most the mean of the errors. Or a choice: a quarter of the photo is kept from
+training; reduced with the right kernel it looks as sharp as the photo itself, in every direction, which is compared by
+spectra.
 """
 
 from collections.abc import Sequence

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from numbers import Integral
+from typing import Literal
 
 import numpy as np
 import torch
@@ -81,7 +82,7 @@ class KernelEstimate:
     diagnostics : Diagnostics
         Likewise.
     candidates : tuple of Candidate
-        Every restart and their average, with the score on held-out crops that chose among them; empty for one restart.
+        Every restart and their average, with the score that a choice goes by; empty for one restart.
     chosen : int
         Index into ``candidates``; 0 for one restart.
     """
@@ -100,6 +101,7 @@ def estimate_kernel(
     seed: Integral = 0,
     restarts: Integral = 1,
     *,
+    rule: Literal["average", "choice"] = "average",
     settings: KernelSettings | None = None,
     fast: bool = True,
     device: str | torch.device = "cpu",
@@ -116,8 +118,12 @@ def estimate_kernel(
     seed : int
         Equal seeds give equal kernels on the same machine.
     restarts : int
-        How often to estimate from new random weights. With more than one, a quarter of the photo is held back, and
-        crops of it decide between the kernels and their average (:mod:`restore_lib.realsr.kernel_choice`).
+        How often to estimate from new random weights.
+    rule : {"average", "choice"}
+        What becomes of several kernels. Their average; no kernel that the diagnostics complain of is in it, as long as
+        there are others. Or a choice: a quarter of the photo is held back, and the one that reduces it most alike is
+        taken (:mod:`restore_lib.realsr.kernel_choice`), which is nearer to the truth on some photos and farther on
+        others.
     settings : KernelSettings, optional
         Steps, weights, and which form; the released code's with its defects mended by default.
     fast : bool
@@ -143,7 +149,7 @@ def estimate_kernel(
         The photo is too small, flat, or holds NaN.
     """
     return estimate_kernels(
-        [image], scale, seed, restarts, settings=settings, fast=fast, device=device, progress=progress
+        [image], scale, seed, restarts, rule=rule, settings=settings, fast=fast, device=device, progress=progress
     )[0]
 
 
@@ -153,6 +159,7 @@ def estimate_kernels(
     seed: Integral = 0,
     restarts: Integral = 1,
     *,
+    rule: Literal["average", "choice"] = "average",
     settings: KernelSettings | None = None,
     fast: bool = True,
     device: str | torch.device = "cpu",
@@ -167,10 +174,12 @@ def estimate_kernels(
     settings = settings or KernelSettings()
     if scale not in (2, 4):
         raise ValueError(f"scale must be 2 or 4, got {scale}")
+    if rule not in ("average", "choice"):
+        raise ValueError(f"rule must be 'average' or 'choice', got {rule!r}")
     if min(restarts, together) < 1:
         raise ValueError(f"restarts and together must be at least 1, got {restarts} and {together}")
     inner = [shaved(image, settings.shave) for image in images]
-    held = [hold_out(image) if restarts > 1 else [] for image in inner]
+    held = [hold_out(image) if restarts > 1 and rule == "choice" else [] for image in inner]
     jobs = [(i, restart) for i in range(len(images)) for restart in range(restarts)]
     runs, total = [], len(jobs) * settings.steps
     for start in range(0, len(jobs), together):
@@ -265,9 +274,15 @@ def _conclude(
             continue
     if not kernels:
         raise ImageError("No kernel was found: the estimation failed; try another seed or more steps.")
-    candidates, chosen = choose(image, kernels, [not d.problems for _, d in usable], held) if held else ((), 0)
+    candidates, chosen = (), 0
+    if len(runs) > 1:
+        everywhere = [(0, 0, *image.shape[-2:])]
+        candidates, chosen = choose(image, kernels, [not d.problems for _, d in usable], held or everywhere)
+        if not held and len(candidates) > len(kernels):  # nothing was held back: the average, which comes last
+            chosen = len(kernels)
     kernel = candidates[chosen].kernel if candidates else kernels[0]
-    best = min(range(len(usable)), key=lambda i: candidates[i].score) if chosen == len(usable) else chosen
+    sound = [i for i in range(len(usable)) if not candidates or candidates[i].sound]
+    best = min(sound, key=lambda i: candidates[i].score) if chosen == len(usable) else chosen
     trajectory, diagnostics = usable[best]
     if diagnostics.problems:
         warnings.warn(

@@ -36,14 +36,14 @@ TITLES = {
     "bicubic": "bicubic interpolation",
     "zssr": "ZSSR, bicubic kernel assumed",
     "k-zssr": "K-ZSSR, KernelGAN's kernel",
-    f"k-zssr-best-of-{kernel_study.RESTARTS}": "K-ZSSR, the kernel of four runs and a choice",
+    f"k-zssr-average-of-{kernel_study.RESTARTS}": "K-ZSSR, average kernel of four runs",
     "zssr-true": "ZSSR, true kernel",
 }
 SETTINGS: Mapping[str, ZSSRSettings] = MappingProxyType(
     {
         "zssr": quick(BICUBIC),
         "k-zssr": quick(K_ZSSR),
-        f"k-zssr-best-of-{kernel_study.RESTARTS}": quick(K_ZSSR),
+        f"k-zssr-average-of-{kernel_study.RESTARTS}": quick(K_ZSSR),
         "zssr-true": quick(K_ZSSR),  # as KernelGAN's code treats every kernel, so that the kernel alone differs
     }
 )
@@ -83,7 +83,7 @@ def enlarged(
     if recipe == "zssr-true":
         kernel = align_kernel(item.read(f"kernel_x{scale}").double(), scale)
         return zssr(lr, (scale,), [kernel], settings, seed=seed).sr
-    restarts = kernel_study.METHODS[recipe.replace("k-zssr", "kernelgan")][1]
+    restarts = kernel_study.METHODS[recipe.replace("k-zssr", "kernelgan")][0]
     found = kernel_study.estimated([lr], seed=seed, restarts=restarts)[0]
     return k_zssr(lr, found.kernel, scale, settings, seed=seed).sr
 

@@ -38,9 +38,14 @@ RULES = {
 }
 
 SINGLE = KernelSettings()
-METHODS: Mapping[str, tuple[KernelSettings, int]] = MappingProxyType(
-    {"kernelgan": (SINGLE, 1), f"kernelgan-best-of-{RESTARTS}": (SINGLE, RESTARTS)}
+METHODS: Mapping[str, tuple[int, str]] = MappingProxyType(
+    {
+        "kernelgan": (1, "average"),
+        f"kernelgan-average-of-{RESTARTS}": (RESTARTS, "average"),
+        f"kernelgan-best-of-{RESTARTS}": (RESTARTS, "choice"),
+    }
 )
+"""Restarts of each method, and what becomes of several kernels."""
 ABLATION: Mapping[str, KernelSettings] = MappingProxyType(
     {
         "kernelgan-eq4": replace(SINGLE, form="realsr"),
@@ -56,6 +61,7 @@ ABLATION: Mapping[str, KernelSettings] = MappingProxyType(
 TITLES = {
     "bicubic-kernel": "bicubic kernel assumed",
     "kernelgan": "KernelGAN, one run",
+    f"kernelgan-average-of-{RESTARTS}": "KernelGAN, average of four runs",
     f"kernelgan-best-of-{RESTARTS}": "KernelGAN, four runs and a choice",
     "kernelgan-eq4": "RealSR's Eq. 4",
     "kernelgan-defects": "released code with its defects",
@@ -116,29 +122,33 @@ def estimated(
     *,
     seed: int = 0,
     restarts: int = 1,
+    rule: str = "average",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Found]:
     """Kernels for x2 of several photos, each kept in the cache under a hash of photo, settings and seed.
 
     Parameters
     ----------
-    images, settings, seed, restarts, progress
+    images, settings, seed, restarts, rule, progress
         As for :func:`restore_lib.realsr.estimate_kernels`.
     """
-    paths = [_cached(image, settings, seed, restarts) for image in images]
+    paths = [_cached(image, settings, seed, restarts, rule) for image in images]
     missing = [i for i, path in enumerate(paths) if _load(path) is None]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", KernelWarning)  # it is a column of the table
         for i in range(0, len(missing), 4):
             part = missing[i : i + 4]
-            made = estimate_kernels([images[j] for j in part], 2, seed, restarts, settings=settings, progress=progress)
+            made = estimate_kernels(
+                [images[j] for j in part], 2, seed, restarts, rule=rule, settings=settings, progress=progress
+            )
             for j, estimate in zip(part, made, strict=True):
                 _store(paths[j], estimate)
     return [_load(path) for path in paths]
 
 
-def _cached(image: Tensor, settings: KernelSettings, seed: int, restarts: int) -> Path:
-    content = hashlib.sha256(f"{settings} {seed} {restarts} {tuple(image.shape)}".encode())
+def _cached(image: Tensor, settings: KernelSettings, seed: int, restarts: int, rule: str) -> Path:
+    several = f"{restarts} {rule}" if restarts > 1 else "1"
+    content = hashlib.sha256(f"{settings} {seed} {several} {tuple(image.shape)}".encode())
     content.update(image.contiguous().numpy().tobytes())
     return files.cache_folder() / "kernelgan" / f"{content.hexdigest()[:32]}.npz"
 
@@ -213,10 +223,10 @@ def kernel_tables(
     tier = tier or tiers.current()
     quick = tier == "smoke"
     known = {name: known_kernels(name)[: 1 if quick else None] for name in sets}
-    jobs = [(name, *METHODS[name], seed) for seed in SEEDS for name in METHODS]
-    jobs += [(name, settings, 1, seed) for seed in ABLATION_SEEDS for name, settings in ABLATION.items()]
+    jobs = [(name, SINGLE, *METHODS[name], seed) for seed in SEEDS for name in METHODS]
+    jobs += [(name, settings, 1, "average", seed) for seed in ABLATION_SEEDS for name, settings in ABLATION.items()]
     if quick:
-        jobs = [(name, replace(settings, steps=3), min(restarts, 2), 0) for name, settings, restarts, _ in jobs[:2]]
+        jobs = [(name, replace(s, steps=3), min(restarts, 2), rule, 0) for name, s, restarts, rule, _ in jobs[:3]]
     total, written = sum(len(photos) for photos in known.values()) * (len(jobs) + 1), []
     for dataset, photos in known.items():
         bicubic = Found(bicubic_kernel(), 1.0, (6.5, 6.5), None, True)
@@ -224,10 +234,10 @@ def kernel_tables(
         written.append(save(record, folder))
         if progress:
             progress(f"{dataset}: bicubic", total)
-    for name, settings, restarts, seed in jobs:
+    for name, settings, restarts, rule, seed in jobs:
         for dataset, photos in known.items():
             begun = time.monotonic()
-            found = estimated([k.lr for k in photos], settings, seed=seed, restarts=restarts)
+            found = estimated([k.lr for k in photos], settings, seed=seed, restarts=restarts, rule=rule)
             record = _record(name, dataset, photos, found, seed, tier, begun, settings, restarts)
             written.append(save(record, folder))
             if progress:

@@ -71,7 +71,7 @@ def test_estimates_are_kept_and_not_made_again(rng, monkeypatch):
     both = estimated(photos, SHORT, seed=1)
     assert made == [1, 1] and torch.equal(first[0].kernel, both[0].kernel) and first[0].centre == both[0].centre
     assert not torch.equal(both[0].kernel, both[1].kernel)
-    kept = kernel_study._cached(photos[0], SHORT, 1, 1)
+    kept = kernel_study._cached(photos[0], SHORT, 1, 1, "average")
     kept.write_bytes(kept.read_bytes()[:100])  # cut short: made again, with the same bits
     again = estimated(photos, SHORT, seed=1)
     assert made == [1, 1, 1] and torch.equal(again[0].kernel, first[0].kernel)
@@ -109,7 +109,7 @@ def test_the_run_writes_a_record_for_each_method_and_set(rng, monkeypatch, tmp_p
         tmp_path, tier="smoke", progress=lambda name, total: told.append((name, total))
     )
     records = load_all(tmp_path)
-    assert len(written) == len(records) == 2 * 3 and {total for _, total in told} == {len(told)} == {6}
+    assert len(written) == len(records) == 2 * 4 and {total for _, total in told} == {len(told)} == {8}
     for record in records:
         assert record.images == (f"of {record.dataset}",)
         metrics = {m.metric for m in record.measurements}
