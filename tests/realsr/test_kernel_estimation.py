@@ -70,7 +70,7 @@ def test_a_known_kernel_is_recovered_better_than_bicubic_and_kept_with_its_story
 
 @pytest.mark.filterwarnings("ignore::restore_lib.realsr.KernelWarning")
 def test_several_runs_are_averaged_or_chosen_among():
-    image, settings = textured(torch.Generator().manual_seed(7), 200), KernelSettings(steps=20, shave=0)
+    image, settings = textured(torch.Generator().manual_seed(7), 200), KernelSettings(steps=3, shave=0)
     mean = realsr.estimate_kernel(image, seed=5, restarts=3, settings=settings)
     alone = [c.kernel for c in mean.candidates[:3]]
     sound = [c.sound for c in mean.candidates[:3]]
@@ -85,8 +85,6 @@ def test_several_runs_are_averaged_or_chosen_among():
         c.score for c in chosen.candidates if c.sound or not any(sound)
     )
     assert kernel_error(chosen.candidates[0].kernel, alone[0]) > 0.02  # trained on less of the photo
-    with pytest.raises(ValueError, match="rule must be"):
-        realsr.estimate_kernel(image, rule="mean")
 
 
 def test_both_forms_and_both_ways_agree_from_the_same_seed(rng):
