@@ -70,7 +70,6 @@ class QuickSettings(ZSSRSettings):
     """What :func:`quick` changes: nearly the same result for a fraction of the work."""
 
     steps: int = sourced(2000, "ours: a cosine needs fewer", "Updates in each jump.")
-    learning_rate: float = sourced(2e-3, "ours: fewer steps, larger ones", "Adam's, at first.")
     schedule: str = sourced("cosine", "ours: it ends when it is to end", "How the rate falls.")
     test_every: int = sourced(50, "ours: for the curves alone", "Steps between two reconstructions of the photo.")
     window: int = sourced(128, "ours: for the curves alone", "Side of the middle of the photo that is reconstructed.")
