@@ -1,9 +1,11 @@
-"""Compare ZSSR's published schedule with the quick one: PSNR of the same photos, time by the clock and of the processor.
+"""Compare ZSSR's published schedule with the quick one: PSNR of the same photos, and time.
+
+Time is by the clock and of the processor, which says more on a busy machine.
 
 Photos are made small by a random kernel, rounded to 8 bits, or bicubically; each is enlarged twice by every form:
 ``full`` (published, float32), ``full mixed`` (published, in bfloat16 where the processor has it) and ``quick``. Results
 are written after every photo, and those that a file holds already are not computed again: a comparison of hours can be
-taken up where it stopped. Processor time says more on a busy machine.
+taken up where it stopped.
 """
 
 import argparse
