@@ -1,6 +1,7 @@
 """ZSSR: its network, crops, rate control, and that it learns from a photo alone."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ from restore_lib import metrics
 from restore_lib.errors import ImageError
 from restore_lib.realsr import zssr as module
 from restore_lib.realsr.kernels import gaussian_kernel
-from restore_lib.realsr.zssr import ZSSRNet, back_project, enlarge, k_zssr, make_son, zssr
+from restore_lib.realsr.zssr import ZSSRNet, back_project, enlarge, k_zssr, make_son, median, middle, zssr
 from restore_lib.realsr.zssr_crops import Augmentation, Father, edge_weights, random_crop, warp_matrix
 from restore_lib.realsr.zssr_settings import (
     BICUBIC,
@@ -21,7 +22,9 @@ from restore_lib.realsr.zssr_settings import (
     REAL,
     RateControl,
     ZSSRSettings,
+    cosine,
     line,
+    quick,
 )
 from restore_lib.resampling import align_kernel, downscale, imresize
 
@@ -125,6 +128,62 @@ def test_the_rate_stays_while_the_error_falls_and_ends_training_when_it_does_not
     control = run_control(lambda step: 1 + 0.1 * float(torch.rand((), generator=rng)) + step / 1000)
     # looks at steps 59, 119, ...; the first that is more than 256 after the start or the last change
     assert control.changes == [299, 599, 899] and control.rate == pytest.approx(1e-6)
+
+
+def test_the_cosine_warms_up_and_ends_at_nothing():
+    control = RateControl(quick(K_ZSSR))
+    rates, count = [], control.settings.steps
+    for step in range(count):
+        rates.append(control.rate)
+        assert not control.after(step)
+    assert control.rate == pytest.approx(0, abs=1e-12) and not control.changes
+    assert rates[0] < rates[50] < rates[99] and max(rates) == pytest.approx(1e-3, rel=0.02)
+    assert all(a > b for a, b in pairwise(rates[100:]))
+    assert cosine(count // 2, count) == pytest.approx(0.5)
+
+
+# quick settings
+
+
+@pytest.mark.parametrize("settings", [BICUBIC, GIVEN_KERNEL, REAL, K_ZSSR, K_ZSSR_REAL])
+def test_quick_settings_keep_what_a_use_is_about(settings):
+    short = quick(settings)
+    for name in ("learning_rate", "noise", "weighted", "back_projections", "ensemble"):
+        assert getattr(short, name) == getattr(settings, name)
+    assert replace(short.augmentation, crop=128) == settings.augmentation and short.steps < settings.steps
+    sources = {f.name: f.metadata["source"] for f in fields(short)}
+    changed = {f.name for f in fields(settings) if getattr(short, f.name) != getattr(settings, f.name)}
+    assert all(sources[name].startswith("ours") for name in changed - {"augmentation"})
+    assert sources["noise"] == "official code"
+
+
+def test_low_precision_hardly_changes_what_a_network_gives(rng):
+    torch.manual_seed(int(torch.randint(10_000, (), generator=rng)))
+    net, lr = ZSSRNet(), torch.rand(3, 40, 50, generator=rng)
+    with torch.no_grad():
+        for conv in net.convs:
+            conv.weight *= 3  # so that it adds something that one can see
+    settings = replace(K_ZSSR, back_projections=0)
+    exact, mixed = (enlarge(net, lr, 2, None, replace(settings, mixed=value)) for value in (False, True))
+    added = (exact - imresize(lr, scale=2).clamp(0, 1)).abs().max()
+    assert added > 1e-3 and (exact - mixed).abs().max() < 0.05 * added
+
+
+def test_the_median_in_strips_is_the_median(rng):
+    found = [torch.rand(3, 70, 11, generator=rng) for _ in range(8)]
+    assert torch.allclose(median(found, 32), torch.from_numpy(np.median(torch.stack(found).numpy(), 0)))
+
+
+def test_a_window_is_the_middle_of_a_photo(rng):
+    image = torch.rand(3, 50, 40, generator=rng)
+    assert torch.equal(middle(image, 44), image[:, 3:47]) and torch.equal(middle(image, 0), image)
+
+
+def test_unknown_schedules_are_refused():
+    with pytest.raises(ValueError, match="cosine"):
+        replace(BICUBIC, schedule="steps")
+    with pytest.raises(ValueError, match="window"):
+        replace(BICUBIC, window=8)
 
 
 # crops
