@@ -10,8 +10,9 @@ them, none of which is an approximation:
 - What does not change is not computed again: the kernel after a step is the one before the next, and the weights that
   the discriminator judges with are the same for all three images that it sees in a step.
 - The batch norm undoes what stands before it: biases, and the division by a singular value except for its epsilon.
-- What is left are matrix products, and gradients that can be written down (:mod:`.kernel_gradients`). Products come in
-  batches: several photos or restarts advance together, and statistics of the batch norm stay those of one image.
+- What is left are matrix products, and gradients that can be written down
+  (:mod:`restore_lib.realsr.kernel_gradients`). Products come in batches: several photos or restarts advance together,
+  and statistics of the batch norm stay those of one image.
 """
 
 from collections.abc import Mapping

@@ -130,7 +130,7 @@ def estimated(
     Parameters
     ----------
     images, settings, seed, restarts, rule, progress
-        As for :func:`restore_lib.realsr.estimate_kernels`.
+        As for :func:`restore_lib.realsr.kernel_estimation.estimate_kernels`.
     """
     paths = [_cached(image, settings, seed, restarts, rule) for image in images]
     missing = [i for i, path in enumerate(paths) if _load(path) is None]
