@@ -128,15 +128,16 @@ def _most_edges(photo, side: int = 1024, cell: int = 32):
 
     if max(photo.shape[1:]) <= side:
         return photo
-    height, width = (n - n % cell for n in photo.shape[1:])
+    height, width = photo.shape[1:]
     strength = []
     for top in range(0, height, cell):  # band by band: several copies of a large photo would be too many
-        grey = photo[:, top : top + cell, :width].mean(0)  # (cell, width)
+        grey = photo[:, top : top + cell].mean(0)  # (cell, width), the last band may be lower
         edges = grey.diff(dim=1, append=grey[:, -1:]).abs().sum(0) + grey.diff(dim=0).abs().sum(0)
-        strength.append(edges.reshape(-1, cell).sum(1))
+        strength.append(torch.nn.functional.pad(edges, (0, -width % cell)).reshape(-1, cell).sum(1))
     window = [min(side, n) // cell for n in (height, width)]
     means = torch.nn.functional.avg_pool2d(torch.stack(strength)[None], window, stride=1)[0]
-    top, left = (cell * int(i) for i in divmod(int(means.argmax()), means.shape[1]))
+    best = divmod(int(means.argmax()), means.shape[1])
+    top, left = (min(cell * i, max(n - side, 0)) for i, n in zip(best, (height, width), strict=True))
     return photo[:, top : top + side, left : left + side].clone()
 
 

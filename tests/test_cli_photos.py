@@ -224,7 +224,7 @@ def test_stopping_leaves_nothing_behind(where, tmp_path, rng, monkeypatch, capsy
 
 
 def test_of_a_large_photo_the_part_with_most_edges_is_taken(rng):
-    size = [int(torch.randint(130, 300, (), generator=rng)) for _ in range(2)]
+    size = [int(torch.randint(129, 300, (), generator=rng)) for _ in range(2)]
     photo = torch.full((3, *size), 0.5)
     assert _most_edges(photo, side=300) is photo
     top, left = (int(torch.randint(0, n - 64, (), generator=rng)) for n in size)
@@ -232,4 +232,4 @@ def test_of_a_large_photo_the_part_with_most_edges_is_taken(rng):
     part = _most_edges(photo, side=128)
     assert part.shape == (3, 128, 128)
     inside = (part != 0.5).float().mean() * 128**2 / 64**2
-    assert inside > 0.85  # whole cells of 32 pixels are counted, and what is left over at the border is not
+    assert inside > 0.99  # wherever it lies, at the border too
