@@ -2,5 +2,6 @@
 
 from restore_lib.nets.edsr import EDSR, edsr_baseline, edsr_full
 from restore_lib.nets.rdn import RDN, small_trunk
+from restore_lib.nets.rrdbnet import RRDBNet
 
-__all__ = ["EDSR", "RDN", "edsr_baseline", "edsr_full", "small_trunk"]
+__all__ = ["EDSR", "RDN", "RRDBNet", "edsr_baseline", "edsr_full", "small_trunk"]

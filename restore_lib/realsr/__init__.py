@@ -5,6 +5,7 @@ And what it builds on: KernelGAN [bellkligler2019kernelgan] and ZSSR [shocher201
 
 from restore_lib.realsr.authors import load_author_weights
 from restore_lib.realsr.degradation import TRACK1, TRACK2, Degradation, Track, algorithm_1, clean_up
+from restore_lib.realsr.discriminators import PatchDiscriminator, VGGDiscriminator
 from restore_lib.realsr.kernel_estimation import KernelEstimate, KernelWarning, estimate_kernel, estimate_kernels
 from restore_lib.realsr.kernel_losses import KernelSettings
 from restore_lib.realsr.kernelgan import KernelDiscriminator, KernelGenerator
@@ -25,7 +26,9 @@ __all__ = [
     "NoisePool",
     "NoiseRule",
     "PairedData",
+    "PatchDiscriminator",
     "Track",
+    "VGGDiscriminator",
     "ZSSRNet",
     "ZSSRResult",
     "ZSSRSettings",

@@ -1,0 +1,141 @@
+"""RRDBNet, ESRGAN's generator, which RealSR and Real-ESRGAN train again on other pairs [wang2018esrgan].
+
+Dense blocks without batch norm, each inside two nested skips; then the picture doubles by repeating pixels, and
+convolutions draw the detail.
+"""
+
+from collections.abc import Mapping
+from numbers import Integral
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+SLOPE = 0.2  # of every leaky ReLU
+SHARE = 0.2  # of what a dense block, and three of them together, add to their input
+DOUBLINGS = {1: 0, 2: 1, 4: 2}
+FORMS = ("esrgan", "old-esrgan", "basicsr")
+
+
+class DenseBlock(nn.Module):
+    """Five 3 x 3 convolutions, each of which sees the input and all results before it (Fig. 4, dense block).
+
+    Parameters
+    ----------
+    width : int
+        Channels in and out.
+    growth : int
+        Channels that each of the first four convolutions adds.
+    """
+
+    def __init__(self, width: Integral, growth: Integral):
+        super().__init__()
+        outs = [growth] * 4 + [width]
+        self.convs = nn.ModuleList(nn.Conv2d(width + i * growth, out, 3, padding=1) for i, out in enumerate(outs))
+        for conv in self.convs:  # small, so that a deep network begins near the identity (Sec. 3.1)
+            nn.init.kaiming_normal_(conv.weight)
+            conv.weight.data *= 0.1
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Same size as the input."""
+        seen = [x]
+        for conv in self.convs[:-1]:
+            seen.append(functional.leaky_relu(conv(torch.cat(seen, 1)), SLOPE))  # (b, growth, h, w)
+        return x + SHARE * self.convs[-1](torch.cat(seen, 1))
+
+
+class RRDB(nn.Module):
+    """Residual in residual: three dense blocks and a skip around them (Fig. 4)."""
+
+    def __init__(self, width: Integral, growth: Integral):
+        super().__init__()
+        self.dense = nn.ModuleList(DenseBlock(width, growth) for _ in range(3))
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Same size as the input."""
+        y = x
+        for block in self.dense:
+            y = block(y)
+        return x + SHARE * y
+
+
+class RRDBNet(nn.Module):
+    """Residual-in-residual dense network; 16,697,987 parameters as published.
+
+    Parameters
+    ----------
+    blocks : int
+        RRDBs, of three dense blocks each.
+    width : int
+        Channels between them.
+    growth : int
+        See :class:`DenseBlock`.
+    scale : {1, 2, 4}
+        Of the enlargement: each doubling repeats pixels and convolves.
+
+    Notes
+    -----
+    Convolutions in dense blocks start from a tenth of Kaiming's normal values and without bias, all others as PyTorch
+    starts them, as in the official code.
+    """
+
+    def __init__(self, blocks: Integral = 23, width: Integral = 64, growth: Integral = 32, scale: Integral = 4):
+        super().__init__()
+        if scale not in DOUBLINGS:
+            raise ValueError(f"scale must be 1, 2 or 4, got {scale}: the network doubles its picture, or does not")
+        if min(blocks, width, growth) < 1:
+            raise ValueError(f"blocks={blocks}, width={width}, growth={growth}: each must be at least 1")
+        self.scale = scale
+        self.first = nn.Conv2d(3, width, 3, padding=1)
+        self.blocks = nn.ModuleList(RRDB(width, growth) for _ in range(blocks))
+        self.body = nn.Conv2d(width, width, 3, padding=1)
+        self.ups = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(DOUBLINGS[scale]))
+        self.detail = nn.Conv2d(width, width, 3, padding=1)
+        self.last = nn.Conv2d(width, 3, 3, padding=1)
+
+    def forward(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 H W"]:
+        """Enlarge pictures of any size, RGB in [0, 1]; the result may leave [0, 1] a little."""
+        shallow = self.first(lr)  # (b, width, h, w)
+        x = shallow
+        for block in self.blocks:
+            x = block(x)
+        x = shallow + self.body(x)
+        for up in self.ups:
+            x = functional.interpolate(x, scale_factor=2, mode="nearest")  # (b, width, 2 h, 2 w)
+            x = functional.leaky_relu(up(x), SLOPE)
+        return self.last(functional.leaky_relu(self.detail(x), SLOPE))  # (b, 3, scale h, scale w)
+
+    def author_names(self, form: str = "esrgan") -> Mapping[str, str]:
+        """Own name of each weight, and the name in files of others.
+
+        Parameters
+        ----------
+        form : {"esrgan", "old-esrgan", "basicsr"}
+            The official ESRGAN and RealSR code; ESRGAN's first files, which count layers; BasicSR and Real-ESRGAN.
+        """
+        if form not in FORMS:
+            raise ValueError(f"form is {form!r}: choose one of {', '.join(FORMS)}")
+        n = len(self.ups)
+        theirs = {
+            "esrgan": ("conv_first", "RRDB_trunk.{}.RDB{}.conv{}", "trunk_conv", "upconv{}", "HRconv", "conv_last"),
+            "old-esrgan": (
+                "model.0",
+                "model.1.sub.{}.RDB{}.conv{}.0",
+                f"model.1.sub.{len(self.blocks)}",
+                "model.{2}",
+                f"model.{3 * n + 2}",
+                f"model.{3 * n + 4}",
+            ),
+            "basicsr": ("conv_first", "body.{}.rdb{}.conv{}", "conv_body", "conv_up{}", "conv_hr", "conv_last"),
+        }[form]
+        first, dense, body, up, detail, last = theirs
+        layers = {"first": first}
+        for i in range(len(self.blocks)):
+            layers |= {
+                f"blocks.{i}.dense.{j}.convs.{k}": dense.format(i, j + 1, k + 1) for j in range(3) for k in range(5)
+            }
+        layers |= {"body": body, "detail": detail, "last": last}
+        layers |= {f"ups.{i}": up.format(i + 1, None, 3 * i + 3) for i in range(n)}
+        return {f"{own}.{part}": f"{name}.{part}" for own, name in layers.items() for part in ("weight", "bias")}
