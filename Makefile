@@ -30,7 +30,7 @@ book: $(STAMP)
 test: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/python book/build.py
-	RESTORE_REQUIRE_BOOK=1 $(BIN)/python -m pytest -n 2 --dist loadscope tests
+	RESTORE_REQUIRE_BOOK=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests
 	RESTORE_TIER=smoke $(BIN)/python -m pytest -n 2 --dist loadscope --nbval --nbval-current-env notebooks
 
 serve: book

@@ -11,7 +11,13 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+
+import nbformat
+from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn
+from jupyter_cache.executors.utils import single_nb_execution
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
@@ -21,6 +27,7 @@ INPUTS = [f"restore_lib/**/*.{kind}" for kind in ("py", "json", "tsv", "css", "j
     "checkpoints/*",
 ]
 SETTINGS = ("RESTORE_TIER", "RESTORE_DATA")
+AT_ONCE = 2  # chapters: each needs about a gigabyte
 
 
 def cache_key() -> str:
@@ -51,6 +58,36 @@ def prepare(key: str) -> Path:
     return generated
 
 
+def execute(chapter: Path, outputs: Path, timeout: int = 600) -> str:
+    """Run a chapter's cells and keep what they print in the cache, unless it is there already; say how it went.
+
+    A chapter that fails is left to Jupyter Book, which runs it again and reports the failing cell.
+    """
+    cache, notebook = get_cache(outputs), nbformat.read(chapter, as_version=4)
+    try:
+        cache.match_cache_notebook(notebook)
+        return f"{chapter.name}: unchanged"
+    except KeyError:
+        result = single_nb_execution(notebook, str(chapter.parent), timeout, allow_errors=False)
+    if result.err is not None:
+        return f"{chapter.name}: failed after {result.time:.0f} s"
+    bundle = CacheBundleIn(notebook, str(chapter), data={"execution_seconds": result.time})
+    cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+    return f"{chapter.name}: {result.time:.0f} s"
+
+
+def execute_all(outputs: Path) -> None:
+    """Run the chapters that are not in the cache, some side by side: one by one they leave processors idle."""
+    get_cache(outputs).db  # noqa: B018 - the data base is made here, before several processes would make it
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // AT_ONCE)))
+    # later chapters take longer: begun first, they do not leave one process to work alone at the end
+    chapters = sorted((ROOT / "notebooks").glob("*.ipynb"), reverse=True)
+    with ProcessPoolExecutor(AT_ONCE) as pool:
+        running = [pool.submit(execute, chapter, outputs) for chapter in chapters]
+        for done in as_completed(running):
+            print(done.result(), flush=True)
+
+
 def main() -> int:
     """Exit status of the build: 0 only when no cell failed and Sphinx had nothing to warn about."""
     start = time.monotonic()
@@ -59,6 +96,7 @@ def main() -> int:
     print(
         f"Building the book at tier {os.environ['RESTORE_TIER']} (unchanged chapters come from the cache).", flush=True
     )
+    execute_all(config.parent / "outputs")
     command = [
         Path(sys.executable).parent / "jupyter-book",
         "build",

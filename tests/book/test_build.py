@@ -1,11 +1,13 @@
-"""The script behind `make book`: what it does after a build that failed."""
+"""The script behind `make book`: chapters side by side, and what it does after a build that failed."""
 
 import importlib.util
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
+import nbformat
 import pytest
+from jupyter_cache import get_cache
 
 SCRIPT = Path(__file__).resolve().parent.parent.parent / "book" / "build.py"
 
@@ -29,5 +31,22 @@ def build(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("status", "remembered"), [(0, True), (1, False)])
 def test_a_build_that_warned_reads_all_pages_again(build, status, remembered, monkeypatch):
     monkeypatch.setattr(subprocess, "run", lambda *a, **k: SimpleNamespace(returncode=status))
+    monkeypatch.setattr(build, "execute_all", lambda outputs: None)
     assert build.main() == status
     assert (build.BUILD / ".doctrees").exists() == remembered
+
+
+def test_chapters_run_once_and_one_that_fails_is_left_to_jupyter_book(build, tmp_path, monkeypatch, capsys):
+    (tmp_path / "notebooks").mkdir()
+    for name, code in (("good", "print(6 * 7)"), ("bad", "1 / 0")):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python", "language": "python"}
+        nbformat.write(notebook, tmp_path / "notebooks" / f"{name}.ipynb")
+    monkeypatch.setattr(build, "ROOT", tmp_path)
+    build.execute_all(tmp_path / "outputs")
+    said = capsys.readouterr().out
+    assert "bad.ipynb: failed after" in said and "good.ipynb: " in said
+    kept = get_cache(tmp_path / "outputs")
+    (record,) = kept.list_cache_records()
+    assert kept.get_cache_bundle(record.pk).nb.cells[0].outputs[0].text == "42\n"
+    assert build.execute(tmp_path / "notebooks" / "good.ipynb", tmp_path / "outputs") == "good.ipynb: unchanged"

@@ -1,12 +1,14 @@
 """A card and a small network made up for tests, and how tests look at folders and errors."""
 
-import subprocess
-import sys
+import contextlib
+import io
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
+from restore_lib import cli
 from restore_lib.training.architectures import describe
 from restore_lib.training.cards import Card, Score
 
@@ -83,10 +85,11 @@ def sentence(error) -> str:
 
 
 def run(*arguments):
-    """Exit code, standard output and standard error of ``restore checkpoints ARGUMENTS``, in a process of its own."""
-    words = [sys.executable, "-m", "restore_lib", "checkpoints", *map(str, arguments)]
-    done = subprocess.run(words, capture_output=True, text=True)
-    return done.returncode, done.stdout, done.stderr
+    """Exit code, standard output and standard error of ``restore checkpoints ARGUMENTS``, run in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as end:
+        cli.main(["checkpoints", *map(str, arguments)])
+    return end.value.code or 0, out.getvalue(), err.getvalue()
 
 
 def answers(path, picture):
