@@ -68,7 +68,8 @@ def execute(chapter: Path, outputs: Path, timeout: int = 600) -> str:
         cache.match_cache_notebook(notebook)
         return f"{chapter.name}: unchanged"
     except KeyError:
-        result = single_nb_execution(notebook, str(chapter.parent), timeout, allow_errors=False)
+        quiet = ["--log-level=ERROR"]  # kernels warn that they talk to us unencrypted, inside this computer
+        result = single_nb_execution(notebook, str(chapter.parent), timeout, False, extra_arguments=quiet)
     if result.err is not None:
         return f"{chapter.name}: failed after {result.time:.0f} s"
     bundle = CacheBundleIn(notebook, str(chapter), data={"execution_seconds": result.time})

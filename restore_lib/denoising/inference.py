@@ -40,7 +40,12 @@ def folded(network: nn.Module) -> nn.Module:
 
 @torch.inference_mode()
 def denoise(
-    network: nn.Module, noisy: Float[Tensor, "3 h w"], *, tile: Integral | None = None, context: Integral = CONTEXT
+    network: nn.Module,
+    noisy: Float[Tensor, "3 h w"],
+    *,
+    tile: Integral | None = None,
+    context: Integral = CONTEXT,
+    dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "3 h w"]:
     """Denoise a photo of any size.
 
@@ -60,6 +65,10 @@ def denoise(
     context : int
         How far the network looks, a multiple of 4: windows overlap so much that their inner parts are what the whole
         photo would give.
+    dtype : torch.dtype
+        What convolutions compute in. ``torch.bfloat16`` moves half as much memory, and where the processor multiplies
+        it by itself takes half of the time. Its 8 bits of precision change the result by less than storing it in 8 bit
+        does; colours come in and are added up in float32 all the same.
 
     Returns
     -------
@@ -81,7 +90,8 @@ def denoise(
 
     def restore(x: Tensor) -> Tensor:
         x = functional.pad(x.to(device), (border,) * 4, mode="reflect")
-        return network(x.contiguous(memory_format=torch.channels_last)).float()
+        with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            return network(x.contiguous(memory_format=torch.channels_last)).float()
 
     # Windows must begin at multiples of 4, because the network halves its input twice.
     filled = functional.pad(noisy[None], (0, -width % 4, 0, -height % 4), mode="reflect")

@@ -1,6 +1,7 @@
 """Whole photos: folded batch norm, tiles, odd sizes, and how far networks look."""
 
 import pytest
+import skimage.data
 import torch
 from shaking import shaken
 from torch import nn
@@ -9,6 +10,9 @@ from restore_lib.denoising.denoiser import Denoiser
 from restore_lib.denoising.dncnn import DnCNN
 from restore_lib.denoising.inference import CONTEXT, denoise, folded
 from restore_lib.nets.receptive import receptive_field
+from restore_lib.noise import gaussian
+from restore_lib.training.architectures import build
+from restore_lib.training.checkpoints import card, load_into
 
 NETS = {
     "released": lambda: Denoiser("released", width=16),
@@ -37,6 +41,17 @@ def test_tiles_give_what_the_whole_photo_gives(name, size, rng):
     assert whole.shape == x.shape
     tiles = denoise(net, x, tile=116)
     torch.testing.assert_close(tiles, whole, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["denoiser-25-cpu", "half-denoiser-60-cpu"])
+def test_half_the_precision_moves_a_photo_by_less_than_storing_it(name, rng):
+    net = build(card(name).architecture)
+    load_into(net, name)
+    net = folded(net)
+    photo = (skimage.data.astronaut()[100:260, 150:333] / 255).transpose(2, 0, 1)
+    noisy = gaussian(torch.tensor(photo, dtype=torch.float32), 25, rng)
+    error = denoise(net, noisy, dtype=torch.bfloat16) - denoise(net, noisy)
+    assert 0 < error.square().mean().sqrt() < 1 / 255 / 12**0.5  # rounding to 8 bit: a uniform error of one level
 
 
 def test_too_little_context_shows(rng):
