@@ -2,6 +2,7 @@
 
 import importlib.util
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ SCRIPT = Path(__file__).resolve().parent.parent.parent / "book" / "build.py"
 def build(tmp_path, monkeypatch):
     spec = importlib.util.spec_from_file_location("build_script", SCRIPT)
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "build_script", module)  # where its processes look for what they run
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "BUILD", tmp_path / "_build")
     monkeypatch.setattr(module, "CACHE", tmp_path / "cache")
