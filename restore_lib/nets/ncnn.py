@@ -1,0 +1,185 @@
+"""Weights out of ncnn's files: ``NAME.param`` lists layers as text, ``NAME.bin`` holds their numbers in the same order.
+
+RealSR's and Real-ESRGAN's networks travel in this form inside packages of programs for graphics cards. Only what such
+networks are made of is read: convolutions, and layers without weights. Nothing in the files can run.
+"""
+
+import math
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from restore_lib.errors import CheckpointError
+from restore_lib.nets.rrdbnet import RRDBNet
+
+MAGIC = "7767517"  # first line of a .param file
+HALF, SINGLE = 0x01306B47, (0, 0x0002C056)  # what stands before weights of 16 and of 32 bits
+WEIGHTLESS = {"BinaryOp", "Concat", "Eltwise", "Input", "Interp", "Padding", "PixelShuffle", "ReLU", "Split"}
+
+
+class Convolution(NamedTuple):
+    """One convolution of a file.
+
+    Attributes
+    ----------
+    name : str
+        Of the layer.
+    weight : Tensor
+        float32, (out, in, kernel height, kernel width), as PyTorch has it.
+    bias : Tensor or None
+        float32, (out,).
+    """
+
+    name: str
+    weight: Float[Tensor, "o i kh kw"]
+    bias: Float[Tensor, " o"] | None
+
+
+def read_ncnn(param: str | PathLike, binary: str | PathLike) -> list[Convolution]:
+    """All convolutions of a network, in the order of its files; every byte of both must make sense.
+
+    Parameters
+    ----------
+    param, binary : path
+        The two files of one network.
+
+    Raises
+    ------
+    CheckpointError
+        A file is missing, truncated, of another kind, or for another network; or the network has layers with weights
+        that are no convolutions, or weights of 8 bits.
+    """
+    param, binary = Path(param), Path(binary)
+    layers = list(_layers(param))
+    try:
+        content = binary.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{binary} cannot be read ({error.strerror}): give both files of the network.") from error
+    found, start = [], 0
+    for kind, name, values in layers:
+        if kind == "Convolution":
+            convolution, start = _convolution(name, values, content, start, binary)
+            found.append(convolution)
+    if start != len(content):
+        raise CheckpointError(
+            f"{binary} has {len(content) - start:,} bytes more than {param.name} lists: give the two files of one "
+            "network."
+        )
+    if not found:
+        raise CheckpointError(f"{param} lists no convolution: give the files of a network that restores pictures.")
+    return found
+
+
+def rrdbnet_from_ncnn(param: str | PathLike, binary: str | PathLike) -> RRDBNet:
+    """The RRDBNet, as large as the weights, of a file pair such as RealSR's and Real-ESRGAN's.
+
+    In evaluation mode, in float32 (files hold float16, which float32 says exactly).
+
+    Raises
+    ------
+    CheckpointError
+        As :func:`read_ncnn`, or the network is no RRDBNet.
+    """
+    convolutions = read_ncnn(param, binary)
+    blocks, ups = divmod(len(convolutions) - 4, 15)  # 15 in a block; 4 others beside those that enlarge
+    growth = len(convolutions[1].weight) if len(convolutions) > 1 else 0
+    wrong = CheckpointError(
+        f"{param} is no RRDBNet of 3 x 3 convolutions ({len(convolutions)} of them): give the x4 files of RealSR or "
+        "Real-ESRGAN."
+    )
+    if blocks < 1 or ups > 2:
+        raise wrong
+    with torch.device("meta"):  # shapes alone: every value comes from the file
+        network = RRDBNet(blocks, len(convolutions[0].weight), growth, 2**ups)
+    own = network.state_dict()
+    layers = [name.removesuffix(".weight") for name in own if name.endswith(".weight")]
+    state = {}
+    for layer, (_, weight, bias) in zip(layers, convolutions, strict=True):
+        if bias is None or weight.shape != own[f"{layer}.weight"].shape:
+            raise wrong
+        state |= {f"{layer}.weight": weight, f"{layer}.bias": bias}
+    network.load_state_dict(state, assign=True)
+    return network.eval()
+
+
+def _layers(param: Path) -> Iterator[tuple[str, str, dict[int, float]]]:
+    """Kind, name and numbers of each layer, in order."""
+    try:
+        lines = param.read_text(encoding="ascii").split("\n")
+    except OSError as error:
+        raise CheckpointError(f"{param} cannot be read ({error.strerror}): give both files of the network.") from error
+    except UnicodeDecodeError:
+        lines = []
+    if not lines or lines[0].strip() != MAGIC:
+        raise CheckpointError(f"{param} is no list of layers of ncnn (it begins otherwise): give the .param file.")
+    rows = [line.split() for line in lines[2:] if line.strip()]
+    counts = lines[1].split() if len(lines) > 1 else []
+    if len(counts) != 2 or not all(word.isdigit() for word in counts) or int(counts[0]) != len(rows):
+        told = counts[0] if counts else "no"
+        raise CheckpointError(
+            f"{param} lists {len(rows)} layers where it announces {told}: it is damaged, fetch it again."
+        )
+    for row in rows:
+        try:
+            kind, name, inputs, outputs = row[0], row[1], int(row[2]), int(row[3])
+            values = dict(_value(word) for word in row[4 + inputs + outputs :])
+        except (IndexError, ValueError) as error:
+            raise CheckpointError(f"{param} is damaged in the line of {' '.join(row[:2])}: fetch it again.") from error
+        if kind not in WEIGHTLESS | {"Convolution"}:
+            raise CheckpointError(f"{param} has a layer {kind}, which is not read here: give another network.")
+        yield kind, name, values
+
+
+def _value(word: str) -> tuple[int, float]:
+    """``6=1728`` is number 6 of a layer; lists (``-23310=1,0.2``) belong to activations, and their length will do."""
+    key, value = word.split("=")
+    number = float(value.split(",")[0])
+    if not math.isfinite(number):
+        raise ValueError(f"{word} is not finite")
+    return int(key), number
+
+
+def _convolution(
+    name: str, values: dict[int, float], content: bytes, start: int, path: Path
+) -> tuple[Convolution, int]:
+    """The convolution whose numbers begin at a byte, and the byte where the next one's begin."""
+    out, width, count = (int(values.get(key, 0)) for key in (0, 1, 6))
+    height = int(values.get(11, width))
+    area = out * width * height
+    if min(out, width, height) < 1 or count < 1 or count % area or values.get(8):
+        raise CheckpointError(f"{path}: the list of layers gives {name} impossible sizes; fetch both files again.")
+    if start + 4 > len(content):
+        raise _cut_off(path, name)
+    tag = int.from_bytes(content[start : start + 4], "little")
+    if tag != HALF and tag not in SINGLE:
+        raise CheckpointError(
+            f"{path} holds no 16- or 32-bit weights where {name} begins (tag 0x{tag:08X}): it is damaged, or of "
+            "another network or kind."
+        )
+    weight, start = _numbers(content, start + 4, count, "<f2" if tag == HALF else "<f4", path, name)
+    bias = None
+    if values.get(5):
+        bias, start = _numbers(content, start, out, "<f4", path, name)
+    return Convolution(name, weight.reshape(out, count // area, height, width), bias), start
+
+
+def _numbers(content: bytes, start: int, count: int, kind: str, path: Path, name: str) -> tuple[Tensor, int]:
+    """Finite numbers as float32, and the byte behind them and what fills the last group of four bytes up."""
+    size = np.dtype(kind).itemsize * count
+    stop = start + size + -size % 4
+    if stop > len(content):
+        raise _cut_off(path, name)
+    values = torch.from_numpy(np.frombuffer(content, kind, count, start).astype(np.float32))
+    if not torch.isfinite(values).all():
+        raise CheckpointError(f"{path}: {name} has numbers that are not finite; it is damaged, fetch it again.")
+    return values, stop
+
+
+def _cut_off(path: Path, name: str) -> CheckpointError:
+    return CheckpointError(f"{path} ends before the weights of {name} do: it is truncated, fetch it again.")

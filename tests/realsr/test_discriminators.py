@@ -1,0 +1,87 @@
+"""Discriminators: the authors' answers, sizes, and what one logit sees."""
+
+import json
+import zlib
+
+import numpy as np
+import pytest
+import torch
+
+from restore_lib import realsr
+from restore_lib.nets.receptive import extent, receptive_field
+
+
+def made_up(keys: dict, seed: int) -> dict[str, torch.Tensor]:
+    """Weights by the rule of the parity fixtures."""
+    weights = {}
+    for key, shape in keys.items():
+        g = np.random.default_rng([seed, zlib.crc32(key.encode())])
+        if key.endswith("num_batches_tracked"):
+            value = np.ones(shape)
+        elif key.endswith("running_var"):
+            value = 0.5 + g.random(shape)
+        else:
+            value = g.standard_normal(shape) * (np.prod(shape[1:]) ** -0.5 if len(shape) > 1 else 0.05)
+        weights[key] = torch.from_numpy(np.asarray(value, dtype=np.float32))
+    return weights
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("realsr_patch_d", realsr.PatchDiscriminator), ("realsr_vgg128_d", realsr.VGGDiscriminator)]
+)
+def test_they_answer_as_the_authors(name, kind, parity):
+    fixture = np.load(parity / f"{name}.npz")
+    weights = made_up(json.loads(str(fixture["keys"])), int(fixture["seed"]))
+    network = realsr.load_author_weights(kind(), weights).eval()
+    with torch.no_grad():
+        logits = network(torch.from_numpy(fixture["image"]))
+    torch.testing.assert_close(logits, torch.from_numpy(fixture["expected"]), rtol=1e-4, atol=1e-5)
+
+
+def test_they_have_as_many_parameters_as_the_released_ones():
+    with torch.device("meta"):
+        assert sum(p.numel() for p in realsr.PatchDiscriminator().parameters()) == 2_765_633
+        assert sum(p.numel() for p in realsr.VGGDiscriminator().parameters()) == 14_499_401
+
+
+@pytest.mark.parametrize(("layers", "side"), [(1, 16), (2, 34), (3, 70), (4, 142)])
+def test_a_logit_sees_a_patch(layers, side):
+    network = realsr.PatchDiscriminator(layers, width=2)
+    assert extent(receptive_field(network, 2 * side)) == (side, side)
+
+
+@pytest.mark.parametrize(("size", "logits"), [((128, 128), (14, 14)), ((70, 133), (6, 14)), ((24, 24), (1, 1))])
+def test_patches_of_any_photo_are_judged(size, logits, rng):
+    network = realsr.PatchDiscriminator(width=2).eval()
+    assert network(torch.rand(2, 3, *size, generator=rng)).shape == (2, 1, *logits)
+
+
+def test_training_moves_the_batch_norms(rng):
+    network = realsr.PatchDiscriminator(width=2)
+    before = network.norms[0].running_mean.clone()
+    network(torch.rand(2, 3, 64, 64, generator=rng))
+    assert not torch.equal(network.norms[0].running_mean, before)
+
+
+def test_whole_crops_of_one_size_are_judged(rng):
+    network = realsr.VGGDiscriminator(width=2, size=64).eval()
+    assert network(torch.rand(3, 3, 64, 64, generator=rng)).shape == (3, 1)
+    assert network.hidden.in_features == 16 * 2 * 2
+    with pytest.raises(ValueError, match="crops must be 64 x 64 pixels, got"):
+        network(torch.rand(1, 3, 64, 65, generator=rng))
+
+
+def test_every_pixel_of_a_crop_counts():
+    as_map = torch.nn.Sequential(realsr.VGGDiscriminator(width=1, size=32), torch.nn.Unflatten(1, (1, 1, 1)))
+    seen = receptive_field(as_map, 32)
+    assert seen.all()
+
+
+def test_sizes_that_do_not_exist_are_refused():
+    for make in (
+        lambda: realsr.VGGDiscriminator(size=100),
+        lambda: realsr.VGGDiscriminator(size=0),
+        lambda: realsr.PatchDiscriminator(layers=0),
+    ):
+        with pytest.raises(ValueError, match=r"at least 1|multiple of 32"):
+            make()
