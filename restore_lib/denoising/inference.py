@@ -24,11 +24,17 @@ def folded(network: nn.Module) -> nn.Module:
     Parameters
     ----------
     network : Module
-        Parts that have ``conv`` and ``norm``, or lists ``convs`` and ``norms``, are folded; others stay.
+        Parts that have ``conv`` and ``norm``, or lists ``convs`` and ``norms``, are folded, and so is a batch norm that
+        follows a convolution in an ``nn.Sequential``; others stay.
     """
     network = copy.deepcopy(network).eval().requires_grad_(False)
     for part in network.modules():
-        if hasattr(part, "convs") and hasattr(part, "norms"):
+        if isinstance(part, nn.Sequential):
+            for number in range(1, len(part)):
+                if isinstance(part[number], nn.BatchNorm2d) and isinstance(part[number - 1], nn.Conv2d):
+                    part[number - 1] = fuse_conv_bn_eval(part[number - 1], part[number])
+                    part[number] = nn.Identity()
+        elif hasattr(part, "convs") and hasattr(part, "norms"):
             for number, norm in enumerate(part.norms):
                 if isinstance(norm, nn.BatchNorm2d):
                     part.convs[number] = fuse_conv_bn_eval(part.convs[number], norm)

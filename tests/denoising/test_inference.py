@@ -9,7 +9,11 @@ from torch import nn
 from restore_lib.denoising.denoiser import Denoiser
 from restore_lib.denoising.dncnn import DnCNN
 from restore_lib.denoising.inference import CONTEXT, denoise, folded
+from restore_lib.nets.efficientnet import EfficientNetLite0
+from restore_lib.nets.largefov import DeepLabLargeFOV
 from restore_lib.nets.receptive import receptive_field
+from restore_lib.nets.resnet import SmallResNet
+from restore_lib.nets.vgg import SmallVGG
 from restore_lib.noise import gaussian
 from restore_lib.training.architectures import build
 from restore_lib.training.checkpoints import card, load_into
@@ -41,6 +45,23 @@ def test_tiles_give_what_the_whole_photo_gives(name, size, rng):
     assert whole.shape == x.shape
     tiles = denoise(net, x, tile=116)
     torch.testing.assert_close(tiles, whole, rtol=0, atol=1e-5)
+
+
+SEEING = {
+    "vgg": lambda: SmallVGG(6),
+    "resnet": lambda: SmallResNet(6),
+    "largefov": lambda: DeepLabLargeFOV(6, 8, 16, 2, norm=True),
+    "efficientnet": EfficientNetLite0,
+}
+
+
+@pytest.mark.parametrize("name", SEEING)
+def test_networks_that_see_are_folded_as_well(name, rng):
+    net = shaken(SEEING[name](), rng).double()
+    quick = folded(net)
+    x = torch.rand(2, 3, 64, 48, generator=rng, dtype=torch.float64)
+    torch.testing.assert_close(quick(x), net(x), rtol=1e-9, atol=1e-9)
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in quick.modules())
 
 
 @pytest.mark.parametrize("name", ["denoiser-25-cpu", "half-denoiser-60-cpu"])

@@ -13,7 +13,7 @@ from restore_lib.data import labelled
 from restore_lib.data.patches import to_float
 from restore_lib.denoising import baselines
 from restore_lib.denoising.denoiser import Denoiser
-from restore_lib.denoising.inference import denoise, folded
+from restore_lib.denoising.inference import denoise
 from restore_lib.denoising.recipes import HALVES
 from restore_lib.denoising.vision_recipes import CASCADES, NOISY, OFFICIAL, OTHERS, SWEEP, VISION
 from restore_lib.errors import DataError
@@ -28,7 +28,6 @@ def little(monkeypatch, rng):
     """Few small scenes, and networks with random weights under the names of real ones."""
     monkeypatch.setattr(vision, "looked_at", scenes)
     monkeypatch.setattr(vision, "network", untrained)
-    monkeypatch.setattr(vision, "denoiser", lambda name: folded(untrained(name)))
     monkeypatch.setattr(vision, "CBM3D", {"scenes": 3})
     monkeypatch.setattr(vision, "card", lambda name: type("Card", (), {"sha256": "0" * 64}))
     monkeypatch.setattr(metrics, "lpips", lambda a, b, net: torch.zeros(len(a)))  # its weights are not here
@@ -67,7 +66,8 @@ def test_cross_task_is_the_other_tasks_joint_denoiser(goal):
         assert vision.denoiser_of("cross", "scenes", goal, sigma) == vision.denoiser_of("joint", "scenes", other, sigma)
 
 
-def test_all_cases_see_the_same_noise_and_denoisers_are_as_for_single_photos(little):
+def test_all_cases_see_the_same_noise_and_denoisers_are_as_for_single_photos(little, monkeypatch):
+    monkeypatch.setattr(vision, "has_bfloat16", lambda device: False)
     found = scenes("scenes", "classify")
     x = vision.given("noisy", "scenes", "classify", 30, 1)
     added = (x - to_float(found.pictures)) * 255
