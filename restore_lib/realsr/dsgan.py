@@ -1,0 +1,243 @@
+"""Learn the degradation instead of estimating it: DSGAN, small (Fritsche, Gu and Timofte, ICCV Workshops 2019).
+
+A network turns clean LR images into ones that look like the camera's. Frequencies are separated: the discriminator sees
+only the high ones, where noise and blur are, so it cannot ask for other colours or other objects; the absolute
+difference counts only for the low ones, so noise costs nothing there. Both are split by a mean over 5 x 5 pixels.
+
+What the network adds is a function of the image. Noise that is collected is drawn anew in every step.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from numbers import Integral
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from restore_lib import images, lpips_trunks
+from restore_lib.realsr import experiment
+from restore_lib.realsr.gan_losses import discriminator_loss, generator_loss
+from restore_lib.realsr.pairs import Pair, PairedData
+from restore_lib.realsr.sr_pairs import PairSettings, make
+from restore_lib.resampling import imresize
+from restore_lib.training.architectures import build, describe
+from restore_lib.training.recipes import Recipe, sourced
+from restore_lib.training.task import Run, Task
+
+WINDOW = 5  # side of the mean that separates frequencies, as in the official code
+SLOPE = 0.2
+
+
+def low(x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 oh ow"]:
+    """Low frequencies: means over 5 x 5 pixels, inside the image alone, so four pixels less each way."""
+    return functional.avg_pool2d(x, WINDOW, stride=1)
+
+
+def high(x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """High frequencies: the image minus the mean of what of its 5 x 5 neighbours lies in the image."""
+    return x - functional.avg_pool2d(x, WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False)
+
+
+class DegradingNet(nn.Module):
+    """From a clean LR image to one that looks like the camera's: residual blocks, 3 x 3, without batch norm.
+
+    The official one has 8 blocks of 64 channels and gives the image itself, through a sigmoid; this one gives what is
+    added to its input, so that minutes of training do not go into learning to copy.
+
+    Parameters
+    ----------
+    blocks, width : int
+    """
+
+    def __init__(self, blocks: Integral = 8, width: Integral = 64):
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.PReLU())
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.PReLU(), nn.Conv2d(width, width, 3, padding=1))
+            for _ in range(blocks)
+        )
+        self.last = nn.Conv2d(width, 3, 3, padding=1)
+
+    def forward(self, lr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """Same size as the input; may leave [0, 1] a little."""
+        x = self.first(lr)
+        for block in self.blocks:
+            x = x + block(x)
+        return lr + self.last(x)
+
+
+class HighPassDiscriminator(nn.Module):
+    """Tell the camera's photos from made ones by their high frequencies: 5 x 5 convolutions, one logit a pixel.
+
+    Parameters
+    ----------
+    width : int
+        Channels of the first convolution; they double twice.
+    """
+
+    def __init__(self, width: Integral = 64):
+        super().__init__()
+        self.convs = nn.ModuleList(
+            nn.Conv2d(before, after, 5, padding=2)
+            for before, after in ((3, width), (width, 2 * width), (2 * width, 4 * width))
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(c) for c in (2 * width, 4 * width))
+        self.last = nn.Conv2d(4 * width, 1, 1)
+
+    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
+        """Logits; each sees 13 x 13 pixels of high frequencies."""
+        y = functional.leaky_relu(self.convs[0](0.5 + 0.5 * high(x)), SLOPE)
+        for conv, norm in zip(self.convs[1:], self.norms, strict=True):
+            y = functional.leaky_relu(norm(conv(y)), SLOPE)
+        return self.last(y)
+
+
+def degrading_step(
+    colour: float, texture: float, perceptual: float
+) -> Callable[[Run, tuple[Tensor, ...]], Mapping[str, Tensor]]:
+    """A step for the networks ``generator`` and ``discriminator``, with weights of the three losses.
+
+    A batch is clean LR crops and crops of the camera's photos, which show other things.
+    """
+
+    def step(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
+        clean, real = (run.speed.layout(part) for part in batch)  # (b, 3, h, w) each
+        judge, bare = run.networks["discriminator"], run.task.networks["discriminator"]
+        made = run.networks["generator"](clean).float()
+        seen = {"colour": (low(made) - low(clean)).abs().mean()}
+        loss = colour * seen["colour"]
+        if perceptual:
+            with run.fabric.autocast():
+                seen["perceptual"] = run.frozen["lpips"](made, clean, normalize=True).float().mean()
+            loss = loss + perceptual * seen["perceptual"]
+        bare.requires_grad_(False)
+        with run.fabric.autocast():
+            asked = bare(made)
+        seen["texture"] = generator_loss(asked, asked, "plain")
+        run.update("generator", loss + texture * seen["texture"])
+        bare.requires_grad_(True)
+        seen["discriminator"] = discriminator_loss(judge(real), judge(made.detach()), "plain")
+        run.update("discriminator", seen["discriminator"])
+        return {name: value.detach() for name, value in seen.items()}
+
+    return step
+
+
+@dataclass(frozen=True)
+class DSGANRecipe(Recipe):
+    """A network that degrades as the camera does, from sources and clean images that are not pairs."""
+
+    name: ClassVar = "dsgan"
+    title: ClassVar = "DSGAN: learned degradation with separated frequencies"
+    tiers: ClassVar = {
+        "smoke": {
+            "steps": 10,
+            "batch_size": 2,
+            "size": 32,
+            "blocks": 1,
+            "width": 8,
+            "judge_width": 8,
+            "world": "embedded",
+            "sources": 2,
+            "perceptual_weight": 0.0,
+            "validate_every": 5,
+        },
+        "cpu": {},
+        "gpu": {"steps": 20_000, "blocks": 8, "width": 64, "judge_width": 64, "batch_size": 16, "sources": 0},
+        "paper": {
+            "steps": 129_300,
+            "blocks": 8,
+            "width": 64,
+            "judge_width": 64,
+            "size": 128,
+            "world": "2k",
+            "sources": 0,
+            "learning_rate": 2e-4,
+            "validate_every": 5000,
+        },
+    }
+    cost: ClassVar = {"smoke": "5 s"}
+    stored: ClassVar = "float16"
+
+    steps: int = sourced(600, "ours; the official code has 300 epochs of 3,450 photos", "Updates of the weights.")
+    batch_size: int = sourced(8, "official code", "Crops of either kind in a step.")
+    size: int = sourced(48, "ours; the official code has 128", "Side of an LR crop in pixels.")
+    blocks: int = sourced(4, "ours; the official code has 8", "Residual blocks of the degrading network.")
+    width: int = sourced(32, "ours; the official code has 64", "Channels between them.")
+    judge_width: int = sourced(16, "ours; the official code has 64", "Channels of the discriminator's first layer.")
+    colour_weight: float = sourced(1.0, "official code", "Of absolute differences of low frequencies.")
+    texture_weight: float = sourced(0.005, "official code", "Of the adversarial loss on high frequencies.")
+    perceptual_weight: float = sourced(0.01, "official code", "Of LPIPS between input and output.")
+    learning_rate: float = sourced(5e-4, "ours: fewer steps; the official code has 2e-4", "Of both Adams, at first.")
+    beta1: float = sourced(0.5, "official code", "Memory of gradients of both Adams.")
+    world: str = sourced("photos", "ours", "Which photos play which part.")
+    sources: int = sourced(60, "ours", "Sources, evenly chosen; 0: all.")
+    validate_every: int = sourced(200, "ours", "Steps between two validations.")
+
+    def architecture(self) -> Mapping[str, object]:
+        """The degrading network as plain data, for the checkpoint's card."""
+        return describe(DegradingNet, blocks=self.blocks, width=self.width)
+
+    def training_data(self) -> tuple[str, str]:
+        """Name and hash of the photos that it is trained on."""
+        return experiment.described(self.world), experiment.digest(self.world, self.sources)
+
+    def rate(self, step: int) -> float:
+        """Factor of the learning rate before a step: 1 for the first half, then down to 0 in a line."""
+        return min(1.0, 2 * (1 - step / self.steps))
+
+    def task(self, seed: int) -> Task:
+        """Networks, optimisers, batches and step for the loop."""
+        clean = make(PairSettings(world=self.world, way="bicubic", sources=self.sources))
+        real = PairedData([_twice(*found) for found in experiment.sources(self.world, self.sources)], clean.noises, 1)
+        networks = {"generator": build(self.architecture()), "discriminator": HighPassDiscriminator(self.judge_width)}
+        optimizers = {
+            name: torch.optim.Adam(network.parameters(), self.learning_rate, betas=(self.beta1, 0.999))
+            for name, network in networks.items()
+        }
+
+        def batches(step: int, rank: int, world: int) -> tuple[Tensor, ...]:
+            _, lr = clean.crops(step, rank, world, batch=self.batch_size, size=4 * self.size, seed=seed)
+            photos, _ = real.crops(step, rank, world, batch=self.batch_size, size=self.size, seed=seed + 1)
+            return lr, photos
+
+        return Task(
+            networks=networks,
+            optimizers=optimizers,
+            schedulers={
+                name: torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))
+                for name, optimizer in optimizers.items()
+            },
+            frozen={"lpips": lpips_trunks.network("alex")} if self.perceptual_weight else {},
+            step=degrading_step(self.colour_weight, self.texture_weight, self.perceptual_weight),
+            batches=batches,
+            validate=alike(experiment.held_pairs(self.world)),
+        )
+
+
+def _twice(name: str, photo: Float[Tensor, "3 h w"]) -> Pair:
+    levels = torch.from_numpy(images.to_uint8(photo)).permute(2, 0, 1).contiguous()
+    return Pair(name, levels, levels)
+
+
+def alike(pairs: list[Pair]) -> Callable[[Mapping[str, nn.Module]], Mapping[str, float]]:
+    """How strong high frequencies are that the network adds, beside those of real degraded images of the same photos.
+
+    A ratio of standard deviations, 1 when they agree; no pixel can agree, because noise is another one each time.
+    """
+
+    def validate(networks: Mapping[str, nn.Module]) -> Mapping[str, float]:
+        network, ratios = networks["generator"], []
+        device = next(network.parameters()).device
+        for pair in pairs:
+            made = network(imresize(pair.hr, scale=1 / experiment.SCALE).clamp(0, 1)[None].to(device)).float().cpu()
+            ratios.append(float(high(made).std() / high(pair.lr[None]).std()))
+        return {"high_ratio": sum(ratios) / len(ratios)}
+
+    return validate
+
+
+DSGAN = (DSGANRecipe,)

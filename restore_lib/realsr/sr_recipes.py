@@ -1,0 +1,243 @@
+"""Recipes of super-resolution by 4: stage 1 by absolute differences, stage 2 against a discriminator.
+
+:mod:`restore_lib.realsr.sr_variants` names one for each kind of pairs.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from restore_lib import metrics
+from restore_lib.nets.edsr import EDSR
+from restore_lib.nets.rrdbnet import RRDBNet
+from restore_lib.realsr import experiment
+from restore_lib.realsr.discriminators import PatchDiscriminator, VGGDiscriminator
+from restore_lib.realsr.gan_losses import LossWeights, features, gan_step, pixel_step
+from restore_lib.realsr.pairs import Pair
+from restore_lib.realsr.sr_pairs import PairSettings, make
+from restore_lib.training.architectures import build, describe
+from restore_lib.training.checkpoints import load_into
+from restore_lib.training.recipes import Recipe, sourced
+from restore_lib.training.task import Task
+
+RULE = metrics.Protocol("rgb", experiment.SCALE, True, "the hidden degradation", "track 1")
+SMOKE = {
+    "steps": 12,
+    "batch_size": 2,
+    "size": 32,
+    "blocks": 1,
+    "width": 8,
+    "growth": 4,
+    "warmup": 4,
+    "validate_every": 6,
+    "world": "embedded",
+    "kernels": "true",
+    "kernel_photos": 2,
+    "sources": 2,
+    "start": "",
+}
+GPU = {"blocks": 8, "width": 64, "growth": 32, "batch_size": 16, "size": 128, "sources": 0, "kernel_photos": 40}
+PAPER = {"blocks": 23, "width": 64, "growth": 32, "batch_size": 16, "size": 128, "world": "2k", "sources": 0}
+PAPER |= {"kernel_photos": 2650, "warmup": 1, "validate_every": 5000}
+
+
+@dataclass(frozen=True)
+class SRRecipe(Recipe):
+    """Stage 1: a network that enlarges by 4, trained by absolute differences alone."""
+
+    tiers: ClassVar = {
+        "smoke": SMOKE,
+        "cpu": {},
+        "gpu": GPU | {"steps": 30_000, "learning_rate": 2e-4},
+        "paper": PAPER | {"steps": 1_000_000, "beta2": 0.99, "restarts": 4, "decay": 0.0, "begin": "random"},
+    }
+    cost: ClassVar = {"smoke": "5 s"}
+    stored: ClassVar = "float16"
+
+    steps: int = sourced(2000, "ours; ESRGAN has 1,000,000", "Updates of the weights.")
+    batch_size: int = sourced(8, "ours; the official code has 16", "Crops in a step.")
+    size: int = sourced(96, "ours; the official code has 128", "Side of an HR crop in pixels.")
+    network: str = sourced("rrdb", "paper Sec. 3.4", "rrdb or edsr.")
+    blocks: int = sourced(4, "ours; ESRGAN has 23", "Blocks of the network.")
+    width: int = sourced(32, "ours; ESRGAN has 64", "Channels between blocks.")
+    growth: int = sourced(16, "ours; ESRGAN has 32", "Channels that each convolution of a dense block adds.")
+    start: str = sourced("", "ours", "Checkpoint that weights start from.")
+    begin: str = sourced(
+        "interpolation",
+        "ours: saves the minutes in which RRDB learns to copy; ESRGAN has random",
+        "Fresh weights: random, or for rrdb such that the untrained network interpolates.",
+    )
+    learning_rate: float = sourced(1e-3, "ours: fewer steps; ESRGAN has 2e-4", "Adam's step at its largest.")
+    beta2: float = sourced(0.999, "PyTorch; ESRGAN has 0.99 in this stage", "Adam's memory of squared gradients.")
+    warmup: int = sourced(50, "ours", "Steps in which the learning rate rises from zero.")
+    restarts: int = sourced(1, "ours; BasicSR's ESRGAN has 4", "Times that the rate falls along half a cosine.")
+    halved: tuple = sourced((), "ours", "Steps at which the rate is halved, instead of the cosine.")
+    decay: float = sourced(0.99, "ours; ESRGAN has 0.999 in stage 2", "Of the averaged weights; 0: keep the last ones.")
+    world: str = sourced("photos", "ours: the challenge's photos may not be passed on", "Which photos play which part.")
+    way: str = sourced("both", "paper Sec. 3.1", "LR images: bicubic, kernel, noise, both or learned.")
+    camera: str = sourced("right", "paper Sec. 3.3", "Whose noise: the sources' (right) or other cameras' (wrong).")
+    kernels: str = sourced("estimated", "paper Sec. 3.2", "KernelGAN's (estimated), or the hidden ones (true).")
+    kernel_photos: int = sourced(8, "ours: half a minute each; the paper has all", "Sources whose kernel is estimated.")
+    clean_up: int = sourced(2, "official code", "Sources are reduced by this to serve as HR images; 1: as they are.")
+    sources: int = sourced(60, "ours: enough for minutes of training", "Sources, evenly chosen; 0: all.")
+    learned: str = sourced("", "ours", "Checkpoint of a network that degrades, for the way learned.")
+    validate_every: int = sourced(200, "ours", "Steps between two validations.")
+
+    def architecture(self) -> Mapping[str, object]:
+        """The network as plain data, for the checkpoint's card."""
+        if self.network == "edsr":
+            residual_scale = 0.1 if self.width >= 256 else 1.0  # Sec. 3.3 of EDSR
+            return describe(
+                EDSR, blocks=self.blocks, width=self.width, residual_scale=residual_scale, scale=experiment.SCALE
+            )
+        return describe(RRDBNet, blocks=self.blocks, width=self.width, growth=self.growth, scale=experiment.SCALE)
+
+    def training_data(self) -> tuple[str, str]:
+        """Name and hash of the photos that it is trained on."""
+        return experiment.described(self.world), experiment.digest(self.world, self.sources)
+
+    def pair_settings(self) -> PairSettings:
+        """How its pairs are made."""
+        return PairSettings(**{name: getattr(self, name) for name in PairSettings.__dataclass_fields__})
+
+    def task(self, seed: int) -> Task:
+        """Networks, optimiser, batches and step for the loop."""
+        network = build(self.architecture())
+        if self.start:
+            load_into(network, self.start)
+        elif self.begin == "interpolation" and self.network == "rrdb":
+            interpolating(network)
+        pairs = make(self.pair_settings(), seed)
+        optimizer = self.optimizer(network)
+        return Task(
+            networks={"generator": network},
+            optimizers={"generator": optimizer},
+            schedulers={"generator": torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))},
+            step=pixel_step(),
+            batches=lambda step, rank, world: pairs.crops(
+                step, rank, world, batch=self.batch_size, size=self.size, seed=seed
+            ),
+            validate=validation(experiment.held_pairs(self.world)),
+            average={"generator": self.decay} if self.decay else {},
+        )
+
+    def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
+        """Adam, without weight decay."""
+        return torch.optim.Adam(network.parameters(), self.learning_rate, betas=(0.9, self.beta2))
+
+    def rate(self, step: int) -> float:
+        """Factor of the learning rate before a step, counted from 0."""
+        if self.halved:
+            return 0.5 ** sum(step >= at for at in self.halved)
+        period = math.ceil(self.steps / self.restarts)
+        return min((step + 1) / self.warmup, 0.5 * (1 + math.cos(math.pi * (step % period) / period)))
+
+
+@dataclass(frozen=True)
+class GANRecipe(SRRecipe):
+    """Stage 2: by absolute differences, features and a discriminator, from the weights of stage 1."""
+
+    tiers: ClassVar = {
+        "smoke": SMOKE | {"features": "untrained", "judge_layers": 2, "judge_width": 8},
+        "cpu": {},
+        "gpu": GPU
+        | {
+            "steps": 15_000,
+            "learning_rate": 1e-4,
+            "judge_learning_rate": 1e-4,
+            "judge_width": 64,
+            "judge_layers": 3,
+            "decay": 0.999,
+        },
+        "paper": PAPER
+        | {
+            "steps": 60_001,
+            "halved": (5000, 10_000, 20_000, 30_000),
+            "learning_rate": 1e-4,
+            "judge_learning_rate": 1e-4,
+            "judge_width": 64,
+            "judge_layers": 3,
+            "features": "vgg19",
+            "decay": 0.0,
+        },
+    }
+    cost: ClassVar = {"smoke": "5 s"}
+
+    steps: int = sourced(1000, "ours; the official code has 60,001", "Updates of the weights.")
+    size: int = sourced(64, "ours; the official code has 128", "Side of an HR crop in pixels.")
+    learning_rate: float = sourced(2e-4, "ours: fewer steps; the official code has 1e-4", "Adam's largest step.")
+    judge: str = sourced("patch", "paper Sec. 3.4; the code of track 1 has vgg", "Discriminator: patch or vgg.")
+    judge_layers: int = sourced(2, "ours: patches of 34 pixels; the official code has 3, 70 pixels", "Its halvings.")
+    judge_width: int = sourced(32, "ours; the official code has 64", "Channels of its first convolution.")
+    judge_learning_rate: float = sourced(2e-4, "ours: fewer steps; the official code has 1e-4", "Of its Adam.")
+    kind: str = sourced("relativistic", "official code", "Adversarial loss: relativistic, plain or least squares.")
+    pixel_weight: float = sourced(0.01, "official code", "Of the absolute differences.")
+    feature_weight: float = sourced(1.0, "official code", "Of the loss on features.")
+    adversarial_weight: float = sourced(0.005, "official code", "Of the adversarial loss.")
+    features: str = sourced(
+        "vgg16",
+        "ours: conv5_3 of VGG-16 before ReLU, which comes with LPIPS; the official code has conv5_4 of VGG-19",
+        "Network of the loss on features: vgg19, vgg16 or untrained.",
+    )
+
+    def discriminator(self) -> nn.Module:
+        """The network that tells photos from results."""
+        if self.judge == "vgg":
+            return VGGDiscriminator(self.judge_width, self.size)
+        return PatchDiscriminator(self.judge_layers, self.judge_width)
+
+    def task(self, seed: int) -> Task:
+        """Networks, two optimisers, batches and step for the loop."""
+        task, judge = super().task(seed), self.discriminator()
+        task.networks["discriminator"] = judge
+        optimizer = torch.optim.Adam(judge.parameters(), self.judge_learning_rate)
+        task.optimizers["discriminator"] = optimizer
+        task.schedulers["discriminator"] = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))
+        if self.feature_weight:
+            task.frozen["features"] = features(self.features)
+        task.step = gan_step(LossWeights(self.pixel_weight, self.feature_weight, self.adversarial_weight), self.kind)
+        task.validate = validation(experiment.held_pairs(self.world), "" if self.features == "untrained" else LPIPS_NET)
+        return task
+
+
+LPIPS_NET = "alex"
+
+
+def interpolating(network: RRDBNet) -> RRDBNet:
+    """Set a few fresh weights such that the network begins as linear interpolation, all others free to learn.
+
+    Three channels carry the colours to the end: a pixel repeated twice each way and then averaged with weights 1, 2, 1
+    is linear interpolation, and leaky ReLU leaves what is not negative as it is.
+    """
+    line = torch.tensor([0.25, 0.5, 0.25])
+    smooth, copy = torch.outer(line, line), torch.zeros(3, 3)
+    copy[1, 1] = 1
+    kernels = {"first": copy, "body": 0 * copy, "detail": copy, "last": copy}
+    layers = [(getattr(network, name), kernel) for name, kernel in kernels.items()]
+    with torch.no_grad():
+        for layer, kernel in [*layers, *((up, smooth) for up in network.ups)]:
+            layer.weight[:3] = 0
+            layer.bias[:3] = 0
+            for colour in range(3):
+                layer.weight[colour, colour] = kernel
+    return network
+
+
+def validation(pairs: list[Pair], lpips_net: str = "") -> Callable[[Mapping[str, nn.Module]], Mapping[str, float]]:
+    """Mean PSNR, and LPIPS where a trunk is named, of the network ``generator`` over pairs."""
+
+    def validate(networks: Mapping[str, nn.Module]) -> Mapping[str, float]:
+        network, found = networks["generator"], {"psnr": []} | ({"lpips": []} if lpips_net else {})
+        device = next(network.parameters()).device
+        for pair in pairs:
+            sr = network(pair.lr[None].to(device))[0].float().cpu().clamp(0, 1)
+            found["psnr"].append(metrics.psnr(sr, pair.hr, RULE))
+            if lpips_net:
+                found["lpips"].append(metrics.lpips(sr, pair.hr, lpips_net))
+        return {name: math.fsum(values) / len(values) for name, values in found.items()}
+
+    return validate

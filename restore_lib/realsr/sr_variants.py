@@ -1,0 +1,125 @@
+"""Every recipe of super-resolution by name: one for each kind of pairs and stage, and what changes one thing.
+
+A name says the network, the stage, and how LR images are made. ``rrdb-gan-bicubic`` is ESRGAN in the small,
+``rrdb-gan-both`` RealSR, ``edsr-l1-bicubic`` EDSR; the others leave something out, or change one thing.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from restore_lib.realsr.sr_recipes import GANRecipe, SRRecipe
+from restore_lib.training.recipes import named
+
+
+def recipe(
+    base: type[SRRecipe], name: str, title: str, start: str = "", tiers: Mapping[str, Mapping] | None = None, **values
+) -> type[SRRecipe]:
+    """A recipe of its own name that starts from what another recipe kept at the same tier.
+
+    Parameters
+    ----------
+    base, name, title
+        As for :func:`restore_lib.training.recipes.named`.
+    start : str
+        Name of that recipe; empty: fresh weights. At tier smoke they are fresh in any case.
+    tiers : mapping, optional
+        Further values at some tiers.
+    **values : (value, source)
+        Fields that differ at every tier that does not set them.
+    """
+    if start:
+        values["start"] = (f"{start}-cpu", "official code: ESRGAN's weights for PSNR, here our own stage before")
+    made = named(base, name, title, **values)
+    own: dict[str, dict[str, Any]] = {tier: dict(fields) for tier, fields in base.tiers.items()}
+    for tier, fields in (tiers or {}).items():
+        own[tier] |= fields
+    for tier in ("gpu", "paper") if start else ():
+        own[tier]["start"] = f"{start}-{tier}"
+    made.tiers = own
+    return made
+
+
+TITLES = {
+    "bicubic": "bicubic pairs",
+    "kernel": "estimated kernels, no noise",
+    "noise": "collected noise, bicubic reduction",
+    "both": "estimated kernels and collected noise",
+    "wrong-noise": "estimated kernels and other cameras' noise",
+    "uncleaned": "as both, sources not cleaned up",
+    "learned": "pairs made by DSGAN",
+}
+CHANGED = {
+    "wrong-noise": {"camera": ("wrong", "ours: what is tried out")},
+    "uncleaned": {"clean_up": (1, "ours: what is tried out")},
+    "learned": {"way": ("learned", "ours: the other way that the paper names"), "learned": ("dsgan-cpu", "ours")},
+}
+LARGER = {"learned": {tier: {"learned": f"dsgan-{tier}"} for tier in ("gpu", "paper")}}
+
+
+def _values(variant: str) -> dict[str, tuple[object, str]]:
+    return CHANGED.get(variant, {"way": (variant, "paper Table 1 and its ablation")})
+
+
+def _stage_1(variant: str) -> type[SRRecipe]:
+    """Stage 1 on one kind of pairs; all but the bicubic ones go on from the bicubic one."""
+    name, title = f"rrdb-l1-{variant}", f"RRDB, absolute differences, {TITLES[variant]}"
+    if variant == "bicubic":
+        return recipe(SRRecipe, name, title, **_values(variant))
+    further = {"steps": (500, "ours: goes on from bicubic pairs"), "learning_rate": (5e-4, "ours: goes on")}
+    made = recipe(SRRecipe, name, title, "rrdb-l1-bicubic", LARGER.get(variant), **_values(variant), **further)
+    made.tiers["gpu"]["steps"] = 10_000
+    return made
+
+
+def _stage_2(variant: str, suffix: str = "", words: str = "", **values: tuple[object, str]) -> type[GANRecipe]:
+    """Stage 2 on one kind of pairs, from stage 1 on the same kind; as released, from that on bicubic pairs."""
+    name = "-".join(filter(None, ["rrdb-gan", variant, suffix]))
+    title = ", ".join(filter(None, [f"RRDB, GAN, {TITLES[variant]}", words]))
+    paper = {"start": "rrdb-l1-bicubic-paper"}
+    if variant == "bicubic":  # ESRGAN
+        paper |= {"judge": "vgg", "steps": 400_000, "halved": (50_000, 100_000, 200_000, 300_000), "decay": 0.999}
+    made = recipe(GANRecipe, name, title, f"rrdb-l1-{variant}", LARGER.get(variant), **_values(variant), **values)
+    made.tiers["paper"] |= paper
+    return made
+
+
+STAGE_1 = tuple(_stage_1(variant) for variant in TITLES)
+STAGE_2 = tuple(_stage_2(variant) for variant in TITLES)
+"""One recipe of each stage for each kind of pairs: what the table compares."""
+
+EDSR_BICUBIC = recipe(
+    SRRecipe,
+    "edsr-l1-bicubic",
+    "EDSR, absolute differences, bicubic pairs",
+    tiers={
+        "gpu": {"blocks": 16, "width": 64},
+        "paper": {
+            "blocks": 32,
+            "width": 256,
+            "size": 192,
+            "steps": 300_000,
+            "learning_rate": 1e-4,
+            "beta2": 0.99,
+            "restarts": 1,
+            "halved": (200_000,),
+        },
+    },
+    network=("edsr", "paper Table 1"),
+    way=("bicubic", "paper Table 1"),
+    blocks=(8, "ours; EDSR has 32, its baseline 16"),
+    steps=(4000, "ours: half of an RRDB's time; EDSR has 300,000"),
+)
+JUDGES = (
+    _stage_2(
+        "both", "vgg-judge", "one judgement a crop", judge=("vgg", "official code of track 1; the paper has patch")
+    ),
+)
+WEIGHTS = (
+    _stage_2("both", "pixel-1", "weight 1 on pixels", pixel_weight=(1.0, "ours: what is tried out")),
+    _stage_2(
+        "both", "adversarial-0.05", "weight 0.05 on the judgement", adversarial_weight=(0.05, "ours: what is tried out")
+    ),
+)
+"""Other weights of the losses, for the trade between PSNR and LPIPS."""
+
+SR = (*STAGE_1, *STAGE_2, EDSR_BICUBIC, *JUDGES, *WEIGHTS)

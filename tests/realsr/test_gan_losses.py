@@ -1,0 +1,123 @@
+"""Losses of stage 2: closed forms, the definition in float64, and which weights of VGG are taken."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from restore_lib.errors import DataError
+from restore_lib.realsr import gan_losses
+from restore_lib.realsr.gan_losses import KINDS, VGGFeatures, discriminator_loss, feature_loss, features, generator_loss
+
+
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
+def by_definition(real, fake):
+    """Eqs. 1 and 2 of ESRGAN, number by number; both means are halves of two."""
+    mean_real, mean_fake = sum(real) / len(real), sum(fake) / len(fake)
+    real_more = [sigmoid(x - mean_fake) for x in real]
+    fake_more = [sigmoid(x - mean_real) for x in fake]
+
+    def mean(values):
+        return sum(values) / len(values)
+
+    judge = mean([-math.log(p) for p in real_more]) + mean([-math.log(1 - p) for p in fake_more])
+    maker = mean([-math.log(1 - p) for p in real_more]) + mean([-math.log(p) for p in fake_more])
+    return judge / 2, maker / 2
+
+
+def test_the_relativistic_loss_is_its_definition(rng):
+    real, fake = (2 * torch.randn(3, 1, 4, 5, generator=rng) for _ in range(2))
+    judge, maker = by_definition(real.flatten().double().tolist(), fake.flatten().double().tolist())
+    assert float(discriminator_loss(real, fake)) == pytest.approx(judge, rel=1e-5)
+    assert float(generator_loss(real, fake)) == pytest.approx(maker, rel=1e-5)
+
+
+def test_who_wins_the_relativistic_game_does_not_depend_on_a_common_shift(rng):
+    real, fake = (torch.randn(4, 1, generator=rng) for _ in range(2))
+    for loss in (discriminator_loss, generator_loss):
+        torch.testing.assert_close(loss(real + 3, fake + 3), loss(real, fake))
+    torch.testing.assert_close(generator_loss(real, fake), discriminator_loss(fake, real))  # the roles exchanged
+
+
+def test_plain_and_least_squares_are_their_definitions(rng):
+    real, fake = (torch.randn(6, generator=rng, dtype=torch.float64) for _ in range(2))
+    soft = torch.nn.functional.softplus
+    expected = {
+        "plain": ((soft(-real).mean() + soft(fake).mean()) / 2, soft(-fake).mean()),
+        "least squares": (((real - 1).square().mean() + fake.square().mean()) / 2, (fake - 1).square().mean()),
+    }
+    for kind, (judge, maker) in expected.items():
+        assert float(discriminator_loss(real, fake, kind)) == pytest.approx(float(judge), rel=1e-5)
+        assert float(generator_loss(real, fake, kind)) == pytest.approx(float(maker), rel=1e-5)
+    with pytest.raises(ValueError, match="relativistic"):
+        generator_loss(real, fake, "hinge")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_players_pull_the_results_logits_to_opposite_sides(rng, kind):
+    real = torch.randn(5, generator=rng)
+    fake = torch.randn(5, generator=rng).requires_grad_(True)
+    (up,) = torch.autograd.grad(discriminator_loss(real, fake, kind), fake)
+    (down,) = torch.autograd.grad(generator_loss(real, fake, kind), fake)
+    if kind == "least squares":  # towards 0, by half of the loss, and towards 1
+        torch.testing.assert_close(up, fake.detach() / 5)
+        torch.testing.assert_close(down, 2 * (fake.detach() - 1) / 5)
+    else:
+        assert (up > 0).all() and (down < 0).all()
+
+
+def test_the_layers_are_torchvisions_up_to_the_last_convolution():
+    for name, count, convs in (("vgg19", 35, 16), ("vgg16", 29, 13)):
+        with torch.device("meta"):
+            layers = VGGFeatures(gan_losses.BLOCKS[name]).layers
+        assert len(layers) == count and sum(isinstance(layer, nn.Conv2d) for layer in layers) == convs
+        assert isinstance(layers[-1], nn.Conv2d) and layers[-1].out_channels == 512
+
+
+def test_features_of_the_stand_in_are_those_under_lpips(photos, rng):
+    network = features("vgg16")
+    trunk = gan_losses.lpips_trunks.network("vgg").net
+    x = torch.rand(1, 3, 48, 64, generator=rng)
+    mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    after = trunk((x - mean) / std)[-1]  # what lpips calls relu5_3
+    found = network(x)
+    assert found.shape == (1, 512, 3, 4) and (found < 0).any()  # before the ReLU
+    torch.testing.assert_close(found.relu(), after, rtol=1e-4, atol=1e-4)
+    assert not any(p.requires_grad for p in network.parameters())
+
+
+def test_weights_of_vgg19_are_read_by_their_names_or_missed(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESTORE_DATA", str(tmp_path))
+    monkeypatch.setenv("RESTORE_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(DataError, match=r"vgg19-dcbb9e9d.pth.*RESTORE_DATA"):
+        features("vgg19")
+    path = tmp_path / "torchvision" / "vgg19-dcbb9e9d.pth"
+    path.parent.mkdir()
+    torch.save({"features.0.weight": torch.zeros(1)}, path)
+    with pytest.raises(DataError, match="damaged"):
+        features("vgg19")
+    with pytest.raises(ValueError, match="vgg16"):
+        features("resnet")
+    full = {f"features.{key}": value for key, value in VGGFeatures((1, 1, 1, 1, 1), 16).layers.state_dict().items()}
+    torch.save(full | {"classifier.0.weight": torch.zeros(1)}, path)
+    known = gan_losses.KnownFile(gan_losses.VGG19.path, gan_losses.files.sha256(path), "")
+    monkeypatch.setattr(gan_losses, "VGG19", known)
+    found = gan_losses._vgg19()
+    assert torch.equal(found["0.weight"], full["features.0.weight"])
+
+
+def test_the_loss_on_features_is_zero_for_the_photo_and_pulls_at_the_result_alone(rng):
+    network = features("untrained")
+    assert torch.equal(network.layers[0].weight, features("untrained").layers[0].weight)
+    hr = torch.rand(2, 3, 32, 32, generator=rng).requires_grad_(True)
+    assert float(feature_loss(network, hr.detach(), hr)) == 0
+    sr = torch.rand(2, 3, 32, 32, generator=rng).requires_grad_(True)
+    loss = feature_loss(network, sr, hr)
+    loss.backward()
+    assert hr.grad is None and sr.grad.abs().sum() > 0
+    expected = (network(sr) - network(hr)).abs().mean()
+    torch.testing.assert_close(loss, expected)
