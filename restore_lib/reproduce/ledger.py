@@ -31,6 +31,8 @@ TITLES |= {"kernel_error": "Kernel error, mean", "kernel_error_median": "Kernel 
 TITLES |= {"kernel_error_worst": "Kernel error, worst", "psnr_worst": "PSNR in dB, worst"}
 TITLES |= {"off_centre": "Cells off the centre", "sum": "Sum of the raw kernel", "distrusted": "Share with a warning"}
 TITLES |= {"switch_step": "Step of the second phase", "psnr_y": "PSNR-Y in dB", "ssim_y": "SSIM-Y"}
+DECIMALS |= {"psnr_spread": 2, "lpips_alex_spread": 4}
+TITLES |= {"psnr_spread": "PSNR in dB, spread over photos", "lpips_alex_spread": "LPIPS, spread over photos"}
 TITLES |= METRICS
 DECIMALS |= dict.fromkeys(METRICS, 2)
 

@@ -1,6 +1,7 @@
 """The tables of paper B: how far an estimated kernel can be trusted, and what it is worth."""
 
-from restore_lib.reproduce import div2krk, kernel_study, noise_study, published
+from restore_lib.realsr.sr_variants import TITLES as PAIRS
+from restore_lib.reproduce import div2krk, kernel_study, noise_study, published, realsr_experiment
 from restore_lib.reproduce.lines import Line, Section, Table
 
 KERNEL_SETS = {"div2krk": "DIV2KRK (4 of 100)", "kodak24": "Kodak (4 of 24)"}
@@ -84,3 +85,76 @@ def noise_table() -> Table:
     title = "Is collected noise like the camera's?"
     section = Section("statistics", title, noise_study.RULES, lines, published=False)
     return Table("noise", title, [section], run=noise_study.noise_tables)
+
+
+SMALL = "other photos, another degradation, and networks trained for minutes: not comparable"
+THEIRS = "the authors' own weights on our photos, whose degradation they were not trained for: not comparable"
+TRACK1 = {  # recipe: title, row of the paper's table
+    "bicubic": ("bicubic interpolation", ""),
+    realsr_experiment.EDSR: ("EDSR, bicubic pairs", "EDSR"),
+    "rrdb-l1-bicubic": ("RRDB, absolute differences, bicubic pairs", ""),
+    realsr_experiment.ESRGAN: ("ESRGAN, bicubic pairs", "ESRGAN"),
+    realsr_experiment.STAGE_1: ("RRDB, absolute differences, kernels and noise", ""),
+    realsr_experiment.REALSR: ("RealSR, kernels and noise", "RealSR"),
+    "rrdb-gan-learned": ("as RealSR, pairs by DSGAN", ""),
+}
+TRACK1 |= {
+    name: (title, "RealSR" if name == "realsr-df2k" else "") for name, title in realsr_experiment.AUTHORS.items()
+}
+FEW = {
+    "bicubic": ("bicubic interpolation", ""),
+    "zssr": ("ZSSR", "ZSSR"),
+    "zssr-real": ("ZSSR, its settings for real photos", ""),
+    "k-zssr": ("K-ZSSR", "K-ZSSR"),
+    "k-zssr-real": ("K-ZSSR, its settings for real photos", ""),
+}
+WEIGHTS = {
+    realsr_experiment.REALSR: "0.01 on pixels, 1 on features, 0.005 on the judgement",
+    "rrdb-gan-both-pixel-1": "1 on pixels",
+    "rrdb-gan-both-adversarial-0.05": "0.05 on the judgement",
+    "rrdb-gan-both-vgg-judge": "one judgement a crop, not a patch",
+}
+
+
+def track1_table() -> Table:
+    """Paper B's Table 1 on our own degradation, its ablation, and the way between two networks."""
+    main, metrics = realsr_experiment.PROTOCOL, realsr_experiment.METRICS
+    every = (*metrics, *realsr_experiment.SPREADS)
+    lines = [_track1_line(recipe, metric, main.name, *TRACK1[recipe]) for metric in every for recipe in TRACK1]
+    few_rule = realsr_experiment.FEW_PROTOCOL
+    few = [_track1_line(recipe, metric, few_rule.name, *FEW[recipe]) for metric in metrics for recipe in FEW]
+    pairs = [
+        _track1_line(f"rrdb-{stage}-{variant}", metric, main.name, f"{PAIRS[variant]}, {title}")
+        for metric in metrics
+        for stage, title in (("l1", "stage 1"), ("gan", "stage 2"))
+        for variant in PAIRS
+    ]
+    weights = [
+        _track1_line(recipe, metric, main.name, title) for metric in metrics for recipe, title in WEIGHTS.items()
+    ]
+    between = realsr_experiment.BETWEEN
+    curve = [
+        Line(
+            "RealSR", condition, metric, f"{realsr_experiment.REALSR}-between", realsr_experiment.DATASET, between.name
+        )
+        for metric in metrics
+        for condition in between.conditions
+    ]
+    sections = [
+        Section("methods", main.title, main.rules, lines),
+        Section("few", few_rule.title, few_rule.rules, few),
+        Section("pairs", "by how LR images are made", main.rules, pairs, published=False),
+        Section("weights", "by the weights of the losses", main.rules, weights, published=False),
+        Section("between", between.title, between.rules, curve, published=False),
+    ]
+    title = "Real-world super-resolution on a Track 1 of our own (paper B, Table 1)"
+    return Table("realsr-track1", title, sections, run=realsr_experiment.tables)
+
+
+def _track1_line(recipe: str, metric: str, protocol: str, title: str, row: str = "") -> Line:
+    paper, why = None, ""
+    if row and metric in realsr_experiment.METRICS:
+        paper = published.number("ji2020-track1", row, metric.removesuffix("_alex").upper())
+        why = THEIRS if recipe in realsr_experiment.AUTHORS else SMALL
+    condition, dataset = realsr_experiment.CONDITION, realsr_experiment.DATASET
+    return Line(title, condition, metric, recipe, dataset, protocol, paper, None, False, why)

@@ -73,6 +73,7 @@ def all_tables() -> dict[str, Table]:
     found = [bicubic(), equal_error(), small_denoiser()]
     found += [denoising_tables.liu2018_kodak(), denoising_tables.denoiser_ablation(), denoising_tables.liu2018_vision()]
     found += [realsr_tables.kernelgan(), realsr_tables.noise_table(), realsr_tables.div2krk_table()]
+    found.append(realsr_tables.track1_table())
     used = {line.paper.table.name for table in found for line in table.lines if line.paper}
     waiting = [Table(t.name, t.title, grid=t) for t in published.tables().values() if t.name not in used]
     return {table.name: table for table in [*found, *waiting]}
