@@ -17,7 +17,7 @@ from restore_lib import images
 from restore_lib.training.speed import has_bfloat16
 
 PRECISIONS = ("exact", "bf16")
-TILE, OVERLAP = 160, 16  # pixels of the small photo
+TILE, OVERLAP = 192, 16  # pixels of the small photo
 
 
 @torch.inference_mode()
