@@ -78,7 +78,8 @@ def large(side: tuple[int, int], precision: str) -> None:
 def seams(network: nn.Module, lr: Tensor, overlaps: list[int]) -> dict[int, float]:
     """How near windows come to the whole photo, in dB, by how far they reach into each other."""
     whole = upscale(network, lr, tile=max(lr.shape[1:]))
-    return {o: decibel(upscale(network, lr, tile=max(lr.shape[1:]) // 2 + o, overlap=o), whole) for o in overlaps}
+    half = max(lr.shape[1:]) // 2
+    return {o: decibel(upscale(network, lr, tile=half + o, overlap=o), whole) for o in overlaps if o < half}
 
 
 @torch.inference_mode()
