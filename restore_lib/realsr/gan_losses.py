@@ -1,7 +1,7 @@
 """The three losses of ESRGAN and RealSR: absolute differences, features, and a discriminator's opinion.
 
 ``L = 0.01 L_pixel + 1 L_features + 0.005 L_adversarial`` (RealSR Sec. 3.4 [ji2020realsr], with ESRGAN's weights
-[wang2018esrgan]). A network trained by the first term alone answers with the mean of all plausible pictures, which is
+[wang2018esrgan]). A network trained by the first term alone answers with the median of all plausible pictures, which is
 blurred; the second compares what another network sees in them, and the third asks whether the result could be a photo.
 """
 
