@@ -49,7 +49,7 @@ def import_weights(
     Returns
     -------
     list of str
-        Names of the models, which :func:`restore_lib.realsr.authors_model` loads now.
+        Names of the models, which :func:`restore_lib.realsr.published.authors_model` loads now.
 
     Raises
     ------
