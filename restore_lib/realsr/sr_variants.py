@@ -7,7 +7,7 @@ A name says the network, the stage, and how LR images are made. ``rrdb-gan-bicub
 from collections.abc import Mapping
 from typing import Any
 
-from restore_lib.realsr.sr_recipes import GANRecipe, SRRecipe
+from restore_lib.realsr.sr_recipes import PUBLISHED, GANRecipe, SRRecipe
 from restore_lib.training.recipes import named
 
 
@@ -80,6 +80,8 @@ def _stage_2(variant: str, suffix: str = "", words: str = "", **values: tuple[ob
         paper |= {"judge": "vgg", "steps": 400_000, "halved": (50_000, 100_000, 200_000, 300_000), "decay": 0.999}
     made = recipe(GANRecipe, name, title, f"rrdb-l1-{variant}", LARGER.get(variant), **_values(variant), **values)
     made.tiers["paper"] |= paper
+    for tier in ("gpu", "paper"):
+        made.tiers[tier] |= {field: value for field, (value, _) in values.items()}
     return made
 
 
@@ -115,9 +117,14 @@ JUDGES = (
     ),
 )
 WEIGHTS = (
-    _stage_2("both", "pixel-1", "weight 1 on pixels", pixel_weight=(1.0, "ours: what is tried out")),
     _stage_2(
-        "both", "adversarial-0.05", "weight 0.05 on the judgement", adversarial_weight=(0.05, "ours: what is tried out")
+        "both",
+        "published-weights",
+        "the official code's weights of the losses",
+        **{field: (value, "official code") for field, value in PUBLISHED.items()},
+    ),
+    _stage_2(
+        "both", "adversarial-0.02", "weight 0.02 on the judgement", adversarial_weight=(0.02, "ours: what is tried out")
     ),
 )
 """Other weights of the losses, for the trade between PSNR and LPIPS."""

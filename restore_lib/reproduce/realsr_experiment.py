@@ -49,7 +49,7 @@ SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 RULES = {
     "high resolution": "Kodak's photos, cut to a multiple of 4",
     "low resolution": "MATLAB's bicubic reduction by 4, a blur by an anisotropic Gaussian (standard deviations of 0.4 "
-    "to 1 pixel), noise collected from photos of DND that training never sees, 8 bit; another blur and noise for each",
+    "to 1 pixel), half of the noise of photos of DND that training never sees, 8 bit; another blur and noise for each",
     "result": "clipped and rounded to 8 bit",
     "measured on": "RGB without a border of 4 pixels, LPIPS with AlexNet",
 }

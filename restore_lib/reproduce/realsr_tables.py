@@ -109,9 +109,10 @@ FEW = {
     "k-zssr-real": ("K-ZSSR, its settings for real photos", ""),
 }
 WEIGHTS = {
-    realsr_experiment.REALSR: "0.01 on pixels, 1 on features, 0.005 on the judgement",
-    "rrdb-gan-both-pixel-1": "1 on pixels",
-    "rrdb-gan-both-adversarial-0.05": "0.05 on the judgement",
+    realsr_experiment.STAGE_1: "pixels alone (stage 1)",
+    "rrdb-gan-both-adversarial-0.02": "little weight on the judgement",
+    realsr_experiment.REALSR: "as in the other sections",
+    "rrdb-gan-both-published-weights": "the official code's weights",
     "rrdb-gan-both-vgg-judge": "one judgement a crop, not a patch",
 }
 
