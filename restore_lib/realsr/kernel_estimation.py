@@ -164,12 +164,20 @@ def estimate_kernels(
     fast: bool = True,
     device: str | torch.device = "cpu",
     together: Integral = 4,
+    strict: bool = True,
     progress: Callable[[int, int], None] | None = None,
-) -> list[KernelEstimate]:
+) -> list[KernelEstimate | None]:
     """Estimate the kernels of several photos, ``together`` of them or their restarts at a time.
 
-    An estimation does not depend on those that run beside it, except for rounding. Parameters and errors as
+    An estimation does not depend on those that run beside it, except for rounding. Other parameters and errors as
     :func:`estimate_kernel`.
+
+    Parameters
+    ----------
+    together : int
+        How many estimations to run in one batch.
+    strict : bool
+        False: a photo whose estimation fails gives None instead of an error that loses the others.
     """
     settings = settings or KernelSettings()
     if scale not in (2, 4):
@@ -199,9 +207,15 @@ def estimate_kernels(
         pairs = [networks(int(s.generate_state(3)[2])) for s in seeds]
         tell = (lambda done, base=start: progress(base * settings.steps + done, total)) if progress else None
         runs += train(samplers, pairs, settings, fast=fast, device=torch.device(device), progress=tell)
-    return [
-        _conclude(inner[i], runs[i * restarts : (i + 1) * restarts], int(scale), held[i]) for i in range(len(images))
-    ]
+    estimates = []
+    for i in range(len(images)):
+        try:
+            estimates.append(_conclude(inner[i], runs[i * restarts : (i + 1) * restarts], int(scale), held[i]))
+        except ImageError:
+            if strict:
+                raise
+            estimates.append(None)
+    return estimates
 
 
 def train(

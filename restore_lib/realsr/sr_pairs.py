@@ -103,33 +103,39 @@ def true_kernels(count: int, seed: int = 1) -> list[Float[Tensor, "_ _"]]:
 
 
 def estimated(photos: Sequence[Float[Tensor, "3 _ _"]], seed: int = 0) -> list[Float[Tensor, "_ _"]]:
-    """KernelGAN's kernels of photos for x4, without those that its diagnostics complain of; kept in the cache.
+    """KernelGAN's kernels of photos for x4, kept in the cache; without those that its diagnostics complain of.
 
-    About half a minute a photo where they are not in the cache yet.
+    About half a minute a photo where they are not in the cache yet. On a noisy photo an estimation may fail: there are
+    fewer kernels than photos then.
+
+    Raises
+    ------
+    DataError
+        No estimation succeeded.
     """
     settings = KernelSettings()
     content = hashlib.sha256(f"{settings} {seed} {SCALE}".encode())
     for photo in photos:
         content.update(f"{tuple(photo.shape)}".encode() + photo.contiguous().numpy().tobytes())
     path = files.cache_folder() / "kernelgan" / f"pool-{content.hexdigest()[:32]}.npz"
-    found = _read(path, len(photos))
-    if found is None:
+    kernels = _read(path)
+    if kernels is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", KernelWarning)  # those are left out below
-            made = estimate_kernels(photos, SCALE, seed, settings=settings)
+            made = [one for one in estimate_kernels(photos, SCALE, seed, settings=settings, strict=False) if one]
+        kernels = [one.kernel for one in made if not one.diagnostics.problems] or [one.kernel for one in made]
+        if not kernels:
+            raise DataError(f"KernelGAN found no kernel in {len(photos)} photos: take more, or less noisy ones.")
         path.parent.mkdir(parents=True, exist_ok=True)
         with files.atomic_write(path) as temporary, Path(temporary).open("wb") as out:
-            kernels = {f"kernel{i}": one.kernel.numpy() for i, one in enumerate(made)}
-            np.savez(out, sound=np.array([not one.diagnostics.problems for one in made]), **kernels)
-        found = _read(path, len(photos))
-    kernels, sound = found
-    return [kernel for kernel, good in zip(kernels, sound, strict=True) if good or not any(sound)]
+            np.savez(out, **{f"kernel{i}": kernel.numpy() for i, kernel in enumerate(kernels)})
+    return kernels
 
 
-def _read(path: Path, count: int) -> tuple[list[Tensor], list[bool]] | None:
-    """Kept kernels and whether each is sound; None where there are none, or the file is damaged."""
+def _read(path: Path) -> list[Tensor] | None:
+    """Kept kernels; None where there are none, or the file is damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            return [torch.from_numpy(kept[f"kernel{i}"]) for i in range(count)], kept["sound"].tolist()
+            return [torch.from_numpy(kept[f"kernel{i}"]) for i in range(len(kept.files))] or None
     except (OSError, ValueError, KeyError, EOFError):
         return None

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from restore_lib import realsr
 from restore_lib.errors import ImageError
-from restore_lib.realsr import kernel_losses
+from restore_lib.realsr import kernel_estimation, kernel_losses
 from restore_lib.realsr.kernel_choice import average, choose, dissimilarity, hold_out
 from restore_lib.realsr.kernel_estimation import diagnose
 from restore_lib.realsr.kernel_losses import KernelSettings, Schedule
@@ -103,6 +103,26 @@ def run(image, **options):
     """An estimation that is too short to be trusted, and says so."""
     with pytest.warns(realsr.KernelWarning, match="Do not trust"):
         return realsr.estimate_kernel(image, **options)
+
+
+def test_a_photo_without_a_kernel_does_not_lose_the_others(rng, monkeypatch):
+    def one_vanishes(samplers, *_, **__):
+        runs = []
+        for i, _ in enumerate(samplers):
+            raw = torch.from_numpy(ndimage.shift(gaussian_kernel(13, (2, 1)).numpy(), (0.5, 0.5))) * (i != 1)
+            schedule = Schedule(KernelSettings())
+            schedule.switch_step = 400
+            story = kernel_estimation.Trajectory(torch.tensor([0]), raw[None], {})
+            runs.append((story, diagnose(raw, schedule)))
+        return runs
+
+    monkeypatch.setattr(kernel_estimation, "train", one_vanishes)
+    photos = list(torch.rand(3, 3, 100, 100, generator=rng))
+    with pytest.raises(ImageError, match="No kernel was found"):
+        realsr.estimate_kernels(photos)
+    first, second, third = realsr.estimate_kernels(photos, strict=False)
+    assert second is None and not first.diagnostics.problems
+    assert torch.equal(first.kernel, third.kernel)
 
 
 def test_scale_4_is_the_same_kernel_twice(rng):

@@ -8,7 +8,7 @@ import torch
 from lightning_fabric import Fabric
 
 from restore_lib import images
-from restore_lib.errors import TrainingError
+from restore_lib.errors import DataError, TrainingError
 from restore_lib.nets.rrdbnet import RRDBNet
 from restore_lib.realsr import experiment, sr_pairs
 from restore_lib.realsr.sr_pairs import PairSettings, make
@@ -66,16 +66,22 @@ def test_estimated_kernels_are_kept_and_bad_ones_left_out(monkeypatch, rng):
             self.kernel = torch.full((5, 5), value, dtype=torch.float64)
             self.diagnostics = type("D", (), {"problems": problems})()
 
-    def fake(photos, scale, seed, settings):
+    def fake(photos, scale, seed, settings, strict):
         calls.append(len(photos))
-        return [Estimate(float(i), ("bad",) if i == 1 else ()) for i in range(len(photos))]
+        made = [Estimate(float(i), ("bad",) if i == 1 else ()) for i in range(len(photos))]
+        return made[:3] + [None] * (len(photos) - 3)  # estimation failed on the fourth photo and on those after it
 
     monkeypatch.setattr(sr_pairs, "estimate_kernels", fake)
     pictures = [torch.rand(3, 8, 8, generator=rng) for _ in range(3)]
     first, second = sr_pairs.estimated(pictures), sr_pairs.estimated(pictures)
     assert calls == [3] and [k[0, 0].item() for k in first] == [0, 2] == [k[0, 0].item() for k in second]
     sr_pairs.estimated(pictures[:2])
-    assert calls == [3, 2]
+    assert [k[0, 0].item() for k in sr_pairs.estimated([*pictures, pictures[0]])] == [0, 2]
+    assert calls == [3, 2, 4]
+
+    monkeypatch.setattr(sr_pairs, "estimate_kernels", lambda photos, *_, **__: [None] * len(photos))
+    with pytest.raises(DataError, match="no kernel in 1 photos"):
+        sr_pairs.estimated(pictures[2:])
 
 
 def test_learned_pairs_are_what_the_network_makes(monkeypatch):
