@@ -71,7 +71,7 @@ def main() -> None:
         "whole photo": lambda: denoise(network, photo),
         "whole photo, batch norm folded": lambda: denoise(quick, photo),
         "windows of 256, folded": lambda: denoise(quick, photo, tile=256),
-        "whole photo, folded, bfloat16": lambda: denoise(quick, photo, dtype=torch.bfloat16),
+        "whole photo, folded, bfloat16": lambda: denoise(quick, photo, precision="bf16"),
     }
     times = {name: [] for name in contestants}
     for _ in range(options.rounds):

@@ -14,8 +14,10 @@ from restore_lib.errors import CheckpointError, ImageError
 def denoise(
     photo: Annotated[Path, typer.Argument(help="A noisy photo: PNG, JPEG, WebP or TIFF.")],
     sigma: Annotated[str, typer.Option(help="Strength of the noise, 0 to 255, or `auto` to estimate it.")] = "auto",
-    output: Annotated[Path | None, typer.Option(help="The result; PHOTO-denoised.png by default.")] = None,
     checkpoint: Annotated[str | None, typer.Option(help="A name that `restore checkpoints list` shows.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Compute in bfloat16: sooner, with tiny differences.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The result; PHOTO-denoised.png by default.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result that is there already.")] = False,
 ) -> None:
     """Take Gaussian noise out of a photo, with the denoiser that was trained for the nearest strength."""
     from restore_lib import images
@@ -25,17 +27,23 @@ def denoise(
     from restore_lib.training.checkpoints import card, load_into
     from restore_lib.training.speed import best_device
 
-    noisy = images.read(photo)
-    if min(noisy.shape[-2:]) < 12:
-        raise ImageError(f"{photo} is smaller than 12 x 12 pixels: choose a larger photo.")
-    level = _level(sigma, noisy)
-    name = checkpoint or _nearest(level)
-    known = card(name)
-    network = build(known.architecture)
-    load_into(network, name)
-    clean = restored(folded(network).to(best_device()), noisy)
-    target = output or photo.with_name(f"{photo.stem}-denoised.png")
-    images.write(target, clean)
+    target = out or photo.with_name(f"{photo.stem}-denoised.png")
+    if target.suffix.lower() not in images.FORMATS:
+        raise ImageError(f"{target} cannot be written: choose a name that ends in {', '.join(images.FORMATS)}.")
+    try:
+        check_room([target], overwrite, "file")
+        noisy = images.read(photo)
+        if min(noisy.shape[-2:]) < 12:
+            raise ImageError(f"{photo} is smaller than 12 x 12 pixels: choose a larger photo.")
+        level = _level(sigma, noisy)
+        name = checkpoint or _nearest(level)
+        network = build(card(name).architecture)
+        load_into(network, name)
+        clean = restored(folded(network).to(best_device()), noisy, precision="bf16" if fast else "exact")
+        images.write(target, clean)
+    except KeyboardInterrupt:
+        print("restore: stopped; nothing was written.", file=sys.stderr)
+        raise typer.Exit(130) from None
     print(f"{target}: sigma {level:.3g}{' (estimated)' if sigma == 'auto' else ''}, by {name}")
 
 

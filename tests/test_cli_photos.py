@@ -66,7 +66,7 @@ def test_the_strength_is_estimated(shelf, tmp_path, rng, capsys):
     for sigma in (15, 25, 50):
         save(f"denoiser-{sigma}-cpu", f"denoiser-{sigma}", shelf, identity())
     photo = flat_photo(tmp_path / "n.png", 22, rng, (200, 200))
-    assert restore("denoise", photo, "--output", tmp_path / "out.png") == 0
+    assert restore("denoise", photo, "--fast", "--out", tmp_path / "out.png") == 0
     said = capsys.readouterr().out
     assert "(estimated), by denoiser-25-cpu" in said and (tmp_path / "out.png").exists()
     assert 20 < float(said.split("sigma ")[1].split(" ")[0]) < 24
@@ -94,13 +94,16 @@ def test_what_is_wrong_is_said_in_one_sentence(shelf, tmp_path, rng, capsys):
         ("denoise", tiny): "smaller than 12 x 12",
         ("denoise", text): "text.png",
         ("denoise", photo, "--checkpoint", "denoiser-26-cpu"): "did you mean denoiser-25-cpu",
-        ("denoise", photo, "--output", tmp_path / "out.doc"): "out.doc cannot be written",
+        ("denoise", photo, "--out", tmp_path / "out.doc"): "out.doc cannot be written",
+        ("denoise", photo, "--out", text / "out.png"): "name another file with --out",
+        ("denoise", photo, "--out", tiny): "exists already: add --overwrite, or name another file",
     }
     for words, sentence in cases.items():
         assert restore(*words) == 2, words
         error = capsys.readouterr().err
         assert sentence in error and error.count("\n") == 1, error
-    assert not list(tmp_path.glob("*-denoised.png"))
+    assert not list(tmp_path.glob("*-denoised.png")) and images.read(tiny).shape[1:] == (11, 40)
+    assert restore("denoise", photo, "--out", tiny, "--overwrite") == 0 and images.read(tiny).shape[1:] == (50, 61)
 
 
 def test_every_level_of_the_book_has_a_recipe():

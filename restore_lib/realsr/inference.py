@@ -14,9 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from restore_lib import images
-from restore_lib.training.speed import has_bfloat16
+from restore_lib.training.speed import in_bfloat16
 
-PRECISIONS = ("exact", "bf16")
 TILE, OVERLAP = 192, 16  # pixels of the small photo
 
 
@@ -82,10 +81,8 @@ def prepared(network: nn.Module, precision: str = "exact") -> Callable[[Tensor],
 
     The network itself does not change.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}: choose one of {', '.join(PRECISIONS)}")
     device = next(network.parameters()).device
-    half = precision == "bf16" and has_bfloat16(device)
+    half = in_bfloat16(precision, device)
     fast = copy.deepcopy(network).requires_grad_(False).to(memory_format=torch.channels_last)
 
     def enlarge(batch: Tensor) -> Tensor:

@@ -73,3 +73,26 @@ def has_bfloat16(device: torch.device | str) -> bool:
         known = (getattr(torch.cpu, f"_is_{name}_supported", lambda: False) for name in ("avx512_bf16", "amx_tile"))
         return any(check() for check in known)
     return False
+
+
+PRECISIONS = ("exact", "bf16")
+
+
+def in_bfloat16(precision: str, device: torch.device | str) -> bool:
+    """Whether inference is to multiply in bfloat16: asked for, and native on the device.
+
+    Parameters
+    ----------
+    precision : {"exact", "bf16"}
+        ``"bf16"`` is exact on devices that would be slower with it.
+    device
+        Where it computes.
+
+    Raises
+    ------
+    ValueError
+        Another precision.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}: choose one of {', '.join(PRECISIONS)}")
+    return precision == "bf16" and has_bfloat16(device)

@@ -15,6 +15,7 @@ from restore_lib.nets.receptive import receptive_field
 from restore_lib.nets.resnet import SmallResNet
 from restore_lib.nets.vgg import SmallVGG
 from restore_lib.noise import gaussian
+from restore_lib.training import speed
 from restore_lib.training.architectures import build
 from restore_lib.training.checkpoints import card, load_into
 
@@ -65,14 +66,24 @@ def test_networks_that_see_are_folded_as_well(name, rng):
 
 
 @pytest.mark.parametrize("name", ["denoiser-25-cpu", "half-denoiser-60-cpu"])
-def test_half_the_precision_moves_a_photo_by_less_than_storing_it(name, rng):
+def test_half_the_precision_moves_a_photo_by_less_than_storing_it(name, rng, monkeypatch):
     net = build(card(name).architecture)
     load_into(net, name)
     net = folded(net)
     photo = (skimage.data.astronaut()[100:260, 150:333] / 255).transpose(2, 0, 1)
     noisy = gaussian(torch.tensor(photo, dtype=torch.float32), 25, rng)
-    error = denoise(net, noisy, dtype=torch.bfloat16) - denoise(net, noisy)
+    monkeypatch.setattr(speed, "has_bfloat16", lambda device: True)  # computed on any processor, if not fast
+    error = denoise(net, noisy, precision="bf16") - denoise(net, noisy)
     assert 0 < error.square().mean().sqrt() < 1 / 255 / 12**0.5  # rounding to 8 bit: a uniform error of one level
+
+
+def test_bfloat16_is_left_out_where_it_would_be_slow(rng, monkeypatch):
+    monkeypatch.setattr(speed, "has_bfloat16", lambda device: False)
+    net = folded(shaken(NETS["paper"](), rng))
+    x = torch.rand(3, 40, 44, generator=rng)
+    assert torch.equal(denoise(net, x, precision="bf16"), denoise(net, x))
+    with pytest.raises(ValueError, match="exact, bf16"):
+        denoise(net, x, precision="fp8")
 
 
 def test_too_little_context_shows(rng):
