@@ -3,7 +3,7 @@
 from dataclasses import replace
 from fractions import Fraction
 
-from restore_lib.reproduce import ablation, kodak, published, vision
+from restore_lib.reproduce import ablation, kodak, published, sharpness, vision
 from restore_lib.reproduce.lines import Line, Section, Table
 
 WHICH_DNCNN = "authors' weights; the paper does not say which of their networks it used"
@@ -114,6 +114,25 @@ def liu2018_vision() -> Table:
     sections.append(_weights())
     title = "What networks see in denoised pictures (as paper A's Tables 2 and 3, on smaller sets)"
     return Table("liu2018-vision", title, sections, run=vision.tables)
+
+
+def kodak_sharpness() -> Table:
+    """What joint training does to photographs: means over Kodak, and photo 5, of which the paper shows a part."""
+    protocol, condition = sharpness.PROTOCOL, f"sigma {sharpness.SIGMA}"
+    means, fifth = (
+        [
+            Line(title + after, condition, metric, recipe, kodak.DATASET, protocol.name, image=image)
+            for metric in sharpness.METRICS
+            for recipe, title in sharpness.CASES.items()
+        ]
+        for image, after in (("", ""), ("kodim05", ", photo 5"))
+    )
+    title = "Photographs by denoisers that were trained to be seen through (Kodak)"
+    sections = [
+        Section("means", protocol.title, protocol.rules, means, published=False),
+        Section("photo-5", "photo 5 alone", protocol.rules, fifth, published=False),
+    ]
+    return Table("kodak-sharpness", title, sections, run=sharpness.table)
 
 
 def _weights() -> Section:

@@ -33,6 +33,10 @@ TITLES |= {"off_centre": "Cells off the centre", "sum": "Sum of the raw kernel",
 TITLES |= {"switch_step": "Step of the second phase", "psnr_y": "PSNR-Y in dB", "ssim_y": "SSIM-Y"}
 DECIMALS |= {"psnr_spread": 2, "lpips_alex_spread": 4}
 TITLES |= {"psnr_spread": "PSNR in dB, spread over photos", "lpips_alex_spread": "LPIPS, spread over photos"}
+DECIMALS |= {"detail": 1, "fine_power": 1}
+TITLES |= {"detail": "Detail kept in %", "fine_power": "Power of fine structure, % of the clean photo's"}
+DECIMALS |= {"brisque": 1, "noise_level": 2, "blur": 3}
+TITLES |= {"brisque": "BRISQUE", "noise_level": "Noise level", "blur": "Blur index"}
 TITLES |= METRICS
 DECIMALS |= dict.fromkeys(METRICS, 2)
 

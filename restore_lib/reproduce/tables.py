@@ -72,8 +72,9 @@ def all_tables() -> dict[str, Table]:
     """Every table by name: those that a recipe can fill first, then published ones that wait for theirs."""
     found = [bicubic(), equal_error(), small_denoiser()]
     found += [denoising_tables.liu2018_kodak(), denoising_tables.denoiser_ablation(), denoising_tables.liu2018_vision()]
+    found.append(denoising_tables.kodak_sharpness())
     found += [realsr_tables.kernelgan(), realsr_tables.noise_table(), realsr_tables.div2krk_table()]
-    found.append(realsr_tables.track1_table())
+    found += [realsr_tables.track1_table(), realsr_tables.track2_table()]
     used = {line.paper.table.name for table in found for line in table.lines if line.paper}
     waiting = [Table(t.name, t.title, grid=t) for t in published.tables().values() if t.name not in used]
     return {table.name: table for table in [*found, *waiting]}

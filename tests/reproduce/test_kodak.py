@@ -8,7 +8,7 @@ import torch
 from restore_lib import data, metrics
 from restore_lib.denoising.recipes import ABLATIONS, CHOICES, DENOISERS
 from restore_lib.errors import DataError
-from restore_lib.reproduce import ablation, kodak, load_all, runs
+from restore_lib.reproduce import ablation, kodak, load_all, runs, sharpness
 from restore_lib.reproduce.keeping import keep
 from restore_lib.training import at_tier, checkpoints, fit
 
@@ -93,3 +93,32 @@ def test_the_ablation_trains_and_measures(tmp_path, monkeypatch):
     first, second = load_all(tmp_path / "results")
     assert first.steps == 20 and first.settings["choice"] == "fusion by sum" and run is runs.run
     assert first.measurements[0].value != second.measurements[0].value
+
+
+def test_detail_is_counted_right_or_wrong(monkeypatch, rng):
+    monkeypatch.setattr(metrics, "lpips", lambda a, b, net: 0.25)
+    clean = 0.25 + 0.5 * torch.rand(3, 24, 30, generator=rng)
+    found = sharpness.detail_metrics(clean, clean, 30.0)
+    assert (found["detail"], found["fine_power"]) == pytest.approx((100, 100), abs=1e-6)
+    flat = sharpness.detail_metrics(torch.full_like(clean, 0.4), clean, 30.0)
+    assert (flat["detail"], flat["fine_power"]) == pytest.approx((0, 0), abs=1e-6) and flat["lpips_alex"] == 0.25
+    # brute force: windows of 5 x 5, cut at the border
+    x, expected = clean[0, :9, :7].double(), torch.empty(9, 7, dtype=torch.float64)
+    for i in range(9):
+        for j in range(7):
+            expected[i, j] = x[i, j] - x[max(i - 2, 0) : i + 3, max(j - 2, 0) : j + 3].mean()
+    torch.testing.assert_close(sharpness.fine(x[None])[0], expected)
+    doubled = sharpness.detail_metrics((2 * clean - 0.5).clamp(0, 1), clean, 30.0)  # twice the contrast, nothing cut
+    assert (doubled["detail"], doubled["fine_power"]) == pytest.approx((200, 400), rel=1e-4)
+
+
+def test_sharpness_runs_at_the_smallest_tier(tmp_path, monkeypatch):
+    few = data.open("embedded")[:1]
+    monkeypatch.setattr(data, "open", lambda name, split=None: few)
+    monkeypatch.setattr(metrics, "lpips", lambda a, b, net: 0.5)
+    (path,) = sharpness.table(tmp_path, tier="smoke")
+    (record,) = load_all(tmp_path)
+    assert path.name == record.file and record.recipe == "half-denoiser-30" and record.seed == 0
+    assert 20 < record.find("sigma 30", "detail").value < 110 and record.find("sigma 30", "psnr").value > 24
+    with pytest.raises(DataError, match="leave out --sets"):
+        sharpness.table(tmp_path, sets=["set5"])
