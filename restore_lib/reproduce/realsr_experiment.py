@@ -187,14 +187,16 @@ def run_checkpoint(card: Card, progress: Callable[[str], None] | None = None) ->
     return run(card.recipe, as_model(network_of(card)), progress=progress, **about(card))
 
 
-def imported() -> dict[str, Model]:
-    """Authors' models that are on this computer."""
+def imported(
+    titles: Mapping[str, str] | None = None, made: Callable[[nn.Module], Model] = as_model
+) -> dict[str, Model]:
+    """Authors' models that are on this computer; ``titles`` names those to look for, ``made`` calls a network."""
     found = {}
-    for name in AUTHORS:
+    for name, title in (AUTHORS if titles is None else titles).items():
         try:
-            found[name] = as_model(authors_model(name))
+            found[name] = made(authors_model(name))
         except DataError as error:
-            print(f"restore: left out {AUTHORS[name]}. {error}", file=sys.stderr)
+            print(f"restore: left out {title}. {error}", file=sys.stderr)
     return found
 
 

@@ -1,7 +1,8 @@
 """The tables of paper B: how far an estimated kernel can be trusted, and what it is worth."""
 
+from restore_lib.realsr.sr_variants import SR
 from restore_lib.realsr.sr_variants import TITLES as PAIRS
-from restore_lib.reproduce import div2krk, kernel_study, noise_study, published, realsr_experiment
+from restore_lib.reproduce import div2krk, kernel_study, noise_study, published, real_photos, realsr_experiment
 from restore_lib.reproduce.lines import Line, Section, Table
 
 KERNEL_SETS = {"div2krk": "DIV2KRK (4 of 100)", "kodak24": "Kodak (4 of 24)"}
@@ -159,3 +160,28 @@ def _track1_line(recipe: str, metric: str, protocol: str, title: str, row: str =
         why = THEIRS if recipe in realsr_experiment.AUTHORS else SMALL
     condition, dataset = realsr_experiment.CONDITION, realsr_experiment.DATASET
     return Line(title, condition, metric, recipe, dataset, protocol, paper, None, False, why)
+
+
+TRACK2 = {recipe: title for recipe, (title, _) in TRACK1.items() if recipe not in real_photos.AUTHORS}
+TRACK2 |= {recipe.name: recipe.title for recipe in SR if recipe.name not in TRACK2} | real_photos.AUTHORS
+REFERENCE = {"reference": "the large photo itself"}
+
+
+def track2_table() -> Table:
+    """Paper B's Track 2 on our own photos: real pairs with a reference, phone photos without."""
+    sections = []
+    for name, dataset, metrics in (
+        ("pairs", real_photos.PAIRS, (*realsr_experiment.METRICS, *real_photos.INDICES)),
+        ("phones", real_photos.PHONES, tuple(real_photos.INDICES)),
+    ):
+        protocol = real_photos.PROTOCOLS[dataset]
+        lines = [
+            Line(title, realsr_experiment.CONDITION, metric, recipe, dataset, protocol.name)
+            for metric in metrics
+            for recipe, title in (TRACK2 | REFERENCE).items()
+            if recipe != "reference" or (name == "pairs" and metric in real_photos.INDICES)
+        ]
+        sections.append(Section(name, protocol.title, protocol.rules, lines, published=False))
+    return Table(
+        "realsr-track2", "Super-resolution of real photos (paper B, Track 2)", sections, run=real_photos.tables
+    )
