@@ -146,10 +146,10 @@ class PatchStore:
         """Height and width of each picture."""
         return [(height, width) for height, width in self._shapes.tolist()]
 
-    def picture(self, index: Integral) -> UInt8[Tensor, "3 h w"]:
-        """One whole picture, copied out of the file; its memory is ordered as (h, w, 3)."""
+    def picture(self, index: Integral, rows: slice = slice(None), cols: slice = slice(None)) -> UInt8[Tensor, "3 h w"]:
+        """One picture, or some rows and columns of it, copied out of the file; in memory as (h, w, 3)."""
         shape = (*self._shapes[index].tolist(), 3)
-        levels = np.ndarray(shape, np.uint8, self._pixels, int(self._offsets[index]))  # (h, w, 3)
+        levels = np.ndarray(shape, np.uint8, self._pixels, int(self._offsets[index]))[rows, cols]  # (h, w, 3)
         return torch.from_numpy(levels.copy()).permute(2, 0, 1)
 
     def crops(

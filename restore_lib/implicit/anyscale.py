@@ -35,13 +35,13 @@ class Queries:
         Small pixels, k for each large one.
     offset : (k, q, 2)
         Down and to the right, see :mod:`restore_lib.implicit.coordinates`.
-    ratio : (float, float)
-        Small height and width divided by large ones: 1 / scale.
+    ratio : (1, 2) or (q, 2)
+        Small height and width divided by large ones: 1 / scale, the same for all or one for each.
     """
 
     index: Int[Tensor, "k q"]
     offset: Float[Tensor, "k q 2"]
-    ratio: tuple[float, float]
+    ratio: Float[Tensor, "_ 2"]
 
 
 class Decoder(nn.Module):
@@ -66,7 +66,7 @@ class Decoder(nn.Module):
         """The weights, cut into what multiplies features and what does not; made once a call."""
         return None
 
-    def tables(self, padded: Float[Tensor, "1 c h2 w2"], weights: object) -> Tables:
+    def tables(self, padded: Float[Tensor, "b c h2 w2"], weights: object) -> Tables:
         """What depends on features only, a row for each small pixel; features have a border of one pixel more."""
         raise TypeError("a decoder needs tables")
 
@@ -77,8 +77,10 @@ class Decoder(nn.Module):
     def forward(self, feature: Float[Tensor, "b c h w"], size: Size) -> Float[Tensor, "b 3 H W"]:
         """A picture of ``size`` = (height, width) in normalised colours, for any size."""
         height, width = checked(size)
-        rows, cols = self.place(feature.shape[2], height), self.place(feature.shape[3], width)
-        return self._pictures(feature, rows, cols, (feature.shape[2] / height, feature.shape[3] / width))
+        h, w = feature.shape[2:]
+        return self._pictures(
+            feature, self.place(h, height), self.place(w, width), inverse_scale(feature, (height, width))
+        )
 
     def at(
         self, feature: Float[Tensor, "b c h w"], size: Size | Sequence[Size], pixels: Int[Tensor, "b q"]
@@ -94,22 +96,26 @@ class Decoder(nn.Module):
         pixels
             ``y * width + x``, for each picture.
         """
-        sizes = [size] * len(feature) if isinstance(size[0], Integral) else size
-        weights, found = self.split(), []
-        for padded, one, wanted in zip(_padded(feature).split(1), sizes, pixels, strict=True):
-            (h, w), (height, width) = feature.shape[2:], checked(one)
-            rows = self.place(h, height).part((wanted // width).cpu())
-            cols = self.place(w, width).part((wanted % width).cpu())
-            queries = _on(feature, *_combined(rows, cols, w, grid=False), (h / height, w / width))
-            tables = self.tables(padded, weights)
-            parts = [self._padded_answer(tables, part, weights) for part in _parts(queries, self._block(feature))]
-            found.append(torch.cat(parts).T)  # (3, q)
-        return torch.stack(found)
+        h, w = feature.shape[2:]
+        sizes = [checked(one) for one in ([size] * len(feature) if isinstance(size[0], Integral) else size)]
+        axes = {one: (self.place(h, one[0]).to(feature), self.place(w, one[1]).to(feature)) for one in set(sizes)}
+        index, offset = [], []
+        for i, (one, wanted) in enumerate(zip(sizes, pixels, strict=True)):
+            rows, cols = axes[one]
+            found = _combined(rows.part(wanted // one[1]), cols.part(wanted % one[1]), w, grid=False)
+            index.append(found[0] + i * h * w)
+            offset.append(found[1])
+        ratio = feature.new_tensor([(h / height, w / width) for height, width in sizes])  # (b, 2)
+        queries = Queries(torch.cat(index, 1), torch.cat(offset, 1), ratio.repeat_interleave(pixels.shape[1], 0))
+        weights = self.split()
+        tables = self.tables(_padded(feature), weights)
+        parts = [self._padded_answer(tables, part, weights) for part in _parts(queries, self._block(feature))]
+        return torch.cat(parts).unflatten(0, pixels.shape).movedim(2, 1)  # (b, 3, q)
 
     def _block(self, feature: Tensor) -> int:
         return self.block * (torch.get_num_threads() if feature.is_cpu else 256)
 
-    def _pictures(self, feature: Tensor, rows: Axis, cols: Axis, ratio: tuple[float, float]) -> Tensor:
+    def _pictures(self, feature: Tensor, rows: Axis, cols: Axis, ratio: Tensor) -> Tensor:
         """All pixels of ``rows`` x ``cols``, (b, channels, rows, columns)."""
         if torch.is_grad_enabled():
             bands = [self._bands(one, rows, cols, ratio, whole=True) for one in _padded(feature).split(1)]
@@ -123,7 +129,7 @@ class Decoder(nn.Module):
         return out
 
     def _bands(
-        self, padded: Tensor, rows: Axis, cols: Axis, ratio: tuple[float, float], whole: bool
+        self, padded: Tensor, rows: Axis, cols: Axis, ratio: Tensor, whole: bool
     ) -> Iterator[tuple[int, int, Float[Tensor, "_ n m"]]]:
         """Blocks of the picture with the place of their upper left corner; with ``whole``, of whole rows."""
         weights, block = self.split(), self._block(padded)
@@ -155,7 +161,10 @@ class Decoder(nn.Module):
         if more:
             index = torch.cat([queries.index, queries.index[:, -1:].expand(-1, more)], dim=1)
             offset = torch.cat([queries.offset, queries.offset[:, -1:].expand(-1, more, -1)], dim=1)
-            queries = Queries(index, offset, queries.ratio)
+            ratio = queries.ratio
+            if len(ratio) > 1:
+                ratio = torch.cat([ratio, ratio[-1:].expand(more, -1)])
+            queries = Queries(index, offset, ratio)
         return self.answer(tables, queries, weights)[:asked]
 
 
@@ -179,7 +188,9 @@ class AnyScale(nn.Module):
         """Colours in [0, 1] as the network sees them: in [-1, 1] unless ``rgb_range`` is given."""
         return (image - self.mean) / self.unit
 
-    def forward(self, lr: Float[Tensor, "b 3 h w"], size: Size) -> Float[Tensor, "b 3 H W"]:
+    def forward(
+        self, lr: Float[Tensor, "b 3 h w"], size: Size | Sequence[Size], pixels: Int[Tensor, "b q"] | None = None
+    ) -> Float[Tensor, "b 3 *pixels"]:
         """Enlarge.
 
         Parameters
@@ -188,13 +199,18 @@ class AnyScale(nn.Module):
             Colours in [0, 1].
         size
             Height and width of the result: any, also ones that stretch the picture or make it smaller.
+        pixels
+            Answer for these alone, see :meth:`Decoder.at`; each picture may have a size of its own then.
 
         Returns
         -------
         Tensor
             Colours around [0, 1], not clipped.
         """
-        picture = self.decoder(self.encoder(self.normalise(lr)), size)
+        feature = self.encoder(self.normalise(lr)).to(lr.dtype)  # places are told in full, whatever autocast makes
+        picture = self.decoder(feature, size) if pixels is None else self.decoder.at(feature, size, pixels)
+        if pixels is not None:
+            return picture * self.unit + self.mean[..., 0]
         if torch.is_grad_enabled():
             return picture * self.unit + self.mean
         return picture.mul_(self.unit).add_(self.mean)  # large pictures are not copied
@@ -224,8 +240,8 @@ def linear(x: Float[Tensor, "n i"], weight: Float[Tensor, "o i"], bias: Float[Te
     return functional.conv2d(images, weight[:, :, None, None], bias).permute(0, 2, 3, 1).reshape(len(x), -1)
 
 
-def table(padded: Float[Tensor, "1 c h2 w2"], weight: Float[Tensor, "o c9"], bias: Tensor | None) -> Tensor:
-    """Products of a layer with the 3x3 features around each pixel, (h w, o).
+def table(padded: Float[Tensor, "b c h2 w2"], weight: Float[Tensor, "o c9"], bias: Tensor | None) -> Tensor:
+    """Products of a layer with the 3x3 features around each pixel, (b h w, o).
 
     The unfolded features are never made: a layer on them is a 3x3 convolution. A layer whose ``weight`` fits the plain
     features gets these.
@@ -235,7 +251,7 @@ def table(padded: Float[Tensor, "1 c h2 w2"], weight: Float[Tensor, "o c9"], bia
         padded, kernel = padded[:, :, 1:-1, 1:-1], weight[:, :, None, None]
     else:
         kernel = weight.unflatten(1, (channels, 3, 3))
-    found = functional.conv2d(padded.contiguous(memory_format=torch.channels_last), kernel, bias)  # (1, o, h, w)
+    found = functional.conv2d(padded.contiguous(memory_format=torch.channels_last), kernel, bias)  # (b, o, h, w)
     return found.permute(0, 2, 3, 1).flatten(0, 2)
 
 
@@ -271,6 +287,11 @@ def checked(size: Size) -> tuple[int, int]:
     return int(size[0]), int(size[1])
 
 
+def inverse_scale(feature: Float[Tensor, "b c h w"], size: Size) -> Float[Tensor, "1 2"]:
+    """Height and width of features divided by those of a large picture."""
+    return feature.new_tensor([[feature.shape[2] / size[0], feature.shape[3] / size[1]]])
+
+
 def _padded(feature: Tensor) -> Tensor:
     return functional.pad(feature, (1, 1, 1, 1))
 
@@ -288,10 +309,10 @@ def _combined(rows: Axis, cols: Axis, width: int, grid: bool) -> tuple[Tensor, T
     return index.flatten(2).flatten(0, 1) if grid else index.flatten(0, 1), offset.reshape(len(index) ** 2, -1, 2)
 
 
-def _on(feature: Tensor, index: Tensor, offset: Tensor, ratio: tuple[float, float]) -> Queries:
+def _on(feature: Tensor, index: Tensor, offset: Tensor, ratio: Tensor) -> Queries:
     return Queries(index.to(feature.device), offset.to(feature.device, feature.dtype), ratio)
 
 
 def _parts(queries: Queries, block: int) -> Iterator[Queries]:
-    for index, offset in zip(queries.index.split(block, 1), queries.offset.split(block, 1), strict=True):
-        yield Queries(index, offset, queries.ratio)
+    parts = (queries.index.split(block, 1), queries.offset.split(block, 1), queries.ratio.split(block))
+    return (Queries(*part) for part in zip(*parts, strict=True))

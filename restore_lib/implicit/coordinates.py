@@ -35,6 +35,10 @@ class Axis:
         """The same for some of the large pixels."""
         return Axis(self.index[:, which], self.offset[:, which])
 
+    def to(self, like: Tensor) -> "Axis":
+        """The same on the device of a tensor, offsets with its kind of number."""
+        return Axis(self.index.to(like.device), self.offset.to(like.device, like.dtype))
+
 
 def nearest(small: Integral, large: Integral) -> Axis:
     """DIINN's rule: the nearest small pixel, and the way from its centre in half small pixels, in [-1, 1].

@@ -21,6 +21,7 @@ from restore_lib.implicit.anyscale import (
     Size,
     Tables,
     checked,
+    inverse_scale,
     linear,
     make_encoder,
     plus,
@@ -117,15 +118,15 @@ class DIINNDecoder(Decoder):
             return Split(content, before, self.last.weight.permute(2, 3, 0, 1).flatten(0, 2), None)
         return Split(content, before, self.last.weight, self.last.bias)
 
-    def tables(self, padded: Float[Tensor, "1 c h2 w2"], weights: Split) -> Tables:
+    def tables(self, padded: Float[Tensor, "b c h2 w2"], weights: Split) -> Tables:
         """The content's part in each modulation layer; where it has no other part, the layer's output."""
         if self.position is not None:  # the content is multiplied pixel by pixel (Eq. 9) before it meets a weight
-            columns = nn.functional.unfold(padded, 3)  # (1, 9 c, h w)
-            return (columns[0].T.contiguous(),)
+            columns = nn.functional.unfold(padded, 3)  # (b, 9 c, h w)
+            return (columns.mT.flatten(0, 1).contiguous(),)
         found = []
         for i, (layer, weight) in enumerate(zip(self.modulation, weights.content, strict=True)):
             has_content = weight.shape[1] > 0
-            products = table(padded, weight, layer.bias) if has_content else layer.bias  # (h w, width)
+            products = table(padded, weight, layer.bias) if has_content else layer.bias  # (b h w, width)
             if self.reads != "synthesis+content":  # Eqs. 6 and 7 never leave the small picture
                 products = torch.relu(products + linear(found[-1], weights.before[i], None) if i else products)
             elif i == 0:
@@ -135,9 +136,10 @@ class DIINNDecoder(Decoder):
 
     def answer(self, tables: Tables, queries: Queries, weights: Split) -> Float[Tensor, "q _"]:
         """Eqs. 2 to 5, and the last layer; Eqs. 8 and 9 before them in variants that have them."""
-        index, local, (down, across) = queries.index[0], queries.offset[0], queries.ratio
-        third = down * across if self.third == "area" else (down * across) ** 0.5
-        place = torch.cat([local, local.new_full((len(local), 1), third)], dim=1)  # (q, 3)
+        index, local = queries.index[0], queries.offset[0]
+        area = queries.ratio.prod(1, keepdim=True)
+        third = area if self.third == "area" else area.sqrt()
+        place = torch.cat([local, third.expand(len(local), 1)], dim=1)  # (q, 3)
         content = None
         if self.position is not None:
             place = sin(self.position(place))  # (q, 9 c), Eq. 8
@@ -188,7 +190,9 @@ class DIINNDecoder(Decoder):
         for top in range(0, height, tall):
             high = min(tall, height - top)
             strip = down.part(mirrored(top - 1, top + high + 1, height))
-            taps = self._pictures(feature, strip, across, (h / height, w / width))  # (b, 27, high + 2, width + 2)
+            taps = self._pictures(
+                feature, strip, across, inverse_scale(feature, (height, width))
+            )  # (b, 27, high + 2, width + 2)
             taps = taps.unflatten(1, (3, 3, 3))
             parts = [taps[:, y, x, :, y : y + high, x : x + width] for y in range(3) for x in range(3)]
             strips.append(sum(parts[1:], parts[0]) + self.last.bias[:, None, None])

@@ -74,7 +74,7 @@ class LIIFDecoder(Decoder):
         weight = self.layers[0].weight
         return Split(weight[:, : self.content].contiguous(), weight[:, self.content :].T.contiguous())
 
-    def tables(self, padded: Float[Tensor, "1 c h2 w2"], weights: Split) -> Tables:
+    def tables(self, padded: Float[Tensor, "b c h2 w2"], weights: Split) -> Tables:
         """The content's part in the first layer."""
         return (table(padded, weights.content, self.layers[0].bias),)
 
@@ -83,8 +83,8 @@ class LIIFDecoder(Decoder):
         corners, count = queries.index.shape
         place = queries.offset.flatten(0, 1)  # (k q, 2)
         if self.cell:
-            size = place.new_tensor([2 * n for n in queries.ratio])  # a large pixel in halves of a small one
-            place = torch.cat([place, size.expand(len(place), 2)], dim=1)  # (k q, 4)
+            size = (2 * queries.ratio).expand(count, 2)  # a large pixel in halves of a small one
+            place = torch.cat([place, size.repeat(corners, 1)], dim=1)  # (k q, 4)
         x = relu(torch.addmm(rows(tables[0], queries.index.flatten()), place, weights.place))  # (k q, hidden)
         for layer in self.layers[1:-1]:
             x = relu(linear(x, layer.weight, layer.bias))  # (k q, hidden)

@@ -71,14 +71,14 @@ class MetaSRDecoder(Decoder):
         hidden = last.weight.unflatten(0, (-1, 3)).permute(1, 2, 0).flatten(0, 1)  # (3 width, 9 c)
         return Split(hidden.contiguous(), last.bias.unflatten(0, (-1, 3)).T.contiguous())
 
-    def tables(self, padded: Float[Tensor, "1 c h2 w2"], weights: Split) -> Tables:
+    def tables(self, padded: Float[Tensor, "b c h2 w2"], weights: Split) -> Tables:
         """Features times second layer: a number for each colour and hidden channel, and one for each colour."""
-        return table(padded, weights.hidden, None), table(padded, weights.bias, None)  # (h w, 3 width), (h w, 3)
+        return table(padded, weights.hidden, None), table(padded, weights.bias, None)  # (b h w, 3 width), (b h w, 3)
 
     def answer(self, tables: Tables, queries: Queries, weights: Split) -> Float[Tensor, "q 3"]:
         """Eqs. 4 to 6."""
         index, offset = queries.index[0], queries.offset[0]
-        place = torch.cat([offset, offset.new_full((len(offset), 1), queries.ratio[0])], dim=1)  # (q, 3)
+        place = torch.cat([offset, queries.ratio[:, :1].expand(len(offset), 1)], dim=1)  # (q, 3)
         hidden = relu(linear(place, self.layers[0].weight, self.layers[0].bias))  # (q, width)
         products = rows(tables[0], index).unflatten(1, (3, -1))  # (q, 3, width)
         return times(products, hidden[:, None]).sum(-1) + rows(tables[1], index)

@@ -3,6 +3,7 @@
 from restore_lib.denoising.recipes import ABLATIONS, DENOISERS, HALVES, SmallDenoiser
 from restore_lib.denoising.vision_recipes import CASCADES, NOISY, OFFICIAL, OTHERS, PAPER, SWEEP, VISION
 from restore_lib.errors import TrainingError
+from restore_lib.implicit.recipes import ANY_SCALE
 from restore_lib.realsr.dsgan import DSGAN
 from restore_lib.realsr.sr_variants import SR
 from restore_lib.training.recipes import Recipe
@@ -10,6 +11,7 @@ from restore_lib.training.recipes import Recipe
 RECIPES: tuple[type[Recipe], ...] = (SmallDenoiser, *DENOISERS, *HALVES, *ABLATIONS)
 RECIPES += (*VISION, *NOISY, *OTHERS, *CASCADES, *OFFICIAL, *SWEEP, *PAPER)
 RECIPES += (*SR, *DSGAN)
+RECIPES += ANY_SCALE
 
 
 def find(name: str) -> type[Recipe]:

@@ -1,0 +1,122 @@
+"""What super-resolution at any scale trains on: crops of photos, each with its own reduction, and pixels to ask for.
+
+Crops are as large as they must be for their reductions to be equally large, whatever the scale: one batch for the
+encoder. A batch is a pure function of (seed, step), as all batches of the library are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from restore_lib.data.patches import PatchStore, augment
+from restore_lib.resampling import resize_antialiased
+
+STREAM = 0x616E7973  # sets these random numbers apart from others that are seeded by the same (seed, step)
+
+
+@dataclass(frozen=True)
+class AnyScaleCrops:
+    """Pairs of crops at several scales.
+
+    Attributes
+    ----------
+    store : PatchStore
+        Photos, each as likely as any other.
+    scales : sequence of float
+        DIINN's protocol: every photo of a batch gives one crop, of its own place, for each of these.
+    continuous : bool
+        LIIF's protocol instead: every photo gives one crop, of a scale that is drawn evenly between the first of
+        ``scales`` and the last.
+    size : int
+        Side of the reductions in pixels; crops have ``round(scale * size)``.
+    queries : int
+        Pixels that are asked for in each crop, no pixel twice; 0: all of them.
+    """
+
+    store: PatchStore
+    scales: Sequence[Real]
+    continuous: bool
+    size: Integral
+    queries: Integral
+
+    def batch(
+        self, step: Integral, rank: Integral = 0, world: Integral = 1, *, photos: Integral, seed: Integral
+    ) -> tuple[Tensor, ...]:
+        """This process's part of a step's batch.
+
+        Parameters
+        ----------
+        step, seed : int
+            All randomness there is.
+        rank, world : int
+            This process and how many there are; ``photos`` is a multiple of ``world``.
+        photos : int
+            Of a step in all processes together.
+
+        Returns
+        -------
+        lr : UInt8[Tensor, "n 3 size size"]
+            Reductions, scale by scale.
+        sizes : Int64[Tensor, "n 2"], pixels : Int64[Tensor, "n queries"], colours : UInt8[Tensor, "n 3 queries"]
+            Height and width of each crop; some of its pixels, as ``y * width + x``; their levels.
+        *hr : UInt8[Tensor, "m 3 _ _"]
+            Instead of these three when all pixels are asked for: crops, those of one scale together.
+        """
+        if photos < 1 or photos % world:
+            raise ValueError(f"photos is {photos} for {world} processes: give a multiple, so all have the same share")
+        # Raw words, which NumPy promises to keep from version to version.
+        dice = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(STREAM, step)))
+        count = 1 if self.continuous else len(self.scales)
+        words = dice.random_raw((photos, 2 + 4 * count))[rank * photos // world : (rank + 1) * photos // world]
+        which = (words[:, 0] % np.uint64(len(self.store))).tolist()
+        draws = words[:, 2:].reshape(-1, count, 4)
+        if self.continuous:
+            low, high = self.scales[0], self.scales[-1]
+            groups = [
+                ([photo], low + (high - low) * (int(word) / 2**64), draw)
+                for photo, word, draw in zip(which, words[:, 1], draws, strict=True)
+            ]
+        else:
+            groups = [(which, scale, draws[:, i]) for i, scale in enumerate(self.scales)]
+        return self._together([self._pairs(*group) for group in groups], np.concatenate([g[2][:, 3] for g in groups]))
+
+    def _pairs(self, which: list[int], scale: Real, draws: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Crops of some photos at one scale, and their reductions, turned and mirrored alike."""
+        side = round(scale * self.size)
+        crops, sizes = [], self.store.sizes
+        for photo, (down, right) in zip(which, draws[:, :2].tolist(), strict=True):
+            height, width = sizes[photo]
+            top, left = down % (height - side + 1), right % (width - side + 1)
+            crops.append(self.store.picture(photo, slice(top, top + side), slice(left, left + side)))
+        hr = torch.stack(crops)  # (m, 3, side, side)
+        codes = torch.from_numpy((draws[:, 2] >> np.uint64(61)).astype(np.int64))
+        return augment(reduced(hr, (self.size, self.size)), codes), augment(hr, codes)
+
+    def _together(self, pairs: list[tuple[Tensor, Tensor]], seeds: np.ndarray) -> tuple[Tensor, ...]:
+        lr, crops = torch.cat([lr for lr, _ in pairs]), [hr for _, hr in pairs]
+        if not self.queries:
+            return lr, *crops
+        each = [crop for group in crops for crop in group]
+        pixels = torch.stack(
+            [chosen(crop[0].numel(), self.queries, int(seed)) for crop, seed in zip(each, seeds, strict=True)]
+        )
+        colours = torch.stack([crop.flatten(1)[:, asked] for crop, asked in zip(each, pixels, strict=True)])
+        return lr, torch.tensor([crop.shape[1:] for crop in each]), pixels, colours
+
+
+def reduced(hr: UInt8[Tensor, "*b 3 _ _"], size: Sequence[Integral]) -> UInt8[Tensor, "*b 3 h w"]:
+    """A photo made smaller as DIINN's and LIIF's codes do it: antialiased bicubic, from levels to levels."""
+    return resize_antialiased(hr, size)
+
+
+def chosen(pixels: Integral, count: Integral, seed: Integral) -> Int64[Tensor, " count"]:
+    """Some of the numbers below ``pixels``, each set of them as likely as any other; in order."""
+    if count > pixels:
+        raise ValueError(f"{count} of {pixels} pixels cannot be asked for: ask for fewer, or for larger crops")
+    words = np.random.PCG64(seed).random_raw(pixels)
+    return torch.from_numpy(np.sort(np.argpartition(words, count - 1)[:count]))

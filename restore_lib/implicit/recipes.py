@@ -1,0 +1,254 @@
+"""Recipes of super-resolution at any scale: three decoders behind one encoder, and what each of their parts is worth.
+
+``diinn``, ``liif`` and ``metasr`` differ in nothing but the decoder. The other names change one thing each.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor, nn
+
+from restore_lib import data, images, metrics
+from restore_lib.data.patches import PatchStore, to_float
+from restore_lib.errors import TrainingError
+from restore_lib.implicit.crops import AnyScaleCrops, reduced
+from restore_lib.implicit.diinn import DIINN
+from restore_lib.implicit.liif import LIIF
+from restore_lib.implicit.metasr import MetaSR
+from restore_lib.training.architectures import build, describe
+from restore_lib.training.recipes import Recipe, named, sourced
+from restore_lib.training.task import Run, Task
+
+VALIDATED = (2, 3, 4)
+MIDDLE = 192  # pixels of a held photo that are looked at, a multiple of every scale
+
+
+@dataclass(frozen=True)
+class AnyScaleRecipe(Recipe):
+    """An encoder and a decoder, trained by absolute differences on several scales at once."""
+
+    name: ClassVar = "diinn"
+    title: ClassVar = "DIINN, all scales"
+    stored: ClassVar = "float16"
+    tiers: ClassVar = {
+        "smoke": {
+            "steps": 12,
+            "batch_size": 2,
+            "width": 16,
+            "layers": 3,
+            "crop": 8,
+            "queries": 64,
+            "warmup": 4,
+            "dataset": "embedded",
+            "split": "",
+            "also": "",
+            "held": 2,
+            "validate_every": 6,
+        },
+        "cpu": {},
+        "gpu": {
+            "encoder": "edsr-baseline",
+            "width": 256,
+            "layers": 4,
+            "steps": 10_000,
+            "batch_size": 16,
+            "crop": 48,
+            "queries": 2304,
+            "learning_rate": 4e-4,
+            "decay": 0.999,
+        },
+        "paper": {
+            "encoder": "rdn",
+            "width": 256,
+            "layers": 4,
+            "steps": 50_000,
+            "batch_size": 16,
+            "crop": 48,
+            "queries": 0,
+            "learning_rate": 1e-4,
+            "warmup": 1,
+            "halve_every": 10_000,
+            "decay": 0.0,
+            "dataset": "div2k",
+            "split": "train",
+            "also": "",
+        },
+    }
+    cost: ClassVar = {"smoke": "5 s", "cpu": "5 minutes on one core"}
+
+    network: str = sourced("diinn", "paper", "diinn, liif or metasr: the decoder.")
+    variant: str = sourced("f", "paper's ablation: its final model", "DIINN's row of the ablation, a to f.")
+    third: str = sourced("area", "official code; the paper has side", "DIINN's third coordinate, 1/s^2 or 1/s (side).")
+    ensemble: bool = sourced(True, "LIIF's paper", "LIIF's mixing of four answers.")
+    encoder: str = sourced("small", "ours; the papers have rdn", "What makes features.")
+    width: int = sourced(64, "ours; the papers have 256", "Channels of the decoder's layers.")
+    layers: int = sourced(4, "paper; also LIIF's", "Hidden layers of DIINN's two branches, and of LIIF.")
+    steps: int = sourced(3000, "ours: 5 minutes; the official code has 50,000", "Updates of the weights.")
+    batch_size: int = sourced(3, "ours; the official code has 16 on 4 GPUs", "Photos in a step.")
+    scales: tuple = sourced((2, 3, 4), "paper", "Every photo of a step gives a crop for each.")
+    continuous: bool = sourced(False, "paper; LIIF has True", "One scale a photo instead, between the first and last.")
+    crop: int = sourced(24, "ours; the papers have 48", "Side of the small picture of a crop in pixels.")
+    queries: int = sourced(576, "ours: crop^2, as LIIF; DIINN has 0", "Pixels asked for in a crop; 0: all.")
+    learning_rate: float = sourced(1e-3, "ours: fewer steps; the papers have 1e-4", "Adam's step at its largest.")
+    warmup: int = sourced(100, "ours", "Steps in which the learning rate rises from zero.")
+    halve_every: int = sourced(0, "ours; the official code has 10,000", "Steps; 0: half a cosine down to 0 instead.")
+    decay: float = sourced(0.99, "ours; the papers have none", "Of the averaged weights; 0: keep the last ones.")
+    dataset: str = sourced("bsds500", "ours: the papers' DIV2K has to be fetched", "Photos.")
+    split: str = sourced("train400", "ours: B100 and CBSD68 lie in the part that is left out", "Part of the set.")
+    also: str = sourced("div2k_test_lr_x4", "ours: 25 sharp photos more", "A further set of photos.")
+    held: int = sourced(8, "ours", "Last photos of the part, kept for validation and not trained on.")
+    validate_every: int = sourced(1000, "ours", "Steps between two validations.")
+
+    def architecture(self) -> Mapping[str, object]:
+        """The network as plain data, for the checkpoint's card."""
+        if self.network == "diinn":
+            options = {"width": self.width, "layers": self.layers, "third": self.third}
+            return describe(DIINN, variant=self.variant, encoder=self.encoder, **options)
+        if self.network == "liif":
+            hidden = [self.width] * self.layers
+            return describe(LIIF, encoder=self.encoder, hidden=hidden, ensemble=self.ensemble)
+        if self.network == "metasr":
+            return describe(MetaSR, encoder=self.encoder, width=self.width)
+        raise TrainingError(f"Recipe {self.name} knows the networks diinn, liif and metasr, got {self.network!r}.")
+
+    def crops(self) -> AnyScaleCrops:
+        """The photos to train on, and how crops are taken of them."""
+        photos = data.open(self.dataset, self.split or None)
+        more = data.open(self.also) if self.also else []
+        largest = round(max(self.scales) * self.crop)
+        store = PatchStore.build([*photos[: -self.held], *more], min_size=largest)
+        return AnyScaleCrops(store, self.scales, self.continuous, self.crop, self.queries)
+
+    def task(self, seed: int) -> Task:
+        """Network, optimiser, batches and step for the loop."""
+        crops, network = self.crops(), build(self.architecture())
+        held = data.open(self.dataset, self.split or None)[-self.held :]
+        optimizer = torch.optim.Adam(network.parameters(), self.learning_rate)
+        return Task(
+            networks={"network": network},
+            optimizers={"network": optimizer},
+            schedulers={"network": torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))},
+            step=some_pixels if self.queries else all_pixels,
+            batches=lambda step, rank, world: crops.batch(step, rank, world, photos=self.batch_size, seed=seed),
+            validate=validation([middle(item.image) for item in held]),
+            average={"network": self.decay} if self.decay else {},
+        )
+
+    def rate(self, step: int) -> float:
+        """Factor of the learning rate before a step, counted from 0."""
+        if self.halve_every:
+            return 0.5 ** (step // self.halve_every)
+        return min((step + 1) / self.warmup, 0.5 * (1 + math.cos(math.pi * min(step / self.steps, 1))))
+
+
+def some_pixels(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
+    """A step towards the colours of some pixels of each crop, by absolute differences."""
+    lr, sizes, pixels, colours = batch
+    sr = run.networks["network"](run.speed.layout(to_float(lr)), sizes.tolist(), pixels)  # (n, 3, queries)
+    return _update(run, (sr.float() - to_float(colours)).abs().mean())
+
+
+def all_pixels(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
+    """The same for whole crops; every scale counts alike, however large its crops are."""
+    lr, *groups = batch
+    losses = []
+    for small, hr in zip(lr.split([len(group) for group in groups]), groups, strict=True):
+        sr = run.networks["network"](run.speed.layout(to_float(small)), hr.shape[2:])  # as large as hr
+        losses.append((sr.float() - to_float(hr)).abs().mean() * len(hr) / len(lr))
+    return _update(run, sum(losses[1:], losses[0]))
+
+
+def _update(run: Run, loss: Tensor) -> Mapping[str, Tensor]:
+    loss = 2 * loss  # the papers' loss is on colours from -1 to 1
+    run.update("network", loss)
+    return {"loss": loss.detach()}
+
+
+def validation(
+    photos: Sequence[UInt8[Tensor, "3 _ _"]],
+) -> Callable[[Mapping[str, nn.Module]], Mapping[str, float]]:
+    """Mean PSNR of ``network`` over photos at x2, x3 and x4: RGB, without a border of ``scale`` pixels."""
+    pairs = [
+        (scale, to_float(reduced(photo, [n // scale for n in photo.shape[1:]])), to_float(photo))
+        for scale in VALIDATED
+        for photo in photos
+    ]
+
+    def validate(networks: Mapping[str, nn.Module]) -> Mapping[str, float]:
+        network, found = networks["network"], {f"psnr_x{scale}": 0.0 for scale in VALIDATED}
+        device = next(network.parameters()).device
+        for scale, lr, hr in pairs:
+            sr = network(lr[None].to(device), hr.shape[1:])[0].float().cpu().clamp(0, 1)
+            rule = metrics.Protocol("rgb", scale, downscaling="antialiased bicubic")
+            found[f"psnr_x{scale}"] += metrics.psnr(sr, hr, rule) / len(photos)
+        return found
+
+    return validate
+
+
+def middle(photo: Tensor) -> UInt8[Tensor, "3 h w"]:
+    """The middle of a photo as levels, at most ``MIDDLE`` pixels high and wide, both multiples of 12."""
+    high, wide = (min(n, MIDDLE) // 12 * 12 for n in photo.shape[1:])
+    top, left = (photo.shape[1] - high) // 2, (photo.shape[2] - wide) // 2
+    levels = torch.from_numpy(images.to_uint8(photo)).permute(2, 0, 1)  # (3, H, W)
+    return levels[:, top : top + high, left : left + wide]
+
+
+DECODERS = (
+    AnyScaleRecipe,
+    named(AnyScaleRecipe, "liif", "LIIF, all scales", network=("liif", "paper: what it compares with")),
+    named(AnyScaleRecipe, "metasr", "Meta-SR, all scales", network=("metasr", "paper: what it compares with")),
+)
+"""Three decoders, everything else equal."""
+
+ABLATION = tuple(
+    named(AnyScaleRecipe, f"diinn-{row}", f"DIINN, row ({row}) of its ablation", variant=(row, "paper's ablation"))
+    for row in "abcde"
+)
+"""The rows of DIINN's ablation beside (f), which is ``diinn``."""
+
+
+def _changed(name: str, title: str, tiers: Mapping[str, Mapping] | None = None, **values) -> type[AnyScaleRecipe]:
+    """A recipe that differs in some fields at all tiers, and in more at some."""
+    made = named(AnyScaleRecipe, name, title, **values)
+    same = {field: value for field, (value, _) in values.items()}
+    own = {tier: {**fields, **same, **(tiers or {}).get(tier, {})} for tier, fields in AnyScaleRecipe.tiers.items()}
+    made.tiers = own
+    return made
+
+
+OURS = "ours: what is tried out"
+LIIF_TIERS = {
+    "smoke": {"batch_size": 6},
+    "gpu": {"batch_size": 48},
+    "paper": {"batch_size": 16, "queries": 2304, "steps": 1_000_000, "halve_every": 200_000, "validate_every": 10_000},
+}
+LIGHT_TIERS = {tier: {"width": 128, "layers": 3} for tier in ("gpu", "paper")} | {"smoke": {"width": 8, "layers": 2}}
+OTHERS = (
+    _changed(
+        "liif-no-ensemble",
+        "LIIF without its local ensemble",
+        network=("liif", "LIIF's paper"),
+        ensemble=(False, "LIIF's paper, its ablation"),
+    ),
+    _changed(
+        "diinn-light", "DIINN, a lighter decoder", LIGHT_TIERS, width=(32, OURS), layers=(3, OURS),
+    ),
+    _changed("diinn-side", "DIINN, third coordinate as in the paper", third=("side", "paper Sec. 3")),
+    _changed(
+        "liif-continuous",
+        "LIIF, its own protocol: one scale a photo, from x1 to x4",
+        LIIF_TIERS,
+        network=("liif", "LIIF's paper"),
+        scales=((1, 4), "LIIF's paper"),
+        continuous=(True, "LIIF's paper"),
+        batch_size=(9, "ours: as many crops as with three scales; LIIF has 16"),
+    ),
+)  # fmt: skip
+"""One thing changed each."""
+
+ANY_SCALE = (*DECODERS, *ABLATION, *OTHERS)
