@@ -78,7 +78,7 @@ class Decoder(nn.Module):
         """A picture of ``size`` = (height, width) in normalised colours, for any size."""
         height, width = checked(size)
         h, w = feature.shape[2:]
-        return self._pictures(
+        return self.pictures(
             feature, self.place(h, height), self.place(w, width), inverse_scale(feature, (height, width))
         )
 
@@ -115,8 +115,10 @@ class Decoder(nn.Module):
     def _block(self, feature: Tensor) -> int:
         return self.block * (torch.get_num_threads() if feature.is_cpu else 256)
 
-    def _pictures(self, feature: Tensor, rows: Axis, cols: Axis, ratio: Tensor) -> Tensor:
-        """All pixels of ``rows`` x ``cols``, (b, channels, rows, columns)."""
+    def pictures(
+        self, feature: Float[Tensor, "b c h w"], rows: Axis, cols: Axis, ratio: Float[Tensor, "1 2"]
+    ) -> Float[Tensor, "b _ n m"]:
+        """All pixels of ``rows`` x ``cols``, whose indices count in ``feature``; ``ratio`` as in :class:`Queries`."""
         if torch.is_grad_enabled():
             bands = [self._bands(one, rows, cols, ratio, whole=True) for one in _padded(feature).split(1)]
             return torch.stack([torch.cat([values for *_, values in parts], dim=1) for parts in bands])

@@ -190,7 +190,7 @@ class DIINNDecoder(Decoder):
         for top in range(0, height, tall):
             high = min(tall, height - top)
             strip = down.part(mirrored(top - 1, top + high + 1, height))
-            taps = self._pictures(
+            taps = self.pictures(
                 feature, strip, across, inverse_scale(feature, (height, width))
             )  # (b, 27, high + 2, width + 2)
             taps = taps.unflatten(1, (3, 3, 3))

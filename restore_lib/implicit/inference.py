@@ -1,0 +1,118 @@
+"""Photos of any size to any size: encoder and decoder window by window, with the whole picture's answer.
+
+A decoder's memory does not grow with the picture, but an encoder's does, with a thousand and more bytes for each pixel
+of the small one. So it sees windows, with as much of their surroundings as it looks at; no seam can appear, because
+what a window answers is what the whole picture would answer.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from numbers import Integral
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from restore_lib.implicit.anyscale import AnyScale, Size, checked, inverse_scale
+from restore_lib.implicit.coordinates import Axis
+from restore_lib.training.speed import in_bfloat16
+
+TILE = 384  # pixels of the small photo
+LOOKS = 2  # how far a decoder looks: the 3x3 features around the next pixel but one
+
+
+@torch.inference_mode()
+def upscale(
+    network: AnyScale,
+    lr: Float[Tensor, "3 h w"],
+    size: Size,
+    *,
+    precision: str = "exact",
+    tile: Integral = TILE,
+    progress: Callable[[int, int], None] | None = None,
+) -> Float[Tensor, "3 H W"]:
+    """Enlarge a photo of any size to any size.
+
+    Parameters
+    ----------
+    network : DIINN, LIIF or MetaSR
+        In evaluation mode; windows move to its device.
+    lr
+        RGB in [0, 1].
+    size
+        Height and width of the result.
+    precision : {"exact", "bf16"}
+        ``"exact"`` differs from the network by rounding alone. With ``"bf16"`` the encoder multiplies in bfloat16
+        where the device does that natively; the decoder, which tells places apart, is always exact.
+    tile : int
+        Side of a window, without the surroundings that the encoder sees, too. It bounds the memory; for DIINN's
+        ``"mode4"``, whose pixels see their neighbours, nothing does: the picture is one window.
+    progress : callable, optional
+        Told (windows done, windows).
+
+    Returns
+    -------
+    Tensor
+        On the photo's device, not clipped.
+
+    Raises
+    ------
+    ValueError
+        A size or tile that is not positive, another precision, or a network in training mode.
+    """
+    if network.training:
+        raise ValueError("the network is in training mode: call network.eval() first")
+    if tile < 1:
+        raise ValueError(f"tile is {tile}: a window needs at least one pixel")
+    (height, width), (h, w) = checked(size), lr.shape[1:]
+    device = next(network.parameters()).device
+    half = in_bfloat16(precision, device)
+    if getattr(network.decoder, "variant", "") == "mode4":
+        return network(lr[None].to(device), (height, width))[0].to(lr.device)
+    out = lr.new_empty(3, height, width)
+    margin = reach(network.encoder) + LOOKS
+    down = list(windows(network.decoder.place(h, height), h, int(tile), margin))
+    across = list(windows(network.decoder.place(w, width), w, int(tile), margin))
+    ratio = inverse_scale(lr[None], (height, width)).to(device)
+    for i, (rows, rows_out, rows_axis) in enumerate(down):
+        for j, (cols, cols_out, cols_axis) in enumerate(across):
+            window = network.normalise(lr[None, :, rows, cols].to(device))  # (1, 3, th, tw)
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                feature = network.encoder(window)
+            picture = network.decoder.pictures(feature.to(lr.dtype), rows_axis, cols_axis, ratio)[0]
+            out[:, rows_out, cols_out] = (picture * network.unit + network.mean).to(lr.device)
+            if progress is not None:
+                progress(i * len(across) + j + 1, len(down) * len(across))
+    return out
+
+
+def reach(encoder: nn.Module) -> int:
+    """How many pixels away an encoder looks at most: in ours, every convolution reads what the one before it made."""
+    return sum(max(layer.kernel_size) // 2 for layer in encoder.modules() if isinstance(layer, nn.Conv2d))
+
+
+def windows(axis: Axis, small: Integral, tile: Integral, margin: Integral) -> Iterator[tuple[slice, slice, Axis]]:
+    """Windows along one side.
+
+    Parameters
+    ----------
+    axis
+        The small pixels that answer for large ones.
+    small, tile, margin : int
+        Small pixels, how many of them are a window's own at most, and how many more it sees on either side.
+
+    Yields
+    ------
+    slice, slice, Axis
+        The small pixels that a window sees, the large ones that it answers for, and the places of these among those
+        that it sees. Windows without large pixels are left out.
+    """
+    count = math.ceil(small / tile)
+    first = axis.index[0].contiguous()  # of the small pixels that answer together
+    for i in range(count):
+        start, stop = small * i // count, small * (i + 1) // count
+        left, right = torch.searchsorted(first, torch.tensor([start, stop])).tolist()
+        if left < right:
+            seen = slice(max(start - margin, 0), min(stop + margin, small))
+            part = axis.part(slice(left, right))
+            yield seen, slice(left, right), Axis(part.index - seen.start, part.offset)
