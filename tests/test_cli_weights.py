@@ -83,6 +83,9 @@ def test_stopping_an_import_leaves_what_was_there(theirs, known, monkeypatch, ca
 # enlarging
 
 
+REALSR = ("--model", "realsr")
+
+
 def photo_in(folder, rng, size=(21, 18), name="my photo.png"):
     images.write(folder / name, torch.rand(3, *size, generator=rng))
     return folder / name
@@ -90,7 +93,7 @@ def photo_in(folder, rng, size=(21, 18), name="my photo.png"):
 
 def test_a_photo_is_enlarged(known, tmp_path, rng, capsys):
     photo = photo_in(tmp_path, rng)
-    assert restore("upscale", photo) == 0
+    assert restore("upscale", photo, *REALSR) == 0
     target = tmp_path / "my photo-x4.png"
     assert f"{target}: 72 x 84 pixels, by realsr-df2k" in capsys.readouterr().out
     with torch.no_grad():
@@ -112,7 +115,7 @@ def test_photos_of_every_kind_are_taken(kind, known, tmp_path, rng):
     else:
         mode = {"grey": "L", "alpha": "RGBA", "cmyk": "CMYK", "palette": "P"}[kind]
         Image.fromarray(values).convert(mode).save(photo)
-    assert restore("upscale", photo) == 0
+    assert restore("upscale", photo, *REALSR) == 0
     height, width = images.read(photo).shape[1:]
     assert images.read(tmp_path / "a-x4.png").shape == (3, 4 * height, 4 * width)
 
@@ -135,6 +138,7 @@ def bad_photos(folder, rng):
         (photo, "--out", folder / "there.png"): "exists already: add --overwrite, or name another file",
         (photo, "--out", folder / "a.doc"): "a.doc cannot be written",
         (photo, "--scale", "3"): "--scale is 3: realsr enlarges by 4 only",
+        (photo, "--size", "30x30"): "--size is 30x30: realsr enlarges by 4 only, use --scale 4",
         (photo, "--scale", "nan"): "--scale is nan",
         (photo, "--scale", "-4"): "--scale is -4",
         (photo, "--model", "realsr-df2l"): "did you mean realsr-df2k",
@@ -146,7 +150,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence_and_leaves_nothing(known, t
     cases = bad_photos(tmp_path, rng)
     before = left_in(tmp_path)
     for (name, *words), sentence in cases.items():
-        assert restore("upscale", tmp_path / name, *words) == 2, name
+        assert restore("upscale", tmp_path / name, *REALSR, *words) == 2, name  # of two models, the last one counts
         error = capsys.readouterr().err
         assert error.startswith("restore: ") and sentence in error and error.count("\n") == 1, error
     assert left_in(tmp_path) == before and (tmp_path / "there.png").read_text() == "precious"
@@ -155,8 +159,8 @@ def test_what_cannot_be_done_is_said_in_one_sentence_and_leaves_nothing(known, t
 def test_a_result_is_replaced_on_demand_only(known, tmp_path, rng, capsys):
     photo = photo_in(tmp_path, rng)
     (tmp_path / "my photo-x4.png").write_text("precious")
-    assert restore("upscale", photo) == 2
-    assert restore("upscale", photo, "--overwrite") == 0
+    assert restore("upscale", photo, *REALSR) == 2
+    assert restore("upscale", photo, *REALSR, "--overwrite") == 0
     assert images.read(tmp_path / "my photo-x4.png").shape == (3, 84, 72)
 
 
@@ -167,7 +171,7 @@ def test_stopping_leaves_nothing_behind(known, tmp_path, rng, monkeypatch, capsy
     photo = photo_in(tmp_path, rng)
     before = left_in(tmp_path)
     monkeypatch.setattr("restore_lib.images.write", stop)
-    assert restore("upscale", photo) == 130
+    assert restore("upscale", photo, *REALSR) == 130
     assert "stopped; nothing was written" in capsys.readouterr().err and left_in(tmp_path) == before
 
 
