@@ -23,9 +23,9 @@ SMALLEST = 32  # below this there is little to take statistics of
 def noise_level(image: Photo) -> float:
     """Standard deviation of white noise that would leave as much fine detail, in levels of 255.
 
-    The median of the finest wavelet coefficients [donoho1994ideal], a mean over colours, by scikit-image. What is fine
-    counts as noise whether a camera left it, a network invented it, or the scene has it; noise that was interpolated
-    is no longer fine and counts as none.
+    The median of the finest wavelet coefficients [donoho1994ideal], by scikit-image, as a mean over colours; a colour
+    that is the same everywhere has 0. What is fine counts as noise whether a camera left it, a network invented it, or
+    the scene has it; noise that was interpolated is no longer fine and counts as none.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def noise_level(image: Photo) -> float:
     """
     from skimage.restoration import estimate_sigma
 
-    return 255 * float(estimate_sigma(_array(image), channel_axis=-1, average_sigmas=True))
+    return 255 / 3 * sum(float(estimate_sigma(colour)) for colour in image.double().numpy() if np.ptp(colour) > 0)
 
 
 def blur(image: Photo) -> float:
@@ -54,7 +54,7 @@ def blur(image: Photo) -> float:
     """
     from skimage.measure import blur_effect
 
-    array = _array(image)
+    array = image.permute(1, 2, 0).double().numpy()  # (h, w, 3)
     if (array == array[0, 0]).all():
         raise ValueError("the photo has one colour everywhere: it is neither sharp nor blurred")
     return float(blur_effect(array, channel_axis=-1))
@@ -102,7 +102,3 @@ def _brisque():
     except ImportError as error:
         raise DataError("BRISQUE needs a package that brings its regression: `pip install brisque`.") from error
     return BRISQUE(url=False)
-
-
-def _array(image: Photo) -> np.ndarray:
-    return image.permute(1, 2, 0).double().numpy()
