@@ -179,11 +179,26 @@ def pixel_step() -> Step:
     return step
 
 
-def gan_step(weights: LossWeights | None = None, kind: str = "relativistic") -> Step:
+def judged(
+    judge: nn.Module, real: Float[Tensor, "b 3 h w"], fake: Float[Tensor, "b 3 h w"], together: bool
+) -> tuple[Float[Tensor, "b *map"], Float[Tensor, "b *map"]]:
+    """Logits for photos and for results, asked for one after the other or in one batch.
+
+    Batch norm takes out what a batch has in common. Batches of photos alone and of results alone lose so a difference
+    in mean and spread between the two; in one batch it stays.
+    """
+    if not together:
+        return judge(real), judge(fake)
+    first, second = judge(torch.cat([real, fake])).chunk(2)
+    return first, second
+
+
+def gan_step(weights: LossWeights | None = None, kind: str = "relativistic", together: bool = False) -> Step:
     """A step of stage 2: first the network ``generator``, by all three losses, then ``discriminator``.
 
     The frozen network ``features`` is asked where its loss has a weight. What is reported first is the loss on pixels,
-    whose size tells a healthy run; the two players' losses move against each other.
+    whose size tells a healthy run; the two players' losses move against each other. With ``together`` the discriminator
+    gets photos and results in one batch (:func:`judged`).
     """
     weights = weights or LossWeights()
 
@@ -199,12 +214,16 @@ def gan_step(weights: LossWeights | None = None, kind: str = "relativistic") -> 
             loss = loss + weights.features * seen["features"]
         bare.requires_grad_(False)  # gradients go through it, not into it: a third of the work less
         with run.fabric.autocast():
-            with torch.no_grad():
-                real = bare(hr)
-            seen["adversarial"] = generator_loss(real, bare(sr), kind)
+            if together:
+                real, fake = judged(bare, hr, sr, True)
+            else:
+                with torch.no_grad():  # photos need no gradient when they are a batch of their own
+                    real = bare(hr)
+                fake = bare(sr)
+            seen["adversarial"] = generator_loss(real.detach(), fake, kind)
         run.update("generator", loss + weights.adversarial * seen["adversarial"])
         bare.requires_grad_(True)
-        real, fake = judge(hr), judge(sr.detach())
+        real, fake = judged(judge, hr, sr.detach(), together)
         seen["discriminator"] = discriminator_loss(real, fake, kind)
         run.update("discriminator", seen["discriminator"])
         return {name: value.detach() for name, value in seen.items()} | {"gap": (real - fake).detach().float().mean()}

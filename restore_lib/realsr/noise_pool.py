@@ -6,7 +6,7 @@ without its mean, is added to a clean image. The rule is Eq. 7 of RealSR with th
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -18,8 +18,10 @@ from torch import Tensor
 
 from restore_lib import images
 from restore_lib.errors import DataError
+from restore_lib.resampling import imresize
 from restore_lib.training.recipes import sourced
 
+SIDES = ("patch", "stride")
 MAD_TO_SIGMA = 1.4826  # of a normal distribution
 
 
@@ -183,11 +185,34 @@ class NoisePool:
         return (lr + noise.to(lr)).clamp(0, 1)
 
 
-def collect(photos: Iterable[tuple[str, Float[Tensor, "3 _ _"]]], rule: NoiseRule | None = None) -> NoisePool:
-    """The noise pool of several photos, given as pairs of name and image."""
-    pool = NoisePool()
+def collect(
+    photos: Iterable[tuple[str, Float[Tensor, "3 _ _"]]],
+    rule: NoiseRule | None = None,
+    scales: Sequence[Real] = (1.0,),
+) -> NoisePool:
+    """The noise pool of several photos, given as pairs of name and image.
+
+    Parameters
+    ----------
+    photos : iterable of (str, Tensor)
+        Name and RGB in [0, 1].
+    rule : NoiseRule, optional
+        The released code's for Track 1 by default.
+    scales : sequence of float
+        Above 0 and at most 1: collect from each photo at each of these sizes, reduced bicubically. Grains of noise
+        that covered four pixels cover one in a photo of half the size, and are weaker, so the pool has noise of several
+        grains and strengths. Patches and their grid shrink with the photo: they show the same places of it.
+    """
+    rule, pool = rule or NoiseRule(), NoisePool()
+    if not scales or not all(0 < scale <= 1 for scale in scales):
+        raise ValueError(f"scales must be above 0 and at most 1, got {tuple(scales)}")
     for name, image in photos:
-        pool.add(image, rule, name)
+        for scale in scales:
+            if scale == 1:
+                pool.add(image, rule, name)
+            else:
+                smaller = replace(rule, **{side: max(1, round(getattr(rule, side) * scale)) for side in SIDES})
+                pool.add(imresize(image, scale=float(scale)).clamp(0, 1), smaller, f"{name} x{float(scale):g}")
     return pool
 
 

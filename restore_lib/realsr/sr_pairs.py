@@ -31,6 +31,7 @@ from restore_lib.training.checkpoints import card, load_into
 WAYS = ("bicubic", "kernel", "noise", "both", "learned")
 CAMERAS = ("right", "wrong")
 KERNELS = ("estimated", "true")
+SMALLEST = 0.5  # size of the sources at which noise can be collected: patches of 32 pixels are left
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class PairSettings:
     clean_up: int = 2
     sources: int = 60
     learned: str = ""
+    noise_scales: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
         for name, known in (("way", WAYS), ("camera", CAMERAS), ("kernels", KERNELS)):
@@ -52,6 +54,13 @@ class PairSettings:
                 raise TrainingError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
         if (self.way == "learned") != bool(self.learned):
             raise TrainingError('The way "learned" needs the checkpoint of a degrading network, and no other way does.')
+        if not self.noise_scales or not all(SMALLEST <= scale <= 1 for scale in self.noise_scales):
+            raise TrainingError(
+                f"noise_scales must be from {SMALLEST} to 1, got {tuple(self.noise_scales)}: smaller patches of noise "
+                "than training's crops would never be drawn."
+            )
+        if self.camera == "wrong" and tuple(self.noise_scales) != (1.0,):
+            raise TrainingError("Other cameras' noise is collected at full size alone: leave noise_scales at (1,).")
 
 
 def make(settings: PairSettings, seed: int = 0) -> PairedData:
@@ -66,7 +75,8 @@ def make(settings: PairSettings, seed: int = 0) -> PairedData:
     degraded = experiment.sources(settings.world, settings.sources)
     pool, kernels = NoisePool(), []
     if settings.way in ("noise", "both"):
-        pool = collect(degraded, RULE) if settings.camera == "right" else experiment.wrong_noise(settings.world)
+        right = settings.camera == "right"
+        pool = collect(degraded, RULE, settings.noise_scales) if right else experiment.wrong_noise(settings.world)
         if not len(pool):
             raise DataError("No source has a flat place to collect noise from: take more sources.")
     if settings.way in ("kernel", "both"):

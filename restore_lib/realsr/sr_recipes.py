@@ -86,6 +86,7 @@ class SRRecipe(Recipe):
     clean_up: int = sourced(2, "official code", "Sources are reduced by this to serve as HR images; 1: as they are.")
     sources: int = sourced(60, "ours: enough for minutes of training", "Sources, evenly chosen; 0: all.")
     learned: str = sourced("", "ours", "Checkpoint of a network that degrades, for the way learned.")
+    noise_scales: tuple = sourced((1.0,), "paper Sec. 3.3", "Sizes of the sources at which noise is collected.")
     validate_every: int = sourced(200, "ours", "Steps between two validations.")
 
     def architecture(self) -> Mapping[str, object]:
@@ -178,6 +179,7 @@ class GANRecipe(SRRecipe):
     judge_width: int = sourced(32, "ours; the official code has 64", "Channels of its first convolution.")
     judge_learning_rate: float = sourced(2e-4, "ours: fewer steps; the official code has 1e-4", "Of its Adam.")
     kind: str = sourced("relativistic", "official code", "Adversarial loss: relativistic, plain or least squares.")
+    together: bool = sourced(False, "official code", "The discriminator gets photos and results in one batch.")
     pixel_weight: float = sourced(
         1.0, "ours: colours drift in minutes of training with the official code's 0.01", "Of the absolute differences."
     )
@@ -206,7 +208,8 @@ class GANRecipe(SRRecipe):
         task.schedulers["discriminator"] = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))
         if self.feature_weight:
             task.frozen["features"] = features(self.features)
-        task.step = gan_step(LossWeights(self.pixel_weight, self.feature_weight, self.adversarial_weight), self.kind)
+        weights = LossWeights(self.pixel_weight, self.feature_weight, self.adversarial_weight)
+        task.step = gan_step(weights, self.kind, self.together)
         task.validate = validation(experiment.held_pairs(self.world), "" if self.features == "untrained" else LPIPS_NET)
         return task
 

@@ -47,11 +47,13 @@ TITLES = {
     "wrong-noise": "estimated kernels and other cameras' noise",
     "uncleaned": "as both, sources not cleaned up",
     "learned": "pairs made by DSGAN",
+    "scales": "as both, noise collected at two sizes",
 }
 CHANGED = {
     "wrong-noise": {"camera": ("wrong", "ours: what is tried out")},
     "uncleaned": {"clean_up": (1, "ours: what is tried out")},
     "learned": {"way": ("learned", "ours: the other way that the paper names"), "learned": ("dsgan-cpu", "ours")},
+    "scales": {"noise_scales": ((1.0, 0.5), "ours: what is tried out")},
 }
 LARGER = {"learned": {tier: {"learned": f"dsgan-{tier}"} for tier in ("gpu", "paper")}}
 
@@ -114,6 +116,9 @@ EDSR_BICUBIC = recipe(
 JUDGES = (
     _stage_2(
         "both", "vgg-judge", "one judgement a crop", judge=("vgg", "official code of track 1; the paper has patch")
+    ),
+    _stage_2(
+        "both", "joint-batch", "photos and results judged in one batch", together=(True, "ours: what is tried out")
     ),
 )
 WEIGHTS = (

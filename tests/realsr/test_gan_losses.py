@@ -8,7 +8,15 @@ from torch import nn
 
 from restore_lib.errors import DataError
 from restore_lib.realsr import gan_losses
-from restore_lib.realsr.gan_losses import KINDS, VGGFeatures, discriminator_loss, feature_loss, features, generator_loss
+from restore_lib.realsr.gan_losses import (
+    KINDS,
+    VGGFeatures,
+    discriminator_loss,
+    feature_loss,
+    features,
+    generator_loss,
+    judged,
+)
 
 
 def sigmoid(x):
@@ -121,3 +129,16 @@ def test_the_loss_on_features_is_zero_for_the_photo_and_pulls_at_the_result_alon
     assert hr.grad is None and sr.grad.abs().sum() > 0
     expected = (network(sr) - network(hr)).abs().mean()
     torch.testing.assert_close(loss, expected)
+
+
+def test_in_one_batch_the_discriminator_sees_what_batch_norm_hides_else(rng):
+    """Results that are photos with less contrast: the same after batch norm of their own, told apart in one batch."""
+    judge = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8, eps=1e-12), nn.LeakyReLU(0.2), nn.Conv2d(8, 1, 1))
+    real = torch.rand(4, 3, 16, 16, generator=rng)
+    fake = 0.5 + 0.1 * (real - 0.5)
+    apart, joint = (judged(judge, real, fake, together) for together in (False, True))
+    assert all(x.shape == (4, 1, 14, 14) for x in (*apart, *joint))
+    torch.testing.assert_close(apart[0], apart[1], rtol=1e-3, atol=1e-3)
+    assert joint[1].std() < 0.5 * joint[0].std()
+    both = judge(torch.cat([real, fake]))
+    torch.testing.assert_close(torch.cat(joint), both)

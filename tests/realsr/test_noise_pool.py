@@ -96,6 +96,35 @@ def test_samples_have_no_mean_and_come_from_the_patches(rng):
     assert crops.std().item() * 255 == pytest.approx(5, rel=0.1)
 
 
+def test_noise_at_half_size_has_finer_grains_and_is_weaker(rng):
+    grains = 0.02 * torch.randn(3, 96, 96, generator=rng)
+    photo = 0.5 + grains.repeat_interleave(2, 1).repeat_interleave(2, 2)  # (3, 192, 192): four pixels a grain
+    rule = NoiseRule(patch=64, stride=64)
+    pool = collect([("a", photo)], rule, (1.0, 0.5))
+    whole, half = ([p for p, s in zip(pool.patches, pool.sources, strict=True) if ("x0.5" in s) == f] for f in (0, 1))
+    assert len(whole) == len(half) == 9 and {p.shape for p in half} == {(3, 32, 32)}
+    assert pool.sources[9] == "a x0.5 0,0" and pool.sources[-1] == "a x0.5 64,64"
+    alike, strength = [], []
+    for patches in (whole, half):
+        noise_alone = torch.stack(patches) - 0.5
+        strength.append(noise_alone.std().item())
+        alike.append((noise_alone[..., 1:] * noise_alone[..., :-1]).mean().item() / strength[-1] ** 2)
+    # Bicubic reduction gives a grain 0.867 of its pixel, its neighbours 0.078 each and the next ones -0.012.
+    power = 0.867**2 + 2 * 0.078**2 + 2 * 0.012**2
+    assert alike == pytest.approx([0.5, 2 * (0.867 * 0.078 - 0.078 * 0.012) / power], abs=0.06)
+    assert strength == pytest.approx([0.02, 0.02 * power], rel=0.08)
+
+
+def test_one_size_is_the_photo_itself_and_sizes_are_checked(rng):
+    photo = 0.5 + 0.01 * torch.randn(3, 150, 130, generator=rng)
+    rule = NoiseRule(patch=32, stride=32)
+    one, same = collect([("a", photo)], rule), collect([("a", photo)], rule, (1,))
+    assert one.sources == same.sources and all(map(torch.equal, one.patches, same.patches)) and len(one) == 16
+    for wrong in ((), (0.0,), (1.0, 2.0)):
+        with pytest.raises(ValueError, match="scales"):
+            collect([("a", photo)], rule, wrong)
+
+
 def test_injection_adds_and_clamps_and_keeps_the_mean(rng):
     pool = collect([("grey", photo(rng, 6.0))], SMALL)
     grey = torch.full((5, 3, 20, 20), 0.5)

@@ -53,9 +53,25 @@ def test_ways_differ_in_kernels_and_noise_alone():
 
 
 def test_what_cannot_be_is_refused_in_one_sentence():
+    sizes = (
+        {"noise_scales": ()},
+        {"noise_scales": (2.0,)},
+        {"noise_scales": (1.0, 0.4)},
+        {"noise_scales": (0.5,), "camera": "wrong"},
+    )
     for changes in ({"way": "all"}, {"camera": "left"}, {"kernels": "guessed"}, {"way": "learned"}, {"learned": "x"}):
         with pytest.raises(TrainingError):
             replace(SMALL, **changes)
+    for changes in sizes:
+        with pytest.raises(TrainingError, match="noise_scales"):
+            replace(SMALL, **changes)
+
+
+def test_noise_of_two_sizes_is_added_to_the_same_pairs():
+    one, two = make(SMALL), make(smoke(find("rrdb-l1-scales")).pair_settings())
+    assert all(torch.equal(a.lr, b.lr) and torch.equal(a.hr, b.hr) for a, b in zip(one.pairs, two.pairs, strict=True))
+    assert [s for s in two.noises.sources if " x0.5 " not in s] == one.noises.sources
+    assert len(two.noises) > len(one.noises)
 
 
 def test_estimated_kernels_are_kept_and_bad_ones_left_out(monkeypatch, rng):
@@ -169,7 +185,7 @@ def test_the_published_sizes_and_weights():
     for recipes in (STAGE_1, STAGE_2):  # a comparison is one of pairs: everything else is equal
         kept = [
             {k: v for k, v in vars(at_tier(r, "cpu")).items()
-             if k not in ("way", "camera", "clean_up", "learned", "start")}
+             if k not in ("way", "camera", "clean_up", "learned", "start", "noise_scales")}
             for r in recipes if r.name != "rrdb-l1-bicubic"
         ]  # fmt: skip
         assert all(values == kept[0] for values in kept)
