@@ -37,6 +37,7 @@ DECIMALS |= {"detail": 1, "fine_power": 1}
 TITLES |= {"detail": "Detail kept in %", "fine_power": "Power of fine structure, % of the clean photo's"}
 DECIMALS |= {"brisque": 1, "noise_level": 2, "blur": 3}
 TITLES |= {"brisque": "BRISQUE", "noise_level": "Noise level", "blur": "Blur index"}
+TITLES |= {"border_jump": "Jumps across cell borders, relative", "border_error": "Error at cell borders, relative"}
 TITLES |= METRICS
 DECIMALS |= dict.fromkeys(METRICS, 2)
 

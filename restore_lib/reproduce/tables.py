@@ -4,7 +4,16 @@ A later chapter adds its table here: a function that returns a :class:`Table`, a
 """
 
 from restore_lib.errors import RecordError
-from restore_lib.reproduce import denoising_tables, distortions, keeping, protocols, published, realsr_tables, runs
+from restore_lib.reproduce import (
+    anyscale_tables,
+    denoising_tables,
+    distortions,
+    keeping,
+    protocols,
+    published,
+    realsr_tables,
+    runs,
+)
 from restore_lib.reproduce.denoising_tables import CASE_TITLES
 from restore_lib.reproduce.lines import Line, Section, Table
 
@@ -75,6 +84,7 @@ def all_tables() -> dict[str, Table]:
     found.append(denoising_tables.kodak_sharpness())
     found += [realsr_tables.kernelgan(), realsr_tables.noise_table(), realsr_tables.div2krk_table()]
     found += [realsr_tables.track1_table(), realsr_tables.track2_table()]
+    found.append(anyscale_tables.scale_tables())
     used = {line.paper.table.name for table in found for line in table.lines if line.paper}
     waiting = [Table(t.name, t.title, grid=t) for t in published.tables().values() if t.name not in used]
     return {table.name: table for table in [*found, *waiting]}
