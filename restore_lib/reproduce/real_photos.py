@@ -143,7 +143,8 @@ def tables(
 
 def networks(tier: str | None = None) -> list[tuple[str, Model, dict[str, object]]]:
     """Name, model and what a record says about it, of authors' models and trained networks on this computer."""
-    found = [(name, model, {"tier": tier}) for name, model in realsr_experiment.imported(AUTHORS, as_model).items()]
+    theirs = realsr_experiment.imported(AUTHORS)
+    found = [(name, as_model(network), {"tier": tier}) for name, network in theirs.items()]
     for card in realsr_experiment.trained():
         found.append((card.recipe, as_model(realsr_experiment.network_of(card)), realsr_experiment.about(card)))
     return found

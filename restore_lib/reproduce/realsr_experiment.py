@@ -13,8 +13,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from restore_lib import data, metrics, tiers
+from restore_lib.data.opening import Item
 from restore_lib.errors import DataError
 from restore_lib.realsr import experiment
+from restore_lib.realsr.inference import upscale
 from restore_lib.realsr.interpolation import interpolated
 from restore_lib.realsr.published import authors_model
 from restore_lib.realsr.sr_variants import SR
@@ -27,6 +29,7 @@ from restore_lib.resampling import imresize
 from restore_lib.training.architectures import build
 from restore_lib.training.cards import Card
 from restore_lib.training.checkpoints import cards, load_into
+from restore_lib.training.speed import has_bfloat16
 
 WORLD = "photos"
 DATASET = experiment.world(WORLD).test[0]
@@ -89,6 +92,19 @@ BETWEEN = replace(
 )
 
 
+PRECISION = replace(
+    PROTOCOL,
+    name="track1-precision",
+    title="what bfloat16 costs",
+    rules=RULES
+    | {
+        "bf16": "convolutions multiply in bfloat16, everything else in float32",
+        "bf16 against exact": "measured against the exact result, not the photo",
+    },
+    conditions={"exact": 0.0, "bf16": 1.0, "bf16 against exact": 2.0},
+)
+
+
 def tables(
     folder: Path | str,
     *,
@@ -112,19 +128,23 @@ def tables(
         raise DataError(f"This table is about {DATASET} alone: leave out --sets.")
     quickly = (tier or tiers.current()) == "smoke"
     known = [] if quickly else trained()
-    models = {} if quickly else imported()
+    networks = {} if quickly else imported()
     ends = [] if quickly else between(known)
+    rounded = [] if quickly else to_round(known, networks)
     few = [] if quickly else list(SETTINGS)
     count = len(data.open(DATASET))
-    total = count * (1 + len(known) + len(models)) + len(ends) * count + min(FEW, count) * (1 + len(few))
+    whole = 1 + len(known) + len(networks) + len(ends) + len(rounded)
+    total = count * whole + min(FEW, count) * (1 + len(few))
     tell = runs.counted(progress, total)
     written = [save(run("bicubic", bicubic, tier=tier, progress=tell), folder)]
-    for name, model in models.items():
-        written.append(save(run(name, model, tier=tier, progress=tell), folder))
+    for name, network in networks.items():
+        written.append(save(run(name, as_model(network), tier=tier, progress=tell), folder))
     for one in known:
         written.append(save(run_checkpoint(one, progress=tell), folder))
     for first, second in ends:
         written.append(save(run_between(first, second, progress=tell), folder))
+    for recipe, network, said in rounded:
+        written.append(save(run_precision(recipe, network, progress=tell, **{"tier": tier} | said), folder))
     for recipe in ["bicubic", *few]:
         written.append(save(run_few(recipe, tier=tier, progress=tell), folder))
     return written
@@ -187,14 +207,12 @@ def run_checkpoint(card: Card, progress: Callable[[str], None] | None = None) ->
     return run(card.recipe, as_model(network_of(card)), progress=progress, **about(card))
 
 
-def imported(
-    titles: Mapping[str, str] | None = None, made: Callable[[nn.Module], Model] = as_model
-) -> dict[str, Model]:
-    """Authors' models that are on this computer; ``titles`` names those to look for, ``made`` calls a network."""
+def imported(titles: Mapping[str, str] | None = None) -> dict[str, nn.Module]:
+    """Authors' networks that are on this computer; ``titles`` says which to look for."""
     found = {}
     for name, title in (AUTHORS if titles is None else titles).items():
         try:
-            found[name] = made(authors_model(name))
+            found[name] = authors_model(name)
         except DataError as error:
             print(f"restore: left out {title}. {error}", file=sys.stderr)
     return found
@@ -213,6 +231,38 @@ def run_between(first: Card, second: Card, progress: Callable[[str], None] | Non
     models = {name: as_model(interpolated(*ends, share)) for name, share in BETWEEN.conditions.items()}
     said = about(second) | {"settings": {"first": first.name, "second": second.name, "sha256": second.sha256}}
     return runs.run(f"{REALSR}-between", models, DATASET, BETWEEN, progress=progress, **said)
+
+
+def to_round(known: Iterable[Card], networks: Mapping[str, nn.Module]) -> list[tuple[str, nn.Module, dict]]:
+    """RealSR's networks, ours and the authors', with what a record says; none where bfloat16 is not native."""
+    if not has_bfloat16(torch.device("cpu")):
+        print("restore: left out what bfloat16 costs. This processor does not multiply in it.", file=sys.stderr)
+        return []
+    found = [(card.recipe, network_of(card), about(card)) for card in known if card.recipe == REALSR]
+    return found + [(name, network, {}) for name, network in networks.items() if name == "realsr-df2k"]
+
+
+def run_precision(recipe: str, network: nn.Module, **about: object) -> RunRecord:
+    """A network on all test photos exactly and in bfloat16, and how far the two results are from each other."""
+    network, kept = network.eval(), {}  # what belongs to one photo, which is asked for three times in a row
+
+    def prepared(item: Item, way: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        if kept.get("name") != item.name:
+            kept.clear()
+            kept["name"], kept["pair"] = item.name, prepare(item, way, generator)
+        lr, hr = kept["pair"]
+        return (lr, enlarged(lr, "exact")) if way == PRECISION.conditions["bf16 against exact"] else (lr, hr)
+
+    def enlarged(lr: Tensor, precision: str) -> Tensor:
+        if precision not in kept:
+            kept[precision] = upscale(network, lr, precision=precision)
+        return kept[precision]
+
+    models = {
+        name: lambda lr, size, p=precision: enlarged(lr, p)
+        for name, precision in zip(PRECISION.conditions, ("exact", "bf16", "bf16"), strict=True)
+    }
+    return runs.run(f"{recipe}-precision", models, DATASET, replace(PRECISION, prepare=prepared), **about)
 
 
 def run_few(

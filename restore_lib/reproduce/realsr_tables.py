@@ -115,7 +115,11 @@ WEIGHTS = {
     realsr_experiment.REALSR: "as in the other sections",
     "rrdb-gan-both-published-weights": "the official code's weights",
     "rrdb-gan-both-vgg-judge": "one judgement a crop, not a patch",
+    "rrdb-gan-both-joint-batch": "photos and results in one batch before the discriminator",
 }
+
+
+ROUNDED = {recipe: TRACK1[recipe][0] for recipe in (realsr_experiment.REALSR, "realsr-df2k")}
 
 
 def track1_table() -> Table:
@@ -142,12 +146,20 @@ def track1_table() -> Table:
         for metric in metrics
         for condition in between.conditions
     ]
+    precision = realsr_experiment.PRECISION
+    rounded = [
+        Line(title, condition, metric, f"{recipe}-precision", realsr_experiment.DATASET, precision.name)
+        for metric in metrics
+        for recipe, title in ROUNDED.items()
+        for condition in precision.conditions
+    ]
     sections = [
         Section("methods", main.title, main.rules, lines),
         Section("few", few_rule.title, few_rule.rules, few),
         Section("pairs", "by how LR images are made", main.rules, pairs, published=False),
         Section("weights", "by the weights of the losses", main.rules, weights, published=False),
         Section("between", between.title, between.rules, curve, published=False),
+        Section("precision", precision.title, precision.rules, rounded, published=False),
     ]
     title = "Real-world super-resolution on a Track 1 of our own (paper B, Table 1)"
     return Table("realsr-track1", title, sections, run=realsr_experiment.tables)

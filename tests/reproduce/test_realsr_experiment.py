@@ -83,6 +83,7 @@ def test_trained_networks_and_those_between_are_measured(few, tmp_path, monkeypa
     monkeypatch.setattr(realsr_experiment, "SHARES", (0.0, 1.0))
     between = replace(realsr_experiment.BETWEEN, conditions={"share 0": 0.0, "share 1": 1.0})
     monkeypatch.setattr(realsr_experiment, "BETWEEN", between)
+    monkeypatch.setattr(realsr_experiment, "has_bfloat16", lambda device: False)
     assert sorted(one.name for one in realsr_experiment.trained()) == ["rrdb-gan-both-smoke", "rrdb-l1-both-smoke"]
     realsr_experiment.tables(tmp_path / "results", tier="cpu")
     records = {(r.recipe, r.protocol): r for r in load_all(tmp_path / "results")}
@@ -91,6 +92,37 @@ def test_trained_networks_and_those_between_are_measured(few, tmp_path, monkeypa
     for share, end in (("share 0", first), ("share 1", second)):
         assert curve.find(share, "psnr").value == pytest.approx(end.find("x4", "psnr").value, abs=1e-4)
     assert second.steps == 3 and second.settings["checkpoint"] == "rrdb-gan-both-smoke"
+
+
+def test_what_bfloat16_costs_is_measured_against_the_photo_and_the_exact_result(few, monkeypatch):
+    network, calls = torch.nn.Identity(), []
+
+    def coarse(network, lr, *, precision):
+        calls.append(precision)
+        sr = lr.repeat_interleave(4, 1).repeat_interleave(4, 2)
+        return sr if precision == "exact" else (sr * 32).round() / 32
+
+    monkeypatch.setattr(realsr_experiment, "upscale", coarse)
+    record = realsr_experiment.run_precision("realsr-df2k", network, tier="cpu")
+    assert record.recipe == "realsr-df2k-precision" and record.protocol == "track1-precision"
+    assert calls == ["exact", "bf16"] * 2  # once a photo each
+    for i, item in enumerate(few):
+        lr, hr = realsr_experiment.prepare(item, 4.0, torch.Generator())
+        exact, rounded = (coarse(network, lr, precision=p) for p in ("exact", "bf16"))
+        for condition, pair in zip(
+            realsr_experiment.PRECISION.conditions, ((exact, hr), (rounded, hr), (rounded, exact)), strict=True
+        ):
+            expected = realsr_experiment.measure(*pair)
+            assert record.find(condition, "psnr").per_image[i] == pytest.approx(expected["psnr"], abs=1e-4)
+
+
+def test_where_bfloat16_is_not_native_nothing_is_said_about_it(monkeypatch, capsys):
+    monkeypatch.setattr(realsr_experiment, "has_bfloat16", lambda device: False)
+    assert realsr_experiment.to_round([], {"realsr-df2k": torch.nn.Identity()}) == []
+    assert "bfloat16" in capsys.readouterr().err
+    monkeypatch.setattr(realsr_experiment, "has_bfloat16", lambda device: True)
+    found = realsr_experiment.to_round([], {"realsr-df2k": torch.nn.Identity(), "other": torch.nn.Identity()})
+    assert [name for name, *_ in found] == ["realsr-df2k"]
 
 
 def test_authors_models_that_are_not_here_are_left_out_with_a_word(monkeypatch, tmp_path, capsys):
@@ -134,6 +166,7 @@ def test_every_line_has_a_method_that_runs():
     methods = {recipe.name for recipe in SR} | {"bicubic"} | set(realsr_experiment.AUTHORS)
     names = {"track1-here": methods, "track1-few": {"bicubic", *realsr_experiment.SETTINGS}}
     names["track1-between"] = {"rrdb-gan-both-between"}
+    names["track1-precision"] = {"rrdb-gan-both-precision", "realsr-df2k-precision"}
     for line in table.lines:
         assert line.recipe in names[line.protocol]
         assert line.paper is None or (line.why and not line.comparable)
