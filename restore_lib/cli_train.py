@@ -32,7 +32,7 @@ def train(
     compiled: Annotated[bool, typer.Option("--compile", help="Compile networks first: for long runs.")] = False,
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Another value.")] = None,
     keep: Annotated[
-        bool, typer.Option(help="When it is finished, keep the weights as checkpoint RECIPE-TIER.")
+        bool, typer.Option(help="When it is finished, keep the weights as checkpoint RECIPE-TIER[-seedN].")
     ] = False,
     kept: Annotated[
         Path | None, typer.Option("--checkpoints", help="Where --keep puts it, if not the usual place.")

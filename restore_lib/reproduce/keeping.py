@@ -35,7 +35,7 @@ def keep(run: Path | str, tier: str, *, name: str | None = None, folder: Path | 
     tier : str
         At which it was trained.
     name : str, optional
-        Of the checkpoint; ``RECIPE-TIER`` by default.
+        Of the checkpoint; by default ``RECIPE-TIER``, and with another seed than 0 ``RECIPE-TIER-seedN``.
     folder : path, optional
         Where checkpoints are kept.
 
@@ -65,12 +65,13 @@ def keep(run: Path | str, tier: str, *, name: str | None = None, folder: Path | 
     network = build(recipe.architecture())
     network.load_state_dict(tree["averaged"].get(main, tree["networks"][main]))
     dataset, digest = training_data(recipe)
+    seed = about["seed"]
     made = Card(
-        name=name or f"{recipe.name}-{tier}",
+        name=name or f"{recipe.name}-{tier}{f'-seed{seed}' if seed else ''}",
         recipe=recipe.name,
         tier=tier,
         steps=steps,
-        seed=about["seed"],
+        seed=seed,
         dataset=dataset,
         dataset_hash=digest,
         architecture=recipe.architecture(),

@@ -47,17 +47,17 @@ def test_a_run_in_two_pieces_kept_and_measured(restore, tmp_path):
     folder = tmp_path / "runs" / "small-denoiser__smoke__seed4"
     assert read_metrics(folder / "metrics.jsonl")[-1]["step"] < 40
     out = restore(*words)
-    assert "step 40 of 40, finished" in out and "checkpoint small-denoiser-smoke" in out
+    assert "step 40 of 40, finished" in out and "checkpoint small-denoiser-smoke-seed4" in out
     assert list((folder / "tensorboard").iterdir())
-    card = checkpoints.card("small-denoiser-smoke", folder=tmp_path / "checkpoints")
+    card = checkpoints.card("small-denoiser-smoke-seed4", folder=tmp_path / "checkpoints")
     assert card.steps == 40 and card.seed == 4 and card.dataset == "embedded"
     assert "already" in restore(*words, "--fresh", code=2)
     where = ("--folder", "checkpoints", "--results", "results")
-    out = restore("evaluate", "small-denoiser-smoke", "--sets", "embedded", "--sigma", "25,50", *where)
+    out = restore("evaluate", "small-denoiser-smoke-seed4", "--sets", "embedded", "--sigma", "25,50", *where)
     assert "sigma 25: psnr" in out
     (path,) = (tmp_path / "results").glob("*.json")
     record = load(path)
-    measured = checkpoints.card("small-denoiser-smoke", folder=tmp_path / "checkpoints")
+    measured = checkpoints.card("small-denoiser-smoke-seed4", folder=tmp_path / "checkpoints")
     assert measured.sha256 == card.sha256 == record.settings["sha256"]
     scores = {(s.condition, s.metric): s.value for s in measured.metrics}
     assert scores["sigma 25", "psnr"] == record.find("sigma 25", "psnr").value
