@@ -56,8 +56,10 @@ def keep(name, recipe, folder, seed=0, steps=3, tier="cpu"):
 def test_the_quick_tier_interpolates_set5(few, tmp_path):
     seen = []
     written = anyscale_experiment.tables(tmp_path / "r", tier="smoke", progress=lambda *told: seen.append(told))
-    assert [path.name for path in written] == ["bicubic__set5__diinn-scales.json", "bicubic__set5__liif-scales.json"]
-    assert seen == [("set5-0", 2)] * 2
+    assert [path.name for path in written] == [
+        f"bicubic__set5__{protocol}.json" for protocol in ("diinn-scales", "liif-scales", "cell-borders")
+    ]
+    assert seen == [("set5-0", 3)] * 3
     records = {r.protocol: r for r in load_all(tmp_path / "r")}
     assert records["diinn-scales"].conditions == ["x2", "x2.5", "x3", "x3.5", "x4", "x6", "x8", "x10", "x15"]
     assert records["liif-scales"].conditions == ["x2", "x3", "x4", "x6", "x8"]
@@ -83,12 +85,12 @@ def test_every_seed_of_the_longest_training_is_measured_and_its_spread_shown(few
         "metasr-cpu-0",
         "metasr-again",
     ]
-    written = anyscale_experiment.tables(tmp_path / "r", sets=["set14"], tier="cpu")
+    written = anyscale_experiment.tables(tmp_path / "r", sets=["set5"], tier="cpu")
     assert "left out LIIF's authors' network" in capsys.readouterr().err
     records = load_all(tmp_path / "r")
     assert len(written) == len(records) == 3 * 3  # bicubic and two seeds, under three protocols
     rows = ledger.rows(anyscale_tables.scale_tables().section("diinn"), records, "psnr")
-    row = next(r for r in rows if r.line.group == "Set14, Meta-SR" and r.line.condition == "x2.5")
+    row = next(r for r in rows if r.line.group == "Set5, Meta-SR" and r.line.condition == "x2.5")
     values = [r.find("x2.5", "psnr").value for r in records if r.recipe == "metasr" and r.protocol == "diinn-scales"]
     assert row.ours.runs == 2 and row.ours.value == pytest.approx(sum(values) / 2, abs=1e-5)
     assert "±" in row.cells()["ours"].text
@@ -124,9 +126,9 @@ def test_the_authors_network_is_measured_where_it_was_imported(few, shelf, tmp_p
     published._keep(implicit.LIIF(**arguments), "liif-authors", "0" * 64, None, about)
     anyscale_experiment.tables(tmp_path / "r", sets=["set5"], tier="cpu")
     records = [r for r in load_all(tmp_path / "r") if r.recipe == "liif-authors"]
-    assert sorted(r.protocol for r in records) == ["diinn-scales", "liif-scales"]
+    assert sorted(r.protocol for r in records) == ["cell-borders", "diinn-scales", "liif-scales"]
     assert records[0].settings["sha256"] == files.sha256(published.imported()["liif-authors"])
-    assert anyscale_experiment.tables(tmp_path / "r", sets=["set5"], tier="cpu")[2:] == []
+    assert anyscale_experiment.tables(tmp_path / "r", sets=["set5"], tier="cpu")[3:] == []
 
 
 def test_every_line_has_a_method_that_is_measured_there():
@@ -179,7 +181,7 @@ def test_no_number_on_the_pages_is_without_a_source(tmp_path):
     for name in ("set5", "b100"):
         save(record(values, recipe="diinn", dataset=name, protocol="diinn-scales", images=["a"], steps=9), tmp_path)
     jumps = {c: {"border_jump": [1.25], "border_error": [1.5]} for c in anyscale_experiment.BORDERS.conditions}
-    save(record(jumps, recipe="metasr", dataset="set14", protocol="cell-borders", images=["a"], steps=9), tmp_path)
+    save(record(jumps, recipe="metasr", dataset="set5", protocol="cell-borders", images=["a"], steps=9), tmp_path)
     for section in anyscale_tables.scale_tables().sections:
         shown = pages.ledger if section.published and section.name != "diinn" else pages.grids
         html = shown("diinn2023-scales", section.name, tmp_path).html
