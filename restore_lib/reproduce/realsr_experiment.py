@@ -38,6 +38,7 @@ CONDITION = "x4"
 METRICS = ("psnr", "ssim", "lpips_alex")
 SPREADS = ("psnr_spread", "lpips_alex_spread")
 EDSR, ESRGAN, REALSR, STAGE_1 = "edsr-l1-bicubic", "rrdb-gan-bicubic", "rrdb-gan-both", "rrdb-l1-both"
+ENDS = ("rrdb-l1-noise", "rrdb-gan-noise")  # noise alone: the released code's way for Track 1
 AUTHORS = {"realsr-df2k": "RealSR, authors' model", "realesrgan-x4plus": "Real-ESRGAN, authors' model"}
 FEW = 4  # photos that each get a network of their own
 SETTINGS: Mapping[str, ZSSRSettings] = MappingProxyType(
@@ -221,7 +222,7 @@ def imported(titles: Mapping[str, str] | None = None) -> dict[str, nn.Module]:
 def between(known: Iterable[Card]) -> list[tuple[Card, Card]]:
     """The two ends of the curve between networks, where both are there at one tier."""
     known = list(known)
-    ends = [(a, b) for a in known for b in known if (a.recipe, b.recipe) == (STAGE_1, REALSR) and a.tier == b.tier]
+    ends = [(a, b) for a in known for b in known if (a.recipe, b.recipe) == ENDS and a.tier == b.tier]
     return ends[:1]
 
 
@@ -230,7 +231,7 @@ def run_between(first: Card, second: Card, progress: Callable[[str], None] | Non
     ends = network_of(first), network_of(second)
     models = {name: as_model(interpolated(*ends, share)) for name, share in BETWEEN.conditions.items()}
     said = about(second) | {"settings": {"first": first.name, "second": second.name, "sha256": second.sha256}}
-    return runs.run(f"{REALSR}-between", models, DATASET, BETWEEN, progress=progress, **said)
+    return runs.run(f"{ENDS[1]}-between", models, DATASET, BETWEEN, progress=progress, **said)
 
 
 def to_round(known: Iterable[Card], networks: Mapping[str, nn.Module]) -> list[tuple[str, nn.Module, dict]]:

@@ -75,23 +75,23 @@ def card(name, recipe, tier="smoke", steps=3):
 
 def test_trained_networks_and_those_between_are_measured(few, tmp_path, monkeypatch):
     folder = tmp_path / "checkpoints"
-    for name in ("rrdb-l1-both", "rrdb-gan-both"):
+    for name in ("rrdb-l1-noise", "rrdb-gan-noise"):
         save_checkpoint(build(at_tier(SRRecipe, "smoke").architecture()), card(f"{name}-smoke", name), folder)
-    save_checkpoint(build(card("x", "x").architecture), card("old", "rrdb-l1-both", steps=2), folder)
+    save_checkpoint(build(card("x", "x").architecture), card("old", "rrdb-l1-noise", steps=2), folder)
     monkeypatch.setattr("restore_lib.training.checkpoints.checkpoints_folder", lambda: folder)
     monkeypatch.setattr(realsr_experiment, "SETTINGS", {})
     monkeypatch.setattr(realsr_experiment, "SHARES", (0.0, 1.0))
     between = replace(realsr_experiment.BETWEEN, conditions={"share 0": 0.0, "share 1": 1.0})
     monkeypatch.setattr(realsr_experiment, "BETWEEN", between)
     monkeypatch.setattr(realsr_experiment, "has_bfloat16", lambda device: False)
-    assert sorted(one.name for one in realsr_experiment.trained()) == ["rrdb-gan-both-smoke", "rrdb-l1-both-smoke"]
+    assert sorted(one.name for one in realsr_experiment.trained()) == ["rrdb-gan-noise-smoke", "rrdb-l1-noise-smoke"]
     realsr_experiment.tables(tmp_path / "results", tier="cpu")
     records = {(r.recipe, r.protocol): r for r in load_all(tmp_path / "results")}
-    first, second = (records[name, "track1-here"] for name in ("rrdb-l1-both", "rrdb-gan-both"))
-    curve = records["rrdb-gan-both-between", "track1-between"]
+    first, second = (records[name, "track1-here"] for name in ("rrdb-l1-noise", "rrdb-gan-noise"))
+    curve = records["rrdb-gan-noise-between", "track1-between"]
     for share, end in (("share 0", first), ("share 1", second)):
         assert curve.find(share, "psnr").value == pytest.approx(end.find("x4", "psnr").value, abs=1e-4)
-    assert second.steps == 3 and second.settings["checkpoint"] == "rrdb-gan-both-smoke"
+    assert second.steps == 3 and second.settings["checkpoint"] == "rrdb-gan-noise-smoke"
 
 
 def test_what_bfloat16_costs_is_measured_against_the_photo_and_the_exact_result(few, monkeypatch):
@@ -165,7 +165,7 @@ def test_every_line_has_a_method_that_runs():
     table = realsr_tables.track1_table()
     methods = {recipe.name for recipe in SR} | {"bicubic"} | set(realsr_experiment.AUTHORS)
     names = {"track1-here": methods, "track1-few": {"bicubic", *realsr_experiment.SETTINGS}}
-    names["track1-between"] = {"rrdb-gan-both-between"}
+    names["track1-between"] = {"rrdb-gan-noise-between"}
     names["track1-precision"] = {"rrdb-gan-both-precision", "realsr-df2k-precision"}
     for line in table.lines:
         assert line.recipe in names[line.protocol]
