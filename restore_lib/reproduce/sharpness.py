@@ -36,7 +36,7 @@ def fine(x: Float[Tensor, "*c h w"]) -> Float[Tensor, "*c h w"]:
 
 
 def detail_metrics(restored: Tensor, clean: Tensor, sigma: float) -> dict[str, float]:
-    """The metrics of :func:`kodak.kodak_metrics`, and two about detail, in percent.
+    """The metrics of `kodak.kodak_metrics`, and two about detail, in percent.
 
     ``detail`` is how much of the clean photo's fine structure is in the result, by regression: 100 for the photo
     itself, 0 for a blur, whatever else is in it. ``fine_power`` is the power of the result's own fine structure, right
