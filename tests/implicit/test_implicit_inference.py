@@ -84,9 +84,7 @@ def test_windows_share_the_picture(rng):
 def test_only_windows_are_encoded_and_all_are_told(rng):
     network, seen, told = lively("diinn", "rdn", rng).float(), [], []
     network.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(tuple(inputs[0].shape[2:])))
-    upscale(
-        network, torch.rand(3, 50, 90, generator=rng), (120, 100), tile=30, progress=lambda *n: told.append(n)
-    )
+    upscale(network, torch.rand(3, 50, 90, generator=rng), (120, 100), tile=30, progress=lambda *n: told.append(n))
     margin = reach(network.encoder) + inference.LOOKS
     assert len(seen) == 6 and max(max(size) for size in seen) <= 30 + 2 * margin
     assert told == [(i + 1, 6) for i in range(6)]
