@@ -119,6 +119,7 @@ def test_wrappings_come_off():
         {"params": weight},
         {"params_ema": weight, "params": {"b": torch.zeros(1)}},
         {"state_dict": weight, "epoch": 3},
+        {"model": {"name": "liif", "sd": weight}},
         {"state_dict": {"module.a.weight": weight["a.weight"]}},
     ):
         assert unwrapped(content) == weight
@@ -129,7 +130,7 @@ def broken(rng):
     last, first = "conv_last.bias", "conv_first.weight"
     yield {}, "no weights by name"
     yield [1, 2], "no weights by name"
-    yield {"epoch": 3, "model": state}, "which is no weight"
+    yield {"epoch": 3, "net": state}, "which is no weight"
     yield {3: torch.zeros(2)}, "which is no weight"
     yield {"fc.weight": torch.zeros(2, 2)}, "not the names of .* fc.weight"
     yield {k: v for k, v in state.items() if k != last}, f"has no {last}"

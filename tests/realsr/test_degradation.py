@@ -73,7 +73,9 @@ def test_the_released_code_darkens_by_half_a_level_and_floats_do_not(rng):
     middle = slice(8, -8)
     shift = kernel.shape[0] % 2  # SciPy counts even kernels from another cell
     assert shift == 1
-    torch.testing.assert_close((theirs[0] * 255)[middle, middle], torch.from_numpy(scipy).float()[middle, middle])
+    apart = ((theirs[0] * 255)[middle, middle] - torch.from_numpy(scipy).float()[middle, middle]).abs()
+    # a sum that is a whole number but for rounding may be cut off on either side of it
+    assert apart.max() < 1 + 1e-4 and (apart > 1e-4).float().mean() < 0.1
 
 
 @pytest.mark.parametrize("with_noise", [False, True])

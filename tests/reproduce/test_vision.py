@@ -111,7 +111,7 @@ def test_a_whole_source_becomes_records(little, monkeypatch, tmp_path):
     monkeypatch.setattr(vision, "LOOKS", tuple(replace(look, sigmas=(30, 60)) for look in looks))
     told = []
     paths = vision.tables(tmp_path, sets=["scenes"], tier="cpu", progress=lambda image, total: told.append(total))
-    assert len(set(told)) == 1 and len(told) == told[0] and calls == [30] * 3 + [60] * 3
+    assert len(set(told)) == 1 and len(told) == told[0] and calls == [30] * 9 + [60] * 9  # three pictures, three draws
     found = {path.name: records.load(path) for path in paths}
     joint = found["joint+classifier-scenes__scenes__liu2018-vision__seed2.json"]
     assert len(joint.images) == 12 and joint.find("sigma 60", "top1") and not joint.find("sigma 60", "psnr")
