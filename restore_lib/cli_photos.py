@@ -23,8 +23,7 @@ def denoise(
     from restore_lib import images
     from restore_lib.denoising.inference import denoise as restored
     from restore_lib.denoising.inference import folded
-    from restore_lib.training.architectures import build
-    from restore_lib.training.checkpoints import card, load_into
+    from restore_lib.training.architectures import load_network
     from restore_lib.training.speed import best_device
 
     target = out or photo.with_name(f"{photo.stem}-denoised.png")
@@ -37,9 +36,7 @@ def denoise(
             raise ImageError(f"{photo} is smaller than 12 x 12 pixels: choose a larger photo.")
         level = _level(sigma, noisy)
         name = checkpoint or _nearest(level)
-        network = build(card(name).architecture)
-        load_into(network, name)
-        clean = restored(folded(network).to(best_device()), noisy, precision="bf16" if fast else "exact")
+        clean = restored(folded(load_network(name)).to(best_device()), noisy, precision="bf16" if fast else "exact")
         images.write(target, clean)
     except KeyboardInterrupt:
         print("restore: stopped; nothing was written.", file=sys.stderr)
@@ -49,11 +46,10 @@ def denoise(
 
 def _level(sigma: str, noisy) -> float:
     """The strength that the user names, or the one that the photo's finest wavelet coefficients show."""
-    from skimage.restoration import estimate_sigma
+    from restore_lib.no_reference import noise_level
 
     if sigma == "auto":
-        # A flat photo has no noise, and no median to estimate it from.
-        return 255 * float(estimate_sigma(noisy.permute(1, 2, 0).numpy(), channel_axis=-1, average_sigmas=True))
+        return noise_level(noisy)
     try:
         level = float(sigma)
     except ValueError:

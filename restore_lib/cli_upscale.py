@@ -121,16 +121,14 @@ def _network(name: str):
     """The network of that name, ready to use, and its checkpoint's or published name."""
     from restore_lib.realsr import authors_model, published
     from restore_lib.tiers import TIERS
-    from restore_lib.training.architectures import build
-    from restore_lib.training.checkpoints import cards, load_into
+    from restore_lib.training.architectures import load_network
+    from restore_lib.training.checkpoints import cards
 
     shipped = [card for card in cards() if str(card.architecture["builder"]).startswith(ROOM)]
     fitting = [card for card in shipped if name in (card.recipe, card.name)]
     if fitting:
         best = max(fitting, key=lambda card: (TIERS.index(card.tier), card.steps, -(card.seed or 0)))
-        network = build(best.architecture)
-        load_into(network, best.name)
-        return network.eval(), best.name
+        return load_network(best.name), best.name
     if name in ANY_SCALE:
         raise CheckpointError(f"There is no checkpoint of {name} here yet: run `restore train {name} --keep`.")
     theirs = {*published.PUBLISHED, *published.imported()}

@@ -34,7 +34,8 @@ def noise_level(image: Photo) -> float:
     """
     from skimage.restoration import estimate_sigma
 
-    return 255 / 3 * sum(float(estimate_sigma(colour)) for colour in image.double().numpy() if np.ptp(colour) > 0)
+    colours = (colour.double().numpy() for colour in image)  # one at a time: photos may be large
+    return 255 / 3 * sum(float(estimate_sigma(colour)) for colour in colours if np.ptp(colour) > 0)
 
 
 def blur(image: Photo) -> float:

@@ -23,8 +23,8 @@ from restore_lib.nets import vgg
 from restore_lib.nets.largefov import DeepLabLargeFOV, start_from_vgg
 from restore_lib.nets.resnet import SmallResNet
 from restore_lib.nets.vgg import SmallVGG
-from restore_lib.training.architectures import build, describe
-from restore_lib.training.checkpoints import card, load_into
+from restore_lib.training.architectures import build, describe, load_network
+from restore_lib.training.checkpoints import load_into
 from restore_lib.training.recipes import Recipe, named, sourced
 from restore_lib.training.task import Task
 
@@ -136,8 +136,7 @@ class CascadeRecipe(Recipe):
         if self.vision == VGG16:
             vision = vgg.pretrained()
         elif self.vision:
-            vision = build(card(self.vision).architecture)
-            load_into(vision, self.vision)
+            vision = load_network(self.vision)
         else:  # untrained, to try the code
             known = {"classify": VISION[0], "segment": VISION[2]}[self.goal]
             vision = build(known(source=self.source, width=8).architecture())

@@ -25,8 +25,7 @@ from restore_lib.realsr.kernel_losses import KernelSettings
 from restore_lib.realsr.noise_pool import NoisePool, collect
 from restore_lib.realsr.pairs import Pair, PairedData
 from restore_lib.resampling import imresize
-from restore_lib.training.architectures import build
-from restore_lib.training.checkpoints import card, load_into
+from restore_lib.training.architectures import load_network
 
 WAYS = ("bicubic", "kernel", "noise", "both", "learned")
 CAMERAS = ("right", "wrong")
@@ -83,10 +82,8 @@ def make(settings: PairSettings, seed: int = 0) -> PairedData:
         count = settings.kernel_photos
         chosen = [degraded[i * len(degraded) // count][1] for i in range(min(count, len(degraded)))]
         kernels = estimated(chosen) if settings.kernels == "estimated" else true_kernels(count)
-    degradation, network = Degradation(SCALE, kernels), None
-    if settings.learned:
-        network = build(card(settings.learned).architecture).eval()
-        load_into(network, settings.learned)
+    degradation = Degradation(SCALE, kernels)
+    network = load_network(settings.learned) if settings.learned else None
     generator, pairs = torch.Generator().manual_seed(seed), []
     for name, photo in degraded:
         hr = clean_up(photo, settings.clean_up) if settings.clean_up > 1 else images.modcrop(photo, SCALE)

@@ -16,9 +16,9 @@ from restore_lib.realsr import published
 from restore_lib.reproduce import cell_borders, protocols, runs
 from restore_lib.reproduce.evaluation import EvaluationProtocol, Model, evaluate
 from restore_lib.reproduce.records import RunRecord, load_all, save
-from restore_lib.training.architectures import build
+from restore_lib.training.architectures import load_network
 from restore_lib.training.cards import Card
-from restore_lib.training.checkpoints import cards, load_into
+from restore_lib.training.checkpoints import cards
 from restore_lib.training.speed import best_device
 
 #: How many photos of a set are looked at, evenly chosen: one core makes some hundred thousand pixels a second with a
@@ -145,7 +145,7 @@ def model_of(method: Method, protocol: EvaluationProtocol, device: torch.device 
     if method.network is None:
         known = runs.bicubic_models()
         return known["liif"] if protocol is LIIF else known["diinn"]
-    network = method.network().eval().to(device)
+    network = method.network().to(device)
     return lambda lr, size: network(lr[None], size)[0].float()
 
 
@@ -181,15 +181,9 @@ def trained() -> list[Method]:
 
 def checkpoint(card: Card) -> Method:
     """The network of a checkpoint, and what records say about it."""
-
-    def network() -> nn.Module:
-        made = build(card.architecture)
-        load_into(made, card.name)
-        return made
-
     settings = {"checkpoint": card.name, "sha256": card.sha256, "parameters": card.parameters}
     about = {"seed": card.seed, "steps": card.steps, "tier": card.tier, "settings": settings}
-    return Method(card.recipe, network, about)
+    return Method(card.recipe, lambda: load_network(card.name), about)
 
 
 def imported() -> list[Method]:

@@ -16,9 +16,9 @@ from restore_lib.reproduce import protocols, recipes, runs
 from restore_lib.reproduce.evaluation import EvaluationProtocol
 from restore_lib.reproduce.records import RunRecord, save
 from restore_lib.training import at_tier
-from restore_lib.training.architectures import build
+from restore_lib.training.architectures import build, load_network
 from restore_lib.training.cards import Card, Score
-from restore_lib.training.checkpoints import card, checkpoints_folder, load_into, save_checkpoint, update_card
+from restore_lib.training.checkpoints import card, checkpoints_folder, save_checkpoint, update_card
 from restore_lib.training.recipes import Recipe
 from restore_lib.training.state import load_state, states
 
@@ -115,9 +115,7 @@ def measure(
     """
     folder = Path(folder) if folder is not None else checkpoints_folder()
     known = card(name, folder=folder)
-    network = build(known.architecture)
-    load_into(network, name, folder=folder)
-    network = network.eval().to(device)
+    network = load_network(name, folder=folder).to(device)
     records, scores = [], []
     for dataset in sets:
         record = runs.run(

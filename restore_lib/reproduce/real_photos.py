@@ -26,6 +26,7 @@ from restore_lib.reproduce import realsr_experiment, runs
 from restore_lib.reproduce.evaluation import EvaluationProtocol, Model
 from restore_lib.reproduce.realsr_experiment import CONDITION
 from restore_lib.reproduce.records import RunRecord, save
+from restore_lib.training.architectures import load_network
 
 PAIRS, PHONES = "realsr_x4_crops", "phone_photos"
 SIDE = 256  # pixels of a phone photo: each method takes seconds, the authors' networks half a minute
@@ -146,7 +147,7 @@ def networks(tier: str | None = None) -> list[tuple[str, Model, dict[str, object
     theirs = realsr_experiment.imported(AUTHORS)
     found = [(name, as_model(network), {"tier": tier}) for name, network in theirs.items()]
     for card in realsr_experiment.trained():
-        found.append((card.recipe, as_model(realsr_experiment.network_of(card)), realsr_experiment.about(card)))
+        found.append((card.recipe, as_model(load_network(card.name)), realsr_experiment.about(card)))
     return found
 
 

@@ -26,9 +26,9 @@ from restore_lib.reproduce import kernel_study, runs
 from restore_lib.reproduce.evaluation import EvaluationProtocol, Model, evaluate
 from restore_lib.reproduce.records import Measurement, RunRecord, save
 from restore_lib.resampling import imresize
-from restore_lib.training.architectures import build
+from restore_lib.training.architectures import load_network
 from restore_lib.training.cards import Card
-from restore_lib.training.checkpoints import cards, load_into
+from restore_lib.training.checkpoints import cards
 from restore_lib.training.speed import has_bfloat16
 
 WORLD = "photos"
@@ -186,13 +186,6 @@ def trained() -> list[Card]:
     return list(best.values())
 
 
-def network_of(card: Card) -> nn.Module:
-    """The network of a checkpoint."""
-    network = build(card.architecture)
-    load_into(network, card.name)
-    return network.eval()
-
-
 def about(card: Card) -> dict[str, object]:
     """What a record says about a checkpoint."""
     return {
@@ -205,7 +198,7 @@ def about(card: Card) -> dict[str, object]:
 
 def run_checkpoint(card: Card, progress: Callable[[str], None] | None = None) -> RunRecord:
     """A trained network on all test photos."""
-    return run(card.recipe, as_model(network_of(card)), progress=progress, **about(card))
+    return run(card.recipe, as_model(load_network(card.name)), progress=progress, **about(card))
 
 
 def imported(titles: Mapping[str, str] | None = None) -> dict[str, nn.Module]:
@@ -228,7 +221,7 @@ def between(known: Iterable[Card]) -> list[tuple[Card, Card]]:
 
 def run_between(first: Card, second: Card, progress: Callable[[str], None] | None = None) -> RunRecord:
     """Networks between stage 1 and stage 2 on all test photos: a condition for each share."""
-    ends = network_of(first), network_of(second)
+    ends = load_network(first.name), load_network(second.name)
     models = {name: as_model(interpolated(*ends, share)) for name, share in BETWEEN.conditions.items()}
     said = about(second) | {"settings": {"first": first.name, "second": second.name, "sha256": second.sha256}}
     return runs.run(f"{ENDS[1]}-between", models, DATASET, BETWEEN, progress=progress, **said)
@@ -239,7 +232,7 @@ def to_round(known: Iterable[Card], networks: Mapping[str, nn.Module]) -> list[t
     if not has_bfloat16(torch.device("cpu")):
         print("restore: left out what bfloat16 costs. This processor does not multiply in it.", file=sys.stderr)
         return []
-    found = [(card.recipe, network_of(card), about(card)) for card in known if card.recipe == REALSR]
+    found = [(card.recipe, load_network(card.name), about(card)) for card in known if card.recipe == REALSR]
     return found + [(name, network, {}) for name, network in networks.items() if name == "realsr-df2k"]
 
 

@@ -30,8 +30,8 @@ from restore_lib.reproduce import runs
 from restore_lib.reproduce.records import Measurement, RunRecord, save
 from restore_lib.reproduce.seeing import measure_quality, measure_seen
 from restore_lib.resampling import resize_antialiased
-from restore_lib.training.architectures import build
-from restore_lib.training.checkpoints import card, load_into
+from restore_lib.training.architectures import load_network
+from restore_lib.training.checkpoints import card
 from restore_lib.training.speed import has_bfloat16
 
 PROTOCOL = "liu2018-vision"
@@ -162,9 +162,7 @@ def network(name: str) -> nn.Module:
     """A network of a checkpoint, its batch norms folded into the convolutions; or the pretrained EfficientNet-Lite0."""
     if name == "efficientnet-lite0":
         return folded(efficientnet.pretrained())
-    found = build(card(name).architecture)
-    load_into(found, name)
-    return folded(found.eval())
+    return folded(load_network(name))
 
 
 def noisy(found: Labelled, sigma: int, seed: int) -> Tensor:

@@ -4,6 +4,7 @@ from restore_lib.teaching.checks import check, hint
 from restore_lib.teaching.choice import Shown, chooser
 from restore_lib.teaching.live import LiveCurve
 from restore_lib.teaching.source import show_source
+from restore_lib.teaching.sweep import sweep
 from restore_lib.teaching.widgets import before_after, frames, loupe
 
-__all__ = ["LiveCurve", "Shown", "before_after", "check", "chooser", "frames", "hint", "loupe", "show_source"]
+__all__ = ["LiveCurve", "Shown", "before_after", "check", "chooser", "frames", "hint", "loupe", "show_source", "sweep"]

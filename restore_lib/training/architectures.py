@@ -9,10 +9,12 @@ import inspect
 import json
 import typing
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from torch import nn
 
 from restore_lib.errors import CheckpointError
+from restore_lib.training import checkpoints
 
 ROOMS = ("restore_lib.nets", "restore_lib.denoising", "restore_lib.realsr", "restore_lib.implicit", "torch.nn.modules")
 
@@ -60,6 +62,25 @@ def build(architecture: Mapping[str, object]) -> nn.Module:
         raise CheckpointError(
             f"{name} does not take the arguments on the card ({error}): use the version that trained these weights."
         ) from error
+
+
+def load_network(name: str | Path, *, folder: Path | str | None = None) -> nn.Module:
+    """The network of a checkpoint: built as its card says, with its weights, in evaluation mode.
+
+    Parameters
+    ----------
+    name, folder
+        As for :func:`~restore_lib.training.checkpoints.load_weights`.
+
+    Raises
+    ------
+    CheckpointError
+        The checkpoint is not a good one, or its card does not describe a network of this library.
+    """
+    card = checkpoints.card(name, folder=folder)
+    network = build(card.architecture)
+    checkpoints.load_into(network, name, folder=folder)
+    return network.eval()
 
 
 def _find(name: str) -> Callable[..., nn.Module] | None:

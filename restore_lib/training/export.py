@@ -81,8 +81,7 @@ def export_checkpoint_onnx(name: str | Path, path: Path | str, *, folder: Path |
     """
     card = checkpoints.verify(name, folder=folder)
     _keep_away(Path(path), name, folder)
-    network = architectures.build(card.architecture)
-    checkpoints.load_into(network, name, folder=folder)
+    network = architectures.load_network(name, folder=folder)
     shape = card.architecture.get("input", EXAMPLE)
     return export_onnx(network, torch.rand(*shape), path, metadata=card_texts(card))
 

@@ -20,6 +20,12 @@ def test_the_page_in_the_repository_is_the_rendering_of_its_list():
     assert (folder / backlog.PAGE).read_text(encoding="utf-8") == backlog.markdown(backlog.load())
 
 
+def test_the_list_knows_how_far_the_shipped_checkpoints_are_trained():
+    trained = {card.name: card.steps for card in checkpoints.cards()}
+    wanted = [entry for entry in backlog.load() if entry.name in trained]
+    assert wanted and all(entry.steps_done >= trained[entry.name] for entry in wanted)
+
+
 def test_what_is_saved_is_what_is_loaded(tmp_path):
     assert backlog.load(tmp_path) == []
     for wanted in (TWO, TWO[::-1], []):

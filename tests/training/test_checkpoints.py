@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from cards_made_up import Small, card, content, randomised, same, sentence
+from cards_made_up import Small, card, content, conv, randomised, same, sentence
 from torch import nn
 
 from restore_lib import files
 from restore_lib.errors import CheckpointError
-from restore_lib.training import checkpoints
+from restore_lib.training import architectures, checkpoints
 
 NAME = "small"
 
@@ -48,6 +48,14 @@ def test_weights_come_back_bit_for_bit(home, saved):
     assert found.parameters == sum(p.numel() for p in saved.parameters())
     assert replace(found, sha256="", bytes=0, parameters=0) == card()
     assert sorted(content(home)) == [f"{NAME}.json", f"{NAME}.safetensors"]
+
+
+def test_a_network_is_built_as_its_card_says(home, rng):
+    network = conv().eval()
+    checkpoints.save_checkpoint(network, card(), home)
+    found = architectures.load_network(NAME, folder=home)
+    image = torch.rand(1, 3, 9, 7, generator=rng)
+    assert not found.training and torch.equal(found(image), network(image))
 
 
 @pytest.mark.parametrize("name", ["path", "text"])
