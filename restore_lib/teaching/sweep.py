@@ -1,0 +1,129 @@
+"""Several pictures side by side that change together as a reader moves one slider: a zoom, by three methods.
+
+Like the other pieces (:mod:`restore_lib.teaching.widgets`) it carries its pictures, style and script with it and needs
+neither a kernel nor a network. Where scripts are off, one step stands there with its names.
+"""
+
+import base64
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+from numbers import Integral
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from restore_lib.images import to_uint8
+from restore_lib.teaching.choice import LARGEST
+from restore_lib.teaching.widgets import HERE, LONGEST_SIDE, Widget
+
+SHARP = 256  # CSS pixels that a picture is shown at, at most, if it is smaller
+QUALITY = 90  # of WebP: many pictures of photographs, whose exact levels nobody needs here
+
+
+def sweep(
+    series: Mapping[str, Sequence[Float[Tensor, "_c _h _w"]]],
+    *,
+    steps: Sequence[str],
+    alt: str,
+    start: Integral = 0,
+    largest: Integral = LARGEST,
+) -> Widget:
+    """Show a picture of each series, two in a row; a slider steps through all series at once.
+
+    Parameters
+    ----------
+    series : mapping of str to sequence of Float[Tensor, "c h w"]
+        A name, and pictures in [0, 1], all of one size: ``{"bicubic": [...], "DIINN": [...]}``.
+    steps : sequence of str
+        A label for each step of the slider: ``"x2.5"``.
+    alt : str
+        What the pictures show, for readers who do not see them.
+    start : int
+        The step that is shown first.
+    largest : int
+        Most bytes that the piece may have.
+
+    Returns
+    -------
+    Widget
+        Pictures are kept as WebP with losses that no eye sees, unlike those of other pieces.
+
+    Raises
+    ------
+    ValueError
+        Fewer than two series or steps, an empty name, label or ``alt``, a series that has not one picture a step,
+        pictures of different sizes, no such step as ``start``, or more than ``largest`` bytes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> fades = torch.linspace(0, 1, 3)[:, None, None, None] * torch.rand(2, 1, 3, 8, 8)
+    >>> sweep({"a cat": list(fades[0]), "a dog": list(fades[1])}, steps=("dark", "dusk", "day"), alt="Two animals")
+    <sweep: a cat | a dog>
+    """
+    arrays = _checked(series, steps, alt, start)
+    height, width = arrays[0][0].shape[:2]
+    pictures = [[_webp(array) for array in row] for row in arrays]
+    # The first step's pictures stand in the page itself: the script takes them from there.
+    waiting = [[None if step == start else picture for step, picture in enumerate(row)] for row in pictures]
+    digest = hashlib.sha256(json.dumps([pictures, list(steps), list(series), alt, int(start)]).encode())
+    token = f"rl-{digest.hexdigest()[:12]}"
+    panes = "".join(
+        f'<div class="rl-pane"><img src="data:image/webp;base64,{row[start]}" width="{width}" height="{height}" '
+        f'draggable="false" data-label="{escape(name)}" alt="{escape(f"{alt} ({name}, {steps[start]})")}">'
+        f'<span class="rl-tag">{escape(name)}</span></div>'
+        for name, row in zip(series, pictures, strict=True)
+    )
+    bar = (
+        f'<div class="rl-bar"><input type="range" min="0" max="{len(steps) - 1}" value="{start}" step="1" '
+        f'autocomplete="off" aria-label="Step"><output aria-hidden="true">{escape(steps[start])}</output></div>'
+    )
+    style = "".join((HERE / name).read_text(encoding="utf-8") for name in ("widgets.css", "sweep.css"))
+    # As an argument of the script, where "<" could end it: escaped, no text in the data is markup.
+    data = {"steps": list(steps), "pictures": waiting}
+    given = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    script = (HERE / "sweep.js").read_text(encoding="utf-8").replace("TOKEN", token).replace('"DATA"', given)
+    shown = width * max(1, SHARP // max(height, width))
+    html = (
+        f"<style>\n{style}</style>"
+        f'<div class="rl-widget rl-sweep {token}" role="group" aria-label="{escape(alt)}" data-alt="{escape(alt)}" '
+        f'style="--width: {shown}px; --ratio: {width} / {height}">'
+        f'<p class="rl-step">{escape(steps[start])}</p><div class="rl-row">{panes}</div>{bar}</div>'
+        f"<script>\n{script}</script>"
+    )
+    if len(html) > largest:
+        raise ValueError(f"the piece has {len(html):,} bytes, more than {largest:,}: show fewer steps or smaller ones")
+    return Widget(html, f"<sweep: {' | '.join(series)}>")
+
+
+def _checked(
+    series: Mapping[str, Sequence[Tensor]], steps: Sequence[str], alt: str, start: Integral
+) -> list[list[np.ndarray]]:
+    """Pictures in 8 bits, after checking that there is one of each series for each step, all of one size."""
+    if not alt.strip():
+        raise ValueError("alt is empty: say in a few words what the pictures show")
+    if len(series) < 2 or not all(name.strip() for name in series):
+        raise ValueError(f"series is named {list(series)}: give two or more, each with a name")
+    if isinstance(steps, str) or len(steps) < 2 or not all(step.strip() for step in steps):
+        raise ValueError(f"steps is {steps!r}: give labels for two or more steps")
+    if not 0 <= start < len(steps):
+        raise ValueError(f"start is {start}: choose one of the {len(steps)} steps, counted from 0")
+    for name, images in series.items():
+        if len(images) != len(steps):
+            raise ValueError(f"{name!r} has {len(images)} pictures: give one for each of the {len(steps)} steps")
+    arrays = [[to_uint8(image) for image in images] for images in series.values()]
+    sizes = {array.shape[:2] for row in arrays for array in row}
+    if len(sizes) > 1 or max(next(iter(sizes))) > LONGEST_SIDE:
+        raise ValueError(f"pictures of {len(sizes)} sizes, {min(sizes)} to {max(sizes)}: crop them alike")
+    return arrays
+
+
+def _webp(array: np.ndarray) -> str:
+    stream = io.BytesIO()
+    Image.fromarray(array).convert("RGB").save(stream, "WEBP", quality=QUALITY, method=4)
+    return base64.b64encode(stream.getvalue()).decode("ascii")
