@@ -13,7 +13,7 @@ MISTAKES = [(number, i) for number, exercise in EXERCISES.items() for i in range
 
 def test_each_chapter_has_exercises():
     chapters = {number.split(".")[0] for number in EXERCISES}
-    assert chapters == {str(number) for number in range(17)}
+    assert chapters == {str(number) for number in range(18)}
     assert all(sum(number.startswith(c + ".") for number in EXERCISES) >= 3 for c in chapters)
 
 
