@@ -56,11 +56,12 @@ def test_exports_name_variables_that_exist():
     assert all(re.fullmatch(r"export PIP_EXTRA_INDEX_URL=https://\S+", c) for c in exported)
 
 
-def test_the_python_example_runs():
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+def test_the_python_examples_run():
+    code = "\n".join(re.findall(r"```python\n(.*?)```", README, re.S))  # the second goes on where the first ends
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"\d\d\.\d\d dB\n", done.stdout)
+    assert (found := re.fullmatch(r"\d\d\.\d\d dB\n(\d+\.\d) dB before, (\d+\.\d) dB after\n", done.stdout))
+    assert float(found[2]) > float(found[1]) + 3
 
 
 def test_links_point_at_files():
