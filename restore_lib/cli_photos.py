@@ -2,7 +2,8 @@
 
 import os
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -26,10 +27,8 @@ def denoise(
     from restore_lib.training.architectures import load_network
     from restore_lib.training.speed import best_device
 
-    target = out or photo.with_name(f"{photo.stem}-denoised.png")
-    if target.suffix.lower() not in images.FORMATS:
-        raise ImageError(f"{target} cannot be written: choose a name that ends in {', '.join(images.FORMATS)}.")
-    try:
+    target = picture_named(out or photo.with_name(f"{photo.stem}-denoised.png"))
+    with stoppable():
         check_room([target], overwrite, "file")
         noisy = images.read(photo)
         if min(noisy.shape[-2:]) < 12:
@@ -38,9 +37,6 @@ def denoise(
         name = checkpoint or _nearest(level)
         clean = restored(folded(load_network(name)).to(best_device()), noisy, precision="bf16" if fast else "exact")
         images.write(target, clean)
-    except KeyboardInterrupt:
-        print("restore: stopped; nothing was written.", file=sys.stderr)
-        raise typer.Exit(130) from None
     print(f"{target}: sigma {level:.3g}{' (estimated)' if sigma == 'auto' else ''}, by {name}")
 
 
@@ -94,7 +90,7 @@ def estimate_kernel(
     if scale not in (2, 4):
         raise ImageError(f"--scale is {scale}: give 2 or 4.")
     targets = [(out or photo.parent) / f"{photo.stem}-kernel{end}" for end in (".npy", ".png", "-figure.png")]
-    try:
+    with stoppable():
         part = _most_edges(images.read(photo))
         check_room(targets, overwrite)
         # the phases keep their shares of a shorter estimation; a whole photo has no border to cut off
@@ -103,13 +99,29 @@ def estimate_kernel(
             warnings.simplefilter("always", KernelWarning)
             found = estimated(part, scale, seed, restarts, settings=settings, progress=tell)
         _write_kernel(targets, found)
-    except KeyboardInterrupt:
-        print("restore: stopped; nothing was written.", file=sys.stderr)
-        raise typer.Exit(130) from None
     for warning in said:
         print(f"restore: {warning.message}", file=sys.stderr)
     rows, columns = found.kernel.shape
     print(f"{targets[0]}: {rows} x {columns} cells, for a reduction by {scale}; its pictures lie beside it")
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Ctrl-C ends the command in one sentence: a file has its name only when it is complete."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("restore: stopped; nothing was written.", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def picture_named(target: Path) -> Path:
+    """The same path, if its ending is that of a kind of picture that can be written."""
+    from restore_lib.images import FORMATS
+
+    if target.suffix.lower() not in FORMATS:
+        raise ImageError(f"{target} cannot be written: choose a name that ends in {', '.join(FORMATS)}.")
+    return target
 
 
 def check_room(targets: list[Path], overwrite: bool, other: str = "folder") -> None:

@@ -2,7 +2,6 @@
 
 import math
 import re
-import sys
 import warnings
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -11,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from restore_lib.cli_photos import check_room
+from restore_lib.cli_photos import check_room, picture_named, stoppable
 from restore_lib.errors import CheckpointError, DataError, ImageError
 
 SHORT = {"realsr": "realsr-df2k", "realesrgan": "realesrgan-x4plus", "meta-sr": "metasr"}  # what people call them
@@ -42,10 +41,8 @@ def upscale(
     from restore_lib.realsr.progress import bar
 
     by, to = _asked(scale, size)
-    target = out or photo.with_name(f"{photo.stem}-{size if to else f'x{by:g}'}.png")
-    if target.suffix.lower() not in images.FORMATS:
-        raise ImageError(f"{target} cannot be written: choose a name that ends in {', '.join(images.FORMATS)}.")
-    try:
+    target = picture_named(out or photo.with_name(f"{photo.stem}-{size if to else f'x{by:g}'}.png"))
+    with stoppable():
         check_room([target], overwrite, "file")
         network, name = _network(SHORT.get(model, model))
         fixed = getattr(network, "scale", None)  # networks for any scale have none
@@ -61,9 +58,6 @@ def upscale(
         with bar("Enlarging") as tell:
             sr = _enlarger(network, (height, width), fast)(lr, tell)
         images.write(target, sr)
-    except KeyboardInterrupt:
-        print("restore: stopped; nothing was written.", file=sys.stderr)
-        raise typer.Exit(130) from None
     print(f"{target}: {sr.shape[2]} x {sr.shape[1]} pixels, by {name}")
 
 
