@@ -43,7 +43,7 @@ def paired(
     Parameters
     ----------
     records : sequence of RunRecord
-        Such as :func:`restore_lib.reproduce.load_all` gives.
+        Such as :func:`restore_lib.reproduce.load_all` gives; of one protocol, if methods were measured under several.
     first, second : str
         Recipes of the records: ``"joint+classifier-tiny"``.
     dataset, condition, metric : str
@@ -53,6 +53,11 @@ def paired(
     -------
     Paired or None
         None when one of them was not measured.
+
+    Raises
+    ------
+    ValueError
+        The records hold the metric under more than one protocol.
     """
     one, two = (by_picture(records, name, dataset, condition, metric) for name in (first, second))
     shared = [name for name in one if name in two]
@@ -68,8 +73,12 @@ def by_picture(
 ) -> dict[str, float]:
     """One value for each picture: the mean over the records, which differ in their draw of the noise."""
     values: dict[str, list[float]] = {}
+    protocols = set()
     for record in records:
         if (record.recipe, record.dataset) == (recipe, dataset) and (found := record.find(condition, metric)):
+            protocols.add(record.protocol)
             for name, value in zip(record.images, found.per_image, strict=True):
                 values.setdefault(name, []).append(value)
+    if len(protocols) > 1:
+        raise ValueError(f"{metric} of {recipe} under {' and '.join(sorted(protocols))}: give the records of one")
     return {name: sum(found) / len(found) for name, found in values.items()}

@@ -1,5 +1,7 @@
 """Paired differences against a plain computation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -28,3 +30,10 @@ def test_seeds_are_averaged_and_pictures_matched_by_name(rng):
     assert found.sure == (found.low > 0 or found.high < 0) and str(found).startswith(f"{found.mean:+.1f} (")
     assert paired(records, "joint+x", "nobody", "scenes", "sigma 30", "top1_each") is None
     assert by_picture(records, "joint+x", "scenes", "sigma 60", "top1_each") == {}
+
+
+def test_protocols_are_not_mixed():
+    one, two = made("joint+x", 0, {"a": 1.0}), replace(made("joint+x", 0, {"a": 2.0}), protocol="another")
+    assert by_picture([two], "joint+x", "scenes", "sigma 30", "top1_each") == {"a": 2.0}
+    with pytest.raises(ValueError, match="give the records of one"):
+        by_picture([one, two], "joint+x", "scenes", "sigma 30", "top1_each")
