@@ -46,6 +46,17 @@ def test_the_table_of_contents_lists_every_chapter():
     assert CHAPTERS
 
 
+def test_labels_are_of_one_place_each():
+    """Sphinx says so only at the end of a whole build."""
+    labels = []
+    for path in CHAPTERS:
+        shown = [cell.metadata.get("mystnb", {}).get("figure") for cell in cells(path, "code")]
+        labels += [figure["name"] for figure in shown if figure]
+        labels += re.findall(r"^:label: (\S+)$", prose(path), re.M)
+    labels = [label for label in labels if not label.startswith("ex-")]  # a solution repeats its exercise's
+    assert labels and sorted(labels) == sorted(set(labels))
+
+
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_reference_outputs_exist(path):
     """A notebook without stored outputs passes nbval without being compared at all."""
