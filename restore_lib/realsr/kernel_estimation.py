@@ -232,7 +232,7 @@ def train(
     engine = (Composed if fast else LayerByLayer)(pairs, settings)
     schedules = [Schedule(settings) for _ in pairs]
     steps, kernels, losses = [0], [engine.kernels().cpu()], []
-    with one_thread(fast):
+    with few_threads(fast):
         for step in range(settings.steps):
             engine.set_rate(schedules[0].rate(step))
             crops, real, noise = (
@@ -309,12 +309,12 @@ def _conclude(
 
 
 @contextmanager
-def one_thread(wanted: bool):
-    """Compute on one thread: the fast form's operations are too small to share, and threads would wait for threads."""
+def few_threads(wanted: bool):
+    """Compute on two threads at most: the fast form's operations are too small to be shared among more."""
     before = torch.get_num_threads()
-    if wanted:
-        torch.set_num_threads(1)
     try:
+        if wanted:
+            torch.set_num_threads(min(2, before))
         yield
     finally:
         torch.set_num_threads(before)
