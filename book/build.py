@@ -10,14 +10,18 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.executors.utils import single_nb_execution
+from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
@@ -58,6 +62,20 @@ def prepare(key: str) -> Path:
     return generated
 
 
+@contextmanager
+def kernel_sockets() -> Iterator[Config]:
+    """Settings by which a kernel is talked to through files in a folder, on systems that can.
+
+    Ports, which are usual, are chosen before the kernel opens them: another kernel may have been given the same ones.
+    """
+    if os.name != "posix":
+        yield Config()
+        return
+    # Whatever TMPDIR says: such a file's name has room for a hundred characters.
+    with tempfile.TemporaryDirectory(prefix="kernels-", dir="/tmp") as folder:
+        yield Config(KernelManager={"transport": "ipc", "ip": str(Path(folder, "kernel"))})
+
+
 def execute(chapter: Path, outputs: Path, timeout: int = 600) -> str:
     """Run a chapter's cells and keep what they print in the cache, unless it is there already; say how it went.
 
@@ -69,7 +87,10 @@ def execute(chapter: Path, outputs: Path, timeout: int = 600) -> str:
         return f"{chapter.name}: unchanged"
     except KeyError:
         quiet = ["--log-level=ERROR"]  # kernels warn that they talk to us unencrypted, inside this computer
-        result = single_nb_execution(notebook, str(chapter.parent), timeout, False, extra_arguments=quiet)
+        with kernel_sockets() as config:
+            result = single_nb_execution(
+                notebook, str(chapter.parent), timeout, False, extra_arguments=quiet, config=config
+            )
     if result.err is not None:
         return f"{chapter.name}: failed after {result.time:.0f} s"
     bundle = CacheBundleIn(notebook, str(chapter), data={"execution_seconds": result.time})

@@ -67,35 +67,7 @@ def sweep(
     <sweep: a cat | a dog>
     """
     arrays = _checked(series, steps, alt, start)
-    height, width = arrays[0][0].shape[:2]
-    pictures = [[_webp(array) for array in row] for row in arrays]
-    # The first step's pictures stand in the page itself: the script takes them from there.
-    waiting = [[None if step == start else picture for step, picture in enumerate(row)] for row in pictures]
-    digest = hashlib.sha256(json.dumps([pictures, list(steps), list(series), alt, int(start)]).encode())
-    token = f"rl-{digest.hexdigest()[:12]}"
-    panes = "".join(
-        f'<div class="rl-pane"><img src="data:image/webp;base64,{row[start]}" width="{width}" height="{height}" '
-        f'draggable="false" data-label="{escape(name)}" alt="{escape(f"{alt} ({name}, {steps[start]})")}">'
-        f'<span class="rl-tag">{escape(name)}</span></div>'
-        for name, row in zip(series, pictures, strict=True)
-    )
-    bar = (
-        f'<div class="rl-bar"><input type="range" min="0" max="{len(steps) - 1}" value="{start}" step="1" '
-        f'autocomplete="off" aria-label="Step"><output aria-hidden="true">{escape(steps[start])}</output></div>'
-    )
-    style = "".join((HERE / name).read_text(encoding="utf-8") for name in ("widgets.css", "sweep.css"))
-    # As an argument of the script, where "<" could end it: escaped, no text in the data is markup.
-    data = {"steps": list(steps), "pictures": waiting}
-    given = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    script = (HERE / "sweep.js").read_text(encoding="utf-8").replace("TOKEN", token).replace('"DATA"', given)
-    shown = width * max(1, SHARP // max(height, width))
-    html = (
-        f"<style>\n{style}</style>"
-        f'<div class="rl-widget rl-sweep {token}" role="group" aria-label="{escape(alt)}" data-alt="{escape(alt)}" '
-        f'style="--width: {shown}px; --ratio: {width} / {height}">'
-        f'<p class="rl-step">{escape(steps[start])}</p><div class="rl-row">{panes}</div>{bar}</div>'
-        f"<script>\n{script}</script>"
-    )
+    html = _page(arrays, list(series), list(steps), alt, int(start))
     if len(html) > largest:
         raise ValueError(f"the piece has {len(html):,} bytes, more than {largest:,}: show fewer steps or smaller ones")
     return Widget(html, f"<sweep: {' | '.join(series)}>")
@@ -121,6 +93,37 @@ def _checked(
     if len(sizes) > 1 or max(next(iter(sizes))) > LONGEST_SIDE:
         raise ValueError(f"pictures of {len(sizes)} sizes, {min(sizes)} to {max(sizes)}: crop them alike")
     return arrays
+
+
+def _page(arrays: list[list[np.ndarray]], names: list[str], steps: list[str], alt: str, start: int) -> str:
+    """The HTML: the first step's pictures as they stand, and the script with all others."""
+    height, width = arrays[0][0].shape[:2]
+    pictures = [[_webp(array) for array in row] for row in arrays]
+    panes = "".join(
+        f'<div class="rl-pane"><img src="data:image/webp;base64,{row[start]}" width="{width}" height="{height}" '
+        f'draggable="false" data-label="{escape(name)}" alt="{escape(f"{alt} ({name}, {steps[start]})")}">'
+        f'<span class="rl-tag">{escape(name)}</span></div>'
+        for name, row in zip(names, pictures, strict=True)
+    )
+    bar = (
+        f'<div class="rl-bar"><input type="range" min="0" max="{len(steps) - 1}" value="{start}" step="1" '
+        f'autocomplete="off" aria-label="Step"><output aria-hidden="true">{escape(steps[start])}</output></div>'
+    )
+    token = f"rl-{hashlib.sha256(json.dumps([pictures, steps, names, alt, start]).encode()).hexdigest()[:12]}"
+    style = "".join((HERE / name).read_text(encoding="utf-8") for name in ("widgets.css", "sweep.css"))
+    # The first step's pictures stand in the page itself: the script takes them from there.
+    waiting = [[None if step == start else picture for step, picture in enumerate(row)] for row in pictures]
+    # As an argument of the script, where "<" could end it: escaped, no text in the data is markup.
+    given = json.dumps({"steps": steps, "pictures": waiting}, separators=(",", ":")).replace("<", "\\u003c")
+    script = (HERE / "sweep.js").read_text(encoding="utf-8").replace("TOKEN", token).replace('"DATA"', given)
+    shown = width * max(1, SHARP // max(height, width))
+    return (
+        f"<style>\n{style}</style>"
+        f'<div class="rl-widget rl-sweep {token}" role="group" aria-label="{escape(alt)}" data-alt="{escape(alt)}" '
+        f'style="--width: {shown}px; --ratio: {width} / {height}">'
+        f'<p class="rl-step">{escape(steps[start])}</p><div class="rl-row">{panes}</div>{bar}</div>'
+        f"<script>\n{script}</script>"
+    )
 
 
 def _webp(array: np.ndarray) -> str:

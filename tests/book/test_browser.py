@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from visiting import Visit
+from visiting import barriers, page_with
 
 from restore_lib.teaching import before_after, frames, loupe
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PAGES = re.findall(r"(?:root|file): (\S+)", (ROOT / "_toc.yml").read_text())
-AXE = HERE / "vendor" / "axe.min.js"
 
 WIDE = """() => {
   const root = document.documentElement, width = root.clientWidth;
@@ -28,11 +27,6 @@ WIDE = """() => {
 }"""
 UNNAMED = """() => [...document.querySelectorAll("img")]
   .filter((image) => !image.alt.trim()).map((image) => image.outerHTML.slice(0, 200))"""
-RUN_AXE = """async (options) => {
-  const { violations } = await axe.run({ resultTypes: ["violations"], ...options });
-  return violations.filter((v) => ["serious", "critical"].includes(v.impact)).flatMap((v) =>
-    v.nodes.map((n) => `${v.id}: ${n.target}: ${n.failureSummary.replaceAll("\\n", " ")}`));
-}"""
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -61,11 +55,10 @@ def test_a_page_is_accessible(visit, name):
     visit.set_width(1280)
     visit.page.emulate_media(color_scheme="light")
     visit.open(name)
-    visit.page.add_script_tag(path=AXE)
-    faults = visit.page.evaluate(RUN_AXE, {})
+    faults = barriers(visit.page)
     visit.page.emulate_media(color_scheme="dark")
     visit.page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
-    faults += visit.page.evaluate(RUN_AXE, {"runOnly": ["color-contrast"]})  # all else is the same in the dark
+    faults += barriers(visit.page, runOnly=["color-contrast"])  # all else is the same in the dark
     assert not faults, "\n".join(faults)
 
 
@@ -82,20 +75,15 @@ def pieces(browser, tmp_path_factory):
         frames([small, 1 - small, small / 2], labels=("a", "b", "c"), alt="Noise"),
     ]
     html = "".join(widget._repr_html_() for widget in widgets * 2)
-    path = tmp_path_factory.mktemp("pieces") / "page.html"
-    path.write_text(f"<!doctype html><html lang=en><title>x</title><main><h1>x</h1>{html}</main>", encoding="utf-8")
-    context = browser.new_context(viewport={"width": 1000, "height": 900}, has_touch=True)
-    opened = Visit(context.new_page(), path.parent.as_uri())
-    opened.page.goto(path.as_uri())
-    yield opened
-    context.close()
+    wide = {"width": 1000, "height": 900}
+    with page_with(html, tmp_path_factory.mktemp("pieces"), browser, viewport=wide, has_touch=True) as opened:
+        yield opened
 
 
 def test_each_piece_is_awake_once_and_accessible(pieces):
     assert pieces.page.locator(".rl-widget.rl-on").count() == 6
     assert pieces.page.locator(".rl-lens").count() == 6
-    pieces.page.add_script_tag(path=AXE)
-    assert pieces.page.evaluate(RUN_AXE, {}) == []
+    assert barriers(pieces.page) == []
     assert pieces.errors == []
 
 

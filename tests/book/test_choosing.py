@@ -1,17 +1,13 @@
 """The chooser in a browser: every choice changes picture, bars and words, by keyboard, on phones, without scripts."""
 
 import itertools
-from pathlib import Path
 
 import pytest
 import torch
-from visiting import Visit
+from visiting import barriers, page_with
 
 from restore_lib.teaching import Shown, chooser
 
-AXE = Path(__file__).resolve().parent / "vendor" / "axe.min.js"
-FAULTS = """async () => (await axe.run({ resultTypes: ["violations"] })).violations
-  .filter((v) => ["serious", "critical"].includes(v.impact)).map((v) => `${v.id}: ${v.nodes[0].failureSummary}`)"""
 VALUES = (("cat", "an animal with a long name"), ("15", "60"))
 
 
@@ -29,15 +25,9 @@ def entries(bars):
 @pytest.fixture(scope="module")
 def piece(browser, tmp_path_factory):
     pieces = [chooser(entries(bars), names=("picture", "sigma"), alt="Noise").html for bars in (True, False)]
-    path = tmp_path_factory.mktemp("chooser") / "page.html"
-    body = "".join(pieces * 2)  # the same piece twice on a page
-    style = "<style>:root { color-scheme: light dark }</style>"
-    path.write_text(f"<!doctype html><html lang=en><title>x</title>{style}<main><h1>x</h1>{body}</main>", "utf-8")
-    context = browser.new_context(viewport={"width": 900, "height": 900})
-    opened = Visit(context.new_page(), path.parent.as_uri())
-    opened.page.goto(path.as_uri())
-    yield opened
-    context.close()
+    # the same piece twice on a page
+    with page_with("".join(pieces * 2), tmp_path_factory.mktemp("chooser"), browser) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("copy", [0, 2])
@@ -77,8 +67,7 @@ def test_choosing_by_keyboard_changes_both_pictures(piece, copy):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_it_is_accessible(piece, theme):
     piece.page.emulate_media(color_scheme=theme)
-    piece.page.add_script_tag(path=AXE)
-    assert piece.page.evaluate(FAULTS) == []
+    assert barriers(piece.page) == []
     piece.page.emulate_media(color_scheme="light")
 
 

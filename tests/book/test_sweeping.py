@@ -1,16 +1,11 @@
 """The sweep in a browser: one slider moves all pictures, by keyboard and mouse, on phones, without scripts."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from visiting import Visit
+from visiting import barriers, page_with
 
 from restore_lib.teaching import sweep
 
-AXE = Path(__file__).resolve().parent / "vendor" / "axe.min.js"
-FAULTS = """async () => (await axe.run({ resultTypes: ["violations"] })).violations
-  .filter((v) => ["serious", "critical"].includes(v.impact)).map((v) => `${v.id}: ${v.nodes[0].failureSummary}`)"""
 NAMES, STEPS = ("given", "bicubic", "LIIF", "a network with a long name"), ("x1", "x2", "x4")
 
 
@@ -20,14 +15,8 @@ def piece(browser, tmp_path_factory):
     html = sweep(
         {name: list(torch.rand(3, 3, 24, 24, generator=rng)) for name in NAMES}, steps=STEPS, alt="Noise", start=1
     ).html
-    path = tmp_path_factory.mktemp("sweep") / "page.html"
-    style = "<style>:root { color-scheme: light dark }</style>"  # and the same piece twice on a page
-    path.write_text(f"<!doctype html><html lang=en><title>x</title>{style}<main><h1>x</h1>{html * 2}</main>", "utf-8")
-    context = browser.new_context(viewport={"width": 900, "height": 900})
-    opened = Visit(context.new_page(), path.parent.as_uri())
-    opened.page.goto(path.as_uri())
-    yield opened
-    context.close()
+    with page_with(html * 2, tmp_path_factory.mktemp("sweep"), browser) as opened:  # the same piece twice on a page
+        yield opened
 
 
 @pytest.mark.parametrize("copy", [0, 1])
@@ -58,8 +47,7 @@ def test_a_press_on_the_slider_moves_it(piece):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_it_is_accessible(piece, theme):
     piece.page.emulate_media(color_scheme=theme)
-    piece.page.add_script_tag(path=AXE)
-    assert piece.page.evaluate(FAULTS) == []
+    assert barriers(piece.page) == []
     piece.page.emulate_media(color_scheme="light")
 
 

@@ -1,6 +1,34 @@
 """A page in a browser, and a record of everything that goes wrong on it or is asked from the network."""
 
 import re
+from contextlib import contextmanager
+from pathlib import Path
+
+AXE = Path(__file__).resolve().parent / "vendor" / "axe.min.js"
+RUN_AXE = """async (options) => {
+  const { violations } = await axe.run({ resultTypes: ["violations"], ...options });
+  return violations.filter((v) => ["serious", "critical"].includes(v.impact)).flatMap((v) =>
+    v.nodes.map((n) => `${v.id}: ${n.target}: ${n.failureSummary.replaceAll("\\n", " ")}`));
+}"""
+
+
+def barriers(page, **options) -> list[str]:
+    """What keeps readers out of a page, by axe-core: only what it calls serious or critical."""
+    page.add_script_tag(path=AXE)
+    return page.evaluate(RUN_AXE, options)
+
+
+@contextmanager
+def page_with(pieces: str, folder: Path, browser, **options):
+    """Pieces of HTML, as a notebook would show them, on a page of their own in light and dark style."""
+    path = folder / "page.html"
+    style = "<style>:root { color-scheme: light dark }</style>"
+    path.write_text(f"<!doctype html><html lang=en><title>x</title>{style}<main><h1>x</h1>{pieces}</main>", "utf-8")
+    context = browser.new_context(**{"viewport": {"width": 900, "height": 900}, **options})
+    opened = Visit(context.new_page(), folder.as_uri())
+    opened.page.goto(path.as_uri())
+    yield opened
+    context.close()
 
 
 class Visit:
