@@ -2,9 +2,11 @@
 
 import os
 import re
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 
@@ -94,6 +96,20 @@ def test_chapters_have_numbered_figures_equations_and_launch_buttons(page):
     assert "colab.research.google.com" in page and "mybinder.org" in page
     captions = re.findall(r'<span class="caption-number">(.*?)</span>', page)
     assert all(re.fullmatch(r"(Fig\.|Table) \d+(\.\d+)*\s*", caption) for caption in captions), captions
+
+
+@pytest.mark.parametrize(("page", "chapter"), [(p, p) for p in PAGES if p.startswith("notebooks/")], indirect=["page"])
+def test_folded_cells_in_a_row_unfold_as_one_and_no_code_is_lost(page, chapter):
+    assert not re.search(r'</details>\s*</div>\s*<div class="cell [^"]*tag_hide-input', article(page))
+    cells = nbformat.read(ROOT / f"{chapter}.ipynb", as_version=4).cells
+    shown = [
+        c
+        for c in cells
+        if c.cell_type == "code" and not {"remove-cell", "remove-input"} & set(c.metadata.get("tags", []))
+    ]
+    listings = re.findall(r'<div class="highlight-ipython3.*?</pre>', article(page), re.S)
+    first = [re.sub("<.*?>", "", unescape(listing)).split() for listing in listings]
+    assert [words[:3] for words in first] == [c.source.split()[:3] for c in shown]
 
 
 @pytest.mark.parametrize("page", ["book/results"], indirect=True)
