@@ -9,6 +9,8 @@ import nbformat
 import pytest
 
 from restore_lib import teaching
+from restore_lib.teaching import notebooks
+from restore_lib.teaching.checks import all_exercises
 
 ROOT = Path(__file__).resolve().parent.parent
 CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -152,3 +154,34 @@ def test_the_tool_that_stores_outputs_keeps_text_only(tmp_path, monkeypatch):
     assert stored[0].outputs[0].text == "smoke\n"
     assert set(stored[1].outputs[0].data) == {"text/plain"}
     assert stored[2].outputs == [] and stored[2].execution_count == 3
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_a_copy_for_students_has_every_exercise_and_no_solution(path, tmp_path):
+    copy = notebooks.without_solutions(path, tmp_path / "for-students")
+    assert len(solutions(path)) >= 4 and "{solution}" not in prose(copy)
+    assert list(exercises(copy)) == list(exercises(path)) == list(solutions(path))
+    left = SOLUTION.sub("", prose(path) + "\n").splitlines()
+    assert [line for line in prose(copy).splitlines() if line] == [line for line in left if line]
+    assert [cell.source for cell in cells(copy, "code")] == [cell.source for cell in cells(path, "code")]
+
+
+def test_the_command_for_copies_refuses_in_one_sentence(tmp_path, capsys):
+    notebooks.main(["--without-solutions", str(tmp_path), *map(str, CHAPTERS[:2])])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [path.name for path in CHAPTERS[:2]]
+    for name, said in ((CHAPTERS[0].name, "name another folder"), ("none.ipynb", "there is no file")):
+        with pytest.raises(SystemExit) as stopped:
+            notebooks.main(["--without-solutions", str(tmp_path), str(tmp_path / name)])
+        assert stopped.value.code == 2
+        assert said in capsys.readouterr().err
+
+
+def test_the_page_for_teachers_says_what_is_in_the_chapters():
+    page = (ROOT / "book" / "teaching.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \{doc\}`/notebooks/(\S+)` \|[^|]*\|([^|]*)\| (\d+) \((\d+)\) \|$", page, re.M)
+    assert [row[0] for row in rows] == [path.stem for path in CHAPTERS]
+    for path, (_, needs, count, checked) in zip(CHAPTERS, rows, strict=True):
+        ids = [exercise["id"] for exercise in exercises(path).values()]
+        assert (int(count), int(checked)) == (len(ids), len(set(ids) & set(all_exercises())))
+        before = re.search(r"\*\*Before you start\*\*:.*?\n\n", prose(path), re.S)[0]
+        assert re.findall(r"\d+", needs) == [str(int(n)) for n in sorted(re.findall(r"<(\d\d)_", before))]

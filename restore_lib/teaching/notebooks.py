@@ -1,16 +1,20 @@
-"""Store a chapter's reference outputs: run it at tier smoke and keep the text that tests compare.
+"""Work on the chapters' files: store the outputs that tests compare, or copy chapters without their solutions.
 
-Pictures, widgets and anything in a cell tagged ``nbval-ignore-output`` are made when the book is built, never kept.
+Outputs are stored at tier smoke, text alone: pictures, widgets and anything in a cell tagged ``nbval-ignore-output``
+are made when the book is built, never kept.
 """
 
+import argparse
 import os
-import sys
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
 
 KEPT = ("text/plain",)
+SOLUTION = re.compile(r"^(:{3,})\{solution\}.*?^\1[ \t]*$\n*", re.MULTILINE | re.DOTALL)  # a block of MyST
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -62,7 +66,44 @@ def store_outputs(path: Path | str, tier: str = "smoke") -> None:
     path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
 
 
+def without_solutions(path: Path | str, folder: Path | str) -> Path:
+    """Copy a notebook into ``folder``, made if it is missing, and leave out the text of its solutions.
+
+    Raises
+    ------
+    ValueError
+        The copy would lie on the notebook itself.
+    """
+    path, target = Path(path), Path(folder, Path(path).name)
+    if target.resolve() == path.resolve():
+        raise ValueError(f"{folder} is where {path.name} lies: name another folder for the copies")
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = SOLUTION.sub("", cell.source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+    return target
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """The command line: ``python -m restore_lib.teaching.notebooks [--without-solutions FOLDER] NOTEBOOK ...``."""
+    parser = argparse.ArgumentParser(prog="restore_lib.teaching.notebooks", description=__doc__.partition("\n")[0])
+    parser.add_argument("notebook", nargs="+", type=Path)
+    parser.add_argument("--without-solutions", metavar="FOLDER", type=Path, help="copy there, without solutions")
+    given = parser.parse_args(words)
+    if missing := [path for path in given.notebook if not path.is_file()]:
+        parser.error(f"there is no file {missing[0]}")
+    for path in given.notebook:
+        if given.without_solutions is None:
+            print(path, flush=True)
+            store_outputs(path)
+            continue
+        try:
+            print(without_solutions(path, given.without_solutions))
+        except (ValueError, OSError) as error:
+            parser.error(str(error))
+
+
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        print(name, flush=True)
-        store_outputs(name)
+    main()
