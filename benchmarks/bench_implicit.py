@@ -10,11 +10,11 @@ import json
 import platform
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
 import torch
+from timing import device_name, device_option, now
 from torch import nn
 
 from restore_lib.implicit import DIINN, LIIF, MetaSR
@@ -42,28 +42,36 @@ def contestants() -> dict[str, tuple[nn.Module, object, tuple[int, ...]]]:
     }
 
 
-def seconds(run) -> float:
+def seconds(run, device: str) -> float:
     """Wall time of one call."""
-    start = time.perf_counter()
+    start = now(device)
     run()
-    return time.perf_counter() - start
+    return now(device) - start
 
 
-def duel(fast, slow, rounds: int) -> tuple[float, float]:
+def duel(fast, slow, rounds: int, device: str) -> tuple[float, float]:
     """Fastest turns in milliseconds, after one turn each to warm up."""
     fast(), slow()
-    turns = [(seconds(fast), seconds(fast), seconds(slow)) for _ in range(rounds)]
+    turns = [[seconds(run, device) for run in (fast, fast, slow)] for _ in range(rounds)]
     return 1000 * min(min(a, b) for a, b, _ in turns), 1000 * min(c for *_, c in turns)
 
 
-def inference(rounds: int) -> dict[str, dict[str, float]]:
+def in_bfloat16(decoder: nn.Module, feature: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """The decoder with its products in bfloat16."""
+    with torch.autocast(feature.device.type, torch.bfloat16):
+        return decoder(feature, size)
+
+
+def inference(rounds: int, device: str) -> dict[str, dict[str, float]]:
     """Pictures without gradients."""
-    feature, rows, peak = torch.randn(1, CHANNELS, SIDE, SIDE), {}, product_speed()
+    feature, rows, peak = torch.randn(1, CHANNELS, SIDE, SIDE, device=device), {}, product_speed(device)
     with torch.no_grad():
         for name, (decoder, reference, scales) in contestants().items():
+            decoder = decoder.to(device)
             for scale in scales:
                 size = (SIDE * scale, SIDE * scale)
-                fast, slow = duel(partial(decoder, feature, size), partial(reference, decoder, feature, size), rounds)
+                slowly = partial(reference, decoder, feature, size)
+                fast, slow = duel(partial(decoder, feature, size), slowly, rounds, device)
                 expected = reference(decoder, feature, size)
                 away = float((decoder(feature, size) - expected).abs().max() / expected.abs().max())
                 row = {"ms": fast, "plain_ms": slow, "speedup": slow / fast, "difference": away}
@@ -73,6 +81,12 @@ def inference(rounds: int) -> dict[str, dict[str, float]]:
                     row["limit_ms"] = limit
                 rows[f"{name} x{scale}"] = row
                 show(f"{name} x{scale}", row)
+                if feature.is_cuda:
+                    fast, slow = duel(partial(in_bfloat16, decoder, feature, size), slowly, rounds, device)
+                    away = float((in_bfloat16(decoder, feature, size) - expected).abs().max() / expected.abs().max())
+                    row = {"ms": fast, "plain_ms": slow, "speedup": slow / fast, "difference": away}
+                    rows[f"{name} x{scale}, bfloat16"] = row
+                    show(f"{name} x{scale}, bfloat16", row)
     return rows | {"matrix product": {"gflops": peak / 1e9}}
 
 
@@ -83,24 +97,27 @@ def step(decoder: nn.Module, run, feature: torch.Tensor) -> None:
         run(feature, (SIDE * scale, SIDE * scale)).square().mean().backward()
 
 
-def training(rounds: int) -> dict[str, dict[str, float]]:
+def training(rounds: int, device: str) -> dict[str, dict[str, float]]:
     """Forward and back through the decoder alone."""
-    feature, rows = torch.randn(1, CHANNELS, SIDE, SIDE, requires_grad=True), {}
+    feature, rows = torch.randn(1, CHANNELS, SIDE, SIDE, device=device, requires_grad=True), {}
     for name, (decoder, reference, _) in contestants().items():
+        decoder = decoder.to(device)
         fast, slow = duel(
             partial(step, decoder, decoder, feature),
             partial(step, decoder, partial(reference, decoder), feature),
             rounds,
+            device,
         )
         rows[f"{name} step"] = {"ms": fast, "plain_ms": slow, "speedup": slow / fast}
         show(f"{name} step", rows[f"{name} step"])
     return rows
 
 
-def product_speed() -> float:
-    """Operations a second of the matrix product that the decoders use: 1,024 x 256 by 256 x 256."""
-    x, weight = torch.randn(1024, 256), torch.randn(256, 256)
-    return 2 * 1024 * 256 * 256 / min(seconds(lambda: linear(x, weight, None)) for _ in range(300))
+def product_speed(device: str) -> float:
+    """Operations a second of the matrix product that the decoders use: n x 256 by 256 x 256, a block's n."""
+    n = 1024 * (1 if device == "cpu" else 256)
+    x, weight = torch.randn(n, 256, device=device), torch.randn(256, 256, device=device)
+    return 2 * n * 256 * 256 / min(seconds(lambda: linear(x, weight, None), device) for _ in range(300))
 
 
 def show(name: str, row: dict[str, float]) -> None:
@@ -108,7 +125,7 @@ def show(name: str, row: dict[str, float]) -> None:
     limit = f"  limit {row['limit_ms']:7.1f}" if "limit_ms" in row else ""
     away = f"  difference {row['difference']:.0e}" if "difference" in row else ""
     print(
-        f"{name:14} {row['ms']:8.1f} ms  plain {row['plain_ms']:8.1f}  {row['speedup']:5.2f}x{limit}{away}", flush=True
+        f"{name:24} {row['ms']:8.1f} ms  plain {row['plain_ms']:8.1f}  {row['speedup']:5.2f}x{limit}{away}", flush=True
     )
 
 
@@ -137,14 +154,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--memory", action="store_true", help="Also peak memory at three scales.")
     parser.add_argument("--json", type=Path)
+    device_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    result = {"inference": inference(options.rounds), "training": training(max(1, options.rounds // 2))}
+    result = {"inference": inference(options.rounds, options.device)}
+    result["training"] = training(max(1, options.rounds // 2), options.device)
     if options.memory:
         result["memory_mb"] = memory()
     if options.json:
-        about = {"machine": platform.machine(), "threads": options.threads, "rounds": options.rounds}
+        about = {
+            "device": device_name(options.device),
+            "machine": platform.machine(),
+            "threads": options.threads,
+            "rounds": options.rounds,
+        }
         about |= {"torch": torch.__version__, "python": platform.python_version()}
         options.json.write_text(json.dumps({"about": about, **result}, indent=1) + "\n")
 

@@ -9,11 +9,12 @@ import argparse
 import json
 import platform
 import sys
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
+from timing import device_name, device_option, now
 from torch import Tensor, nn
 
 from restore_lib.data.patches import to_float
@@ -44,23 +45,24 @@ def some(network: nn.Module, batch: Batch) -> Tensor:
     return 2 * (network(to_float(lr), sizes.tolist(), pixels).float() - to_float(colours)).abs().mean()
 
 
-def contestants(recipe: AnyScaleRecipe) -> dict[str, Callable[[bool], Tensor]]:
+def contestants(recipe: AnyScaleRecipe, device: str) -> dict[str, Callable[[bool], Tensor]]:
     """Steps by name; each updates weights only when told to, and returns loss and gradients in one row."""
     torch.manual_seed(0)
-    network = build(recipe.architecture()).to(memory_format=torch.channels_last)
+    network = build(recipe.architecture()).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(network.parameters(), 0.0, fused=True)
     photos, crop, scales = recipe.batch_size, recipe.crop, recipe.scales
-    groups = [torch.randint(256, (photos, 3, s * crop, s * crop), dtype=torch.uint8) for s in scales]
-    lr = torch.randint(256, (photos * len(scales), 3, crop, crop), dtype=torch.uint8)
+    levels = partial(torch.randint, 256, dtype=torch.uint8, device=device)
+    groups = [levels((photos, 3, s * crop, s * crop)) for s in scales]
+    lr = levels((photos * len(scales), 3, crop, crop))
     sizes = torch.tensor([group.shape[2:] for group in groups for _ in range(photos)])
-    pixels = torch.stack([torch.randperm(h * w)[: recipe.queries].sort().values for h, w in sizes.tolist()])
+    pixels = torch.stack([torch.randperm(h * w)[: recipe.queries].sort().values for h, w in sizes.tolist()]).to(device)
     each = [picture for group in groups for picture in group]
     colours = torch.stack([picture.flatten(1)[:, asked] for picture, asked in zip(each, pixels, strict=True)])
     reference = getattr(plain, recipe.network)
 
     def step(loss: Callable[[], Tensor], half: bool = False) -> Tensor:
         optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=half):
             found = loss()
         found.backward()
         optimizer.step()
@@ -81,15 +83,15 @@ def contestants(recipe: AnyScaleRecipe) -> dict[str, Callable[[bool], Tensor]]:
     }
 
 
-def race(steps: dict[str, Callable], rounds: int) -> dict[str, dict[str, float]]:
+def race(steps: dict[str, Callable], rounds: int, device: str) -> dict[str, dict[str, float]]:
     """Fastest turns in milliseconds, and how far the exact gradient is from the plain one."""
     found = {name: step() for name, step in steps.items()}  # also warms up
     times = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
-            start = time.perf_counter()
+            start = now(device)
             step()
-            times[name].append(1000 * (time.perf_counter() - start))
+            times[name].append(1000 * (now(device) - start))
     rows = {name: {"ms": min(taken), "speedup": min(times["plain"]) / min(taken)} for name, taken in times.items()}
     gradient, expected = found["all pixels"][1:], found["plain"][1:]
     rows["all pixels"]["difference"] = float((gradient - expected).abs().max() / expected.abs().max())
@@ -102,16 +104,22 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
+    device_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     result = {}
     for name in ("diinn", "liif", "metasr"):
-        result[name] = race(contestants(at_tier(find(name), "cpu")), options.rounds)
+        result[name] = race(contestants(at_tier(find(name), "cpu"), options.device), options.rounds, options.device)
         for way, row in result[name].items():
             away = f"  difference {row['difference']:.0e}" if "difference" in row else ""
             print(f"{name:7} {way:22} {row['ms']:8.1f} ms  {row['speedup']:5.2f}x{away}", flush=True)
     if options.json:
-        about = {"machine": platform.machine(), "threads": options.threads, "rounds": options.rounds}
+        about = {
+            "device": device_name(options.device),
+            "machine": platform.machine(),
+            "threads": options.threads,
+            "rounds": options.rounds,
+        }
         about |= {"torch": torch.__version__, "python": platform.python_version()}
         options.json.write_text(json.dumps({"about": about, **result}, indent=1) + "\n")
 

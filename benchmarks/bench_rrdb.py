@@ -1,4 +1,4 @@
-"""Time RRDBNet x4 on a CPU: the plain network beside its fast forms, how much they differ, and a large photo's memory.
+"""Time RRDBNet x4: the plain network beside its fast forms, how much they differ, and a large photo's memory.
 
 Contestants take turns in one process, on a photo that was reduced by 4 and with the authors' weights where those have
 been imported (`restore weights import realsr-df2k`).
@@ -13,10 +13,10 @@ import resource
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import torch
+from timing import device_name, device_option, now
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -64,15 +64,19 @@ def decibel(found: Tensor, expected: Tensor) -> float:
     return -10 * math.log10(max(float(((found - expected).double() ** 2).mean()), 1e-30))
 
 
-def large(side: tuple[int, int], precision: str) -> None:
+def large(side: tuple[int, int], precision: str, device: str) -> None:
     """Enlarge one large photo and print how long it took and how much memory the process had at most."""
-    network, _ = weighted("realsr-df2k")
-    photo, before = torch.rand(3, *side), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
+    network, photo = weighted("realsr-df2k")[0].to(device), torch.rand(3, *side)
+    before, start = peak_mb(device), now(device)
     upscale(network, photo, precision=precision)
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"seconds": seconds, "peak_mb": peak / 1024, "before_mb": before / 1024}))
+    print(json.dumps({"seconds": now(device) - start, "peak_mb": peak_mb(device), "before_mb": before}))
+
+
+def peak_mb(device: str) -> float:
+    """The most memory that the process has had, on the device that computes."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def seams(network: nn.Module, lr: Tensor, overlaps: list[int]) -> dict[int, float]:
@@ -93,14 +97,15 @@ def main() -> None:
     parser.add_argument("--precision", default="exact")
     parser.add_argument("--overlaps", type=int, nargs="*", default=[4, 8, 16, 24])
     parser.add_argument("--json", type=Path)
+    device_option(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.large:
-        large(tuple(options.large), options.precision)
+        large(tuple(options.large), options.precision, options.device)
         return
     load = os.getloadavg()[0]
     network, weights = weighted("realsr-df2k")
-    lr = small_photo(options.side)
+    network, lr = network.to(options.device), small_photo(options.side).to(options.device)
     exact, half = prepared(network), prepared(network, "bf16")
     contestants = {
         "plain": lambda: plain(network, lr[None]),
@@ -112,9 +117,9 @@ def main() -> None:
     times = {name: [] for name in contestants}
     for _ in range(options.rounds):
         for name, run in contestants.items():
-            start = time.perf_counter()
+            start = now(options.device)
             run()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(now(options.device) - start)
     rows = {}
     for name, found in times.items():
         speedup = statistics.median(a / b for a, b in zip(times["plain"], found, strict=True))
@@ -124,10 +129,16 @@ def main() -> None:
     near = seams(network, lr, options.overlaps)
     print("windows against the whole: " + ", ".join(f"overlap {o}: {db:.1f} dB" for o, db in near.items()))
     command = [sys.executable, __file__, "--threads", str(options.threads), "--large", "320", "480"]
+    command += ["--device", options.device]
     answer = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     print(f"320 x 480: {answer['seconds']:.0f} s, at most {answer['peak_mb']:.0f} MB")
     if options.json:
-        about = {"machine": platform.machine(), "threads": options.threads, "torch": torch.__version__}
+        about = {
+            "device": device_name(options.device),
+            "machine": platform.machine(),
+            "threads": options.threads,
+            "torch": torch.__version__,
+        }
         about |= {"weights": weights, "side": options.side, "load before": load, "tile": TILE, "overlap": OVERLAP}
         record = {"about": about, "rows": rows, "seams": near, "large": answer}
         options.json.write_text(json.dumps(record, indent=1) + "\n")

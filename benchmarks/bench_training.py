@@ -9,13 +9,13 @@ import json
 import platform
 import statistics
 import tempfile
-import time
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar
 
 import torch
+from timing import device_name, now
 from torch.utils.flop_counter import FlopCounterMode
 
 from restore_lib import data
@@ -58,13 +58,6 @@ class Timed(Recipe):
 
 
 starts: list[float] = []
-
-
-def now(device: torch.device) -> float:
-    """The time when everything asked of the device is done."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def inside(x: torch.Tensor) -> torch.Tensor:
@@ -153,7 +146,7 @@ def main() -> None:
     for name, peak in peaks.items():
         print(f"matrix product in {name}: {peak / 1e9:.0f} GFLOP/s; a step has {operations / 1e9:.1f} GFLOP")
     if options.json:
-        about = {"device": str(device), "machine": platform.machine(), "threads": torch.get_num_threads()}
+        about = {"device": device_name(device), "machine": platform.machine(), "threads": torch.get_num_threads()}
         about |= {"torch": torch.__version__, "python": platform.python_version(), "steps": options.steps}
         options.json.write_text(json.dumps({"about": about, "rows": rows, "peaks": peaks}, indent=1) + "\n")
 
