@@ -15,8 +15,8 @@ def receptive_field(
     """Input pixels that can change one output pixel.
 
     The gradient of an output with respect to the input is not zero exactly there, as long as no ReLU is off and
-    nothing cancels: so the weights of a copy are made positive, batch norms neutral, and the input positive. Where max
-    pooling lets only one of several pixels through, a few random inputs show all of them.
+    nothing cancels: so the weights of a copy are made positive, batch norms neutral, and the input positive. Max
+    pooling, which lets only one of several pixels through, becomes mean pooling, which looks at the same ones.
 
     Parameters
     ----------
@@ -33,8 +33,13 @@ def receptive_field(
     -------
     Tensor
         True where the input matters.
+
+    Raises
+    ------
+    ValueError
+        Max pooling with dilation, for which there is no mean.
     """
-    network = copy.deepcopy(network).double().eval()
+    network = _averaging(copy.deepcopy(network)).double().eval()
     for part in network.modules():
         if isinstance(part, _BatchNorm):
             part.reset_running_stats()
@@ -43,16 +48,25 @@ def receptive_field(
         for parameter in network.parameters():
             parameter.copy_(0.5 + torch.rand(parameter.shape, generator=generator, dtype=torch.float64))
             parameter /= max(parameter[0].numel(), 1)  # keeps sums from growing beyond what float64 holds
-    seen = torch.zeros(size, size, dtype=torch.bool)
-    pooled = any(isinstance(part, (nn.MaxPool2d, nn.AdaptiveMaxPool2d)) for part in network.modules())
-    for _ in range(8 if pooled else 1):
-        x = 10 + torch.rand(1, channels, size, size, generator=generator, dtype=torch.float64)
-        x.requires_grad_(True)
-        result = network(x)  # (1, C, h, w)
-        row, column = at or (result.shape[-2] // 2, result.shape[-1] // 2)
-        (gradient,) = torch.autograd.grad(result[0, :, row, column].sum(), x)
-        seen |= (gradient[0] != 0).any(0)
-    return seen
+    x = 10 + torch.rand(1, channels, size, size, generator=generator, dtype=torch.float64)
+    x.requires_grad_(True)
+    result = network(x)  # (1, C, h, w)
+    row, column = at or (result.shape[-2] // 2, result.shape[-1] // 2)
+    (gradient,) = torch.autograd.grad(result[0, :, row, column].sum(), x)
+    return (gradient[0] != 0).any(0)
+
+
+def _averaging(part: nn.Module) -> nn.Module:
+    """A network with mean pooling in place of its max pooling."""
+    if isinstance(part, nn.AdaptiveMaxPool2d):
+        return nn.AdaptiveAvgPool2d(part.output_size)
+    if isinstance(part, nn.MaxPool2d):
+        if part.dilation not in (1, (1, 1)):
+            raise ValueError("max pooling with dilation has no mean that looks at the same pixels")
+        return nn.AvgPool2d(part.kernel_size, part.stride, part.padding, part.ceil_mode)
+    for name, child in part.named_children():
+        setattr(part, name, _averaging(child))
+    return part
 
 
 def extent(seen: Bool[Tensor, "h w"]) -> tuple[int, int]:

@@ -35,6 +35,9 @@ NETS = {
     "pool": lambda: nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 2, 3, padding=1)
     ),
+    "two pools": lambda: nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.MaxPool2d(2), nn.ReLU(), nn.Conv2d(4, 4, 1), nn.MaxPool2d(3, 1, 1)
+    ),
     "enlarged": lambda: nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.ConvTranspose2d(4, 3, 4, 2, 1)),
 }
 
@@ -69,3 +72,8 @@ def test_the_box_around_nothing_is_empty():
     assert extent(seen) == (0, 0)
     seen[1, 2] = seen[3, 2] = True
     assert extent(seen) == (3, 1)
+
+
+def test_dilated_max_pooling_is_refused():
+    with pytest.raises(ValueError, match="dilation"):
+        receptive_field(nn.Sequential(nn.MaxPool2d(2, dilation=2)), 9)
