@@ -18,7 +18,7 @@ from restore_lib.reproduce.evaluation import EvaluationProtocol, Model, evaluate
 from restore_lib.reproduce.records import RunRecord, load_all, save
 from restore_lib.training.architectures import load_network
 from restore_lib.training.cards import Card
-from restore_lib.training.checkpoints import cards
+from restore_lib.training.checkpoints import longest
 from restore_lib.training.speed import best_device
 
 #: How many photos of a set are looked at, evenly chosen: one core makes some hundred thousand pixels a second with a
@@ -165,18 +165,8 @@ def already(
 
 
 def trained() -> list[Method]:
-    """Checkpoints of the recipes of ``WHERE``: of one recipe those of the longest training, with every seed."""
-    known = [card for card in cards() if card.recipe in WHERE]
-    longest: dict[str, Card] = {}
-    for card in known:
-        if card.steps > (longest[card.recipe].steps if card.recipe in longest else -1):
-            longest[card.recipe] = card
-    found: dict[tuple[str, int | None], Card] = {}
-    for card in known:
-        if (card.tier, card.steps) == (longest[card.recipe].tier, longest[card.recipe].steps):
-            found.setdefault((card.recipe, card.seed), card)
-    order = list(WHERE)
-    return [checkpoint(card) for card in sorted(found.values(), key=lambda c: (order.index(c.recipe), c.seed or 0))]
+    """Checkpoints of the recipes of ``WHERE``: of each the longest training, with every seed."""
+    return [checkpoint(card) for card in longest(WHERE)]
 
 
 def checkpoint(card: Card) -> Method:

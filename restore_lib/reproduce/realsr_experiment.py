@@ -28,7 +28,7 @@ from restore_lib.reproduce.records import Measurement, RunRecord, save
 from restore_lib.resampling import imresize
 from restore_lib.training.architectures import load_network
 from restore_lib.training.cards import Card
-from restore_lib.training.checkpoints import cards
+from restore_lib.training.checkpoints import longest
 from restore_lib.training.speed import has_bfloat16
 
 WORLD = "photos"
@@ -178,12 +178,8 @@ def spread(record: RunRecord) -> RunRecord:
 
 
 def trained() -> list[Card]:
-    """Checkpoints of the experiment's recipes; of one recipe at several tiers, the one with most steps."""
-    names, best = {recipe.name for recipe in SR}, {}
-    for card in cards():
-        if card.recipe in names and card.steps > (best[card.recipe].steps if card.recipe in best else 0):
-            best[card.recipe] = card
-    return list(best.values())
+    """Checkpoints of the experiment's recipes: of each the longest training, with every seed."""
+    return longest(recipe.name for recipe in SR)
 
 
 def about(card: Card) -> dict[str, object]:
@@ -232,7 +228,8 @@ def to_round(known: Iterable[Card], networks: Mapping[str, nn.Module]) -> list[t
     if not has_bfloat16(torch.device("cpu")):
         print("restore: left out what bfloat16 costs. This processor does not multiply in it.", file=sys.stderr)
         return []
-    found = [(card.recipe, load_network(card.name), about(card)) for card in known if card.recipe == REALSR]
+    ours = next((card for card in known if card.recipe == REALSR), None)  # of several seeds, one
+    found = [] if ours is None else [(ours.recipe, load_network(ours.name), about(ours))]
     return found + [(name, network, {}) for name, network in networks.items() if name == "realsr-df2k"]
 
 
