@@ -17,8 +17,8 @@ from restore_lib.reproduce import cell_borders, protocols, runs
 from restore_lib.reproduce.evaluation import EvaluationProtocol, Model, evaluate
 from restore_lib.reproduce.records import RunRecord, load_all, save
 from restore_lib.training.architectures import load_network
-from restore_lib.training.cards import Card
-from restore_lib.training.checkpoints import longest
+from restore_lib.training.cards import Card, longest
+from restore_lib.training.checkpoints import cards
 from restore_lib.training.speed import best_device
 
 #: How many photos of a set are looked at, evenly chosen: one core makes some hundred thousand pixels a second with a
@@ -166,7 +166,7 @@ def already(
 
 def trained() -> list[Method]:
     """Checkpoints of the recipes of ``WHERE``: of each the longest training, with every seed."""
-    return [checkpoint(card) for card in longest(WHERE)]
+    return [checkpoint(card) for card in longest(cards(), WHERE)]
 
 
 def checkpoint(card: Card) -> Method:

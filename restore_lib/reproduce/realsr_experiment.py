@@ -27,8 +27,8 @@ from restore_lib.reproduce.evaluation import EvaluationProtocol, Model, evaluate
 from restore_lib.reproduce.records import Measurement, RunRecord, save
 from restore_lib.resampling import imresize
 from restore_lib.training.architectures import load_network
-from restore_lib.training.cards import Card
-from restore_lib.training.checkpoints import longest
+from restore_lib.training.cards import Card, longest
+from restore_lib.training.checkpoints import cards
 from restore_lib.training.speed import has_bfloat16
 
 WORLD = "photos"
@@ -179,7 +179,7 @@ def spread(record: RunRecord) -> RunRecord:
 
 def trained() -> list[Card]:
     """Checkpoints of the experiment's recipes: of each the longest training, with every seed."""
-    return longest(recipe.name for recipe in SR)
+    return longest(cards(), (recipe.name for recipe in SR))
 
 
 def about(card: Card) -> dict[str, object]:

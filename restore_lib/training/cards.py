@@ -7,7 +7,7 @@ whatever carries a card can be compared, listed and trusted.
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
@@ -111,6 +111,18 @@ class Card:
 NUMBERS = ("steps", "parameters", "bytes")
 OBJECTS = ("architecture", "versions")
 MAY_BE_EMPTY = ("note", "metrics", "record")
+
+
+def longest(known: Iterable[Card], recipes: Iterable[str]) -> list[Card]:
+    """Cards of each recipe's longest training, one for every seed, in the order of the recipes and of seeds."""
+    known, found = list(known), []
+    for recipe in recipes:
+        mine = [one for one in known if one.recipe == recipe]
+        best = max(mine, key=lambda one: one.steps, default=None)
+        alike = [one for one in mine if (one.tier, one.steps) == (best.tier, best.steps)]
+        seeds = {one.seed: one for one in reversed(alike)}  # of several with one seed, the first
+        found += sorted(seeds.values(), key=lambda one: one.seed or 0)
+    return found
 
 
 def card_text(card: Card) -> str:

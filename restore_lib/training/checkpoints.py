@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,8 +28,8 @@ from restore_lib.errors import CheckpointError
 from restore_lib.training.cards import MENDING, NAME, Card, Score, card_text, read_card
 from restore_lib.training.weights import bare, misfit, own_copies, packed, plain, refuse_bad_numbers
 
-__all__ = ["Card", "Score", "card", "cards", "checkpoints_folder", "load_into", "load_weights", "longest"]
-__all__ += ["names", "save_checkpoint", "update_card", "verify"]
+__all__ = ["Card", "Score", "card", "cards", "checkpoints_folder", "load_into", "load_weights", "names"]
+__all__ += ["save_checkpoint", "update_card", "verify"]
 
 WEIGHTS, CARD = ".safetensors", ".json"
 NOT_CARDS = ("backlog.json",)
@@ -63,24 +63,6 @@ def cards(folder: Path | str | None = None) -> list[Card]:
         One of the cards is missing or not a good one.
     """
     return [card(name, folder=folder) for name in names(folder)]
-
-
-def longest(recipes: Iterable[str], folder: Path | str | None = None) -> list[Card]:
-    """Cards of each recipe's longest training, one for every seed, in the order of the recipes and of seeds.
-
-    Raises
-    ------
-    CheckpointError
-        As for :func:`cards`.
-    """
-    known, found = cards(folder), []
-    for recipe in recipes:
-        mine = [one for one in known if one.recipe == recipe]
-        best = max(mine, key=lambda one: one.steps, default=None)
-        alike = [one for one in mine if (one.tier, one.steps) == (best.tier, best.steps)]
-        seeds = {one.seed: one for one in reversed(alike)}  # of several with one seed, the first by name
-        found += sorted(seeds.values(), key=lambda one: one.seed or 0)
-    return found
 
 
 def card(name: str | Path, *, folder: Path | str | None = None) -> Card:

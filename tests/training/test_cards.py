@@ -11,7 +11,7 @@ from torch import nn
 
 from restore_lib.errors import CheckpointError
 from restore_lib.training import architectures, checkpoints
-from restore_lib.training.cards import Card, card_text
+from restore_lib.training.cards import Card, card_text, longest
 
 NAME = "small"
 
@@ -139,3 +139,19 @@ def test_arguments_that_a_network_does_not_take_are_one_sentence():
     with pytest.raises(CheckpointError, match="does not take the arguments on the card") as error:
         architectures.build(architectures.describe(nn.Conv2d, **CONV) | {"arguments": {"channels": 1}})
     sentence(error)
+
+
+def test_of_each_recipe_the_longest_training_is_taken_with_every_seed():
+    known = [
+        card(name, recipe=recipe, tier=tier, steps=steps, seed=seed)
+        for name, recipe, tier, steps, seed in (
+            ("x-again", "x", "cpu", 30, 1),
+            ("x-cpu", "x", "cpu", 30, 0),
+            ("x-seed1", "x", "cpu", 30, 1),
+            ("x-short", "x", "cpu", 20, 2),
+            ("x-smoke", "x", "smoke", 3, 0),
+            ("y", "y", "smoke", 3, 5),
+            ("z", "z", "cpu", 90, 0),
+        )
+    ]
+    assert [one.name for one in longest(iter(known), ["y", "none", "x"])] == ["y", "x-cpu", "x-again"]

@@ -118,21 +118,6 @@ def test_names_and_cards_of_a_folder(home, saved):
     assert checkpoints.names(home / "nowhere") == checkpoints.cards(home / "nowhere") == []
 
 
-def test_of_each_recipe_the_longest_training_is_taken_with_every_seed(home, saved):
-    for name, recipe, tier, steps, seed in (
-        ("x-seed1", "x", "cpu", 30, 1),
-        ("x-again", "x", "cpu", 30, 1),
-        ("x-cpu", "x", "cpu", 30, 0),
-        ("x-short", "x", "cpu", 20, 2),
-        ("x-smoke", "x", "smoke", 3, 0),
-        ("y", "y", "smoke", 3, 5),
-        ("z", "z", "cpu", 90, 0),
-    ):
-        made = replace(card(name), recipe=recipe, tier=tier, steps=steps, seed=seed)
-        checkpoints.save_checkpoint(saved, made, home)
-    assert [one.name for one in checkpoints.longest(["y", "none", "x"], home)] == ["y", "x-cpu", "x-again"]
-
-
 def test_the_default_folder_is_the_repositorys(monkeypatch, tmp_path):
     root = Path(checkpoints.__file__).resolve().parent.parent.parent
     assert checkpoints.checkpoints_folder() == root / "checkpoints"
