@@ -18,10 +18,10 @@ from timing import device_name, device_option, now
 from torch import Tensor, nn
 
 from restore_lib.data.patches import to_float
+from restore_lib.experiments.recipes import find
 from restore_lib.implicit.recipes import AnyScaleRecipe
-from restore_lib.reproduce.recipes import find
+from restore_lib.pretrained.architectures import build
 from restore_lib.training import at_tier
-from restore_lib.training.architectures import build
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "implicit"))
 import plain_implicit as plain

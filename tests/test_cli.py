@@ -8,6 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from restore_lib import __version__, cli, data
+from restore_lib.cli.app import data_app
 from restore_lib.data import downloading
 from restore_lib.errors import RestoreError
 
@@ -126,6 +127,6 @@ def test_a_further_group_of_commands_is_one_line():
         pass
 
     app = typer.Typer()
-    app.add_typer(cli.data_app, name="data")
+    app.add_typer(data_app, name="data")
     app.add_typer(group, name="group")
     assert isinstance(CliRunner().invoke(app, ["group", "fail"]).exception, RestoreError)

@@ -6,13 +6,13 @@ import torch
 from PIL import Image
 
 from restore_lib import cli, images, metrics, realsr
-from restore_lib.cli_photos import _most_edges, _nearest
+from restore_lib.cli.photos import _most_edges, _nearest
 from restore_lib.denoising import recipes
 from restore_lib.denoising.denoiser import Denoiser
 from restore_lib.errors import CheckpointError
-from restore_lib.training import checkpoints
-from restore_lib.training.architectures import describe
-from restore_lib.training.cards import Card
+from restore_lib.pretrained import checkpoints
+from restore_lib.pretrained.architectures import describe
+from restore_lib.pretrained.cards import Card
 
 RULE = metrics.Protocol(channels="rgb", border=0, quantize=True)
 

@@ -6,10 +6,10 @@ from PIL import Image
 
 from restore_lib import cli, images, implicit
 from restore_lib.implicit.inference import upscale
+from restore_lib.pretrained import checkpoints
+from restore_lib.pretrained.architectures import describe
+from restore_lib.pretrained.cards import Card
 from restore_lib.realsr import published
-from restore_lib.training import checkpoints
-from restore_lib.training.architectures import describe
-from restore_lib.training.cards import Card
 
 SMALL = {
     "diinn": (implicit.DIINN, {"encoder": "small", "width": 8, "layers": 2}),

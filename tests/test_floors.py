@@ -9,17 +9,21 @@ from restore_lib import tiers
 
 LIBRARY = Path(__file__).resolve().parent.parent / "restore_lib"
 FLOORS = {
-    "cli": 4.5,
-    "cli_train": 4,
-    "__main__": 5,
+    "__main__": 6,
+    "cli": 5,
     "teaching": 4,
-    "reproduce": 3,
+    "experiments": 3,
+    "api": 2.5,
     "denoising": 2,
     "realsr": 2,
     "implicit": 2,
-}
-FLOORS |= {"cli_checkpoints": 3, "cli_photos": 3, "cli_upscale": 3.5, "cli_weights": 3}
-FLOORS |= {"nets": 1, "data": 1, "plots": 1, "training": 1.5}  # training reads data; everything else is on the ground
+    "pretrained": 1.8,
+    "fast": 1.7,
+    "training": 1.5,  # reads data
+    "nets": 1,
+    "data": 1,
+    "plots": 1,
+}  # everything else is on the ground
 FILES = sorted(LIBRARY.rglob("*.py"))
 
 
@@ -60,8 +64,8 @@ def test_the_rule_sees_the_rooms():
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(LIBRARY).as_posix())
-def test_no_file_grows_beyond_a_chapters_patience(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 350
+def test_no_file_grows_beyond_a_readers_patience(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
 
 
 def test_tier_comes_from_the_environment(monkeypatch):

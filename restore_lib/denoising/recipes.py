@@ -13,8 +13,8 @@ from restore_lib.data.patches import PatchStore, augment, to_float
 from restore_lib.denoising.denoiser import Denoiser
 from restore_lib.denoising.dncnn import DnCNN
 from restore_lib.errors import TrainingError
-from restore_lib.training.architectures import build, describe
-from restore_lib.training.checkpoints import load_into
+from restore_lib.pretrained.architectures import build, describe
+from restore_lib.pretrained.checkpoints import load_into
 from restore_lib.training.recipes import Recipe, named, sourced
 from restore_lib.training.task import Run, Task
 

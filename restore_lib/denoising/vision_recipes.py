@@ -23,8 +23,8 @@ from restore_lib.nets import vgg
 from restore_lib.nets.largefov import DeepLabLargeFOV, start_from_vgg
 from restore_lib.nets.resnet import SmallResNet
 from restore_lib.nets.vgg import SmallVGG
-from restore_lib.training.architectures import build, describe, load_network
-from restore_lib.training.checkpoints import load_into
+from restore_lib.pretrained.architectures import build, describe, load_network
+from restore_lib.pretrained.checkpoints import load_into
 from restore_lib.training.recipes import Recipe, named, sourced
 from restore_lib.training.task import Task
 

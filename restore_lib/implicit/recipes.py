@@ -19,7 +19,7 @@ from restore_lib.implicit.crops import AnyScaleCrops, reduced
 from restore_lib.implicit.diinn import DIINN
 from restore_lib.implicit.liif import LIIF
 from restore_lib.implicit.metasr import MetaSR
-from restore_lib.training.architectures import build, describe
+from restore_lib.pretrained.architectures import build, describe
 from restore_lib.training.recipes import Recipe, named, sourced
 from restore_lib.training.task import Run, Task
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from restore_lib.nets.author_files import renamed
+from restore_lib.pretrained.author_files import renamed
 
 
 def load_author_weights(module: nn.Module, official_state_dict: Mapping) -> nn.Module:

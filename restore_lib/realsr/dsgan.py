@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from restore_lib import images, lpips_trunks
+from restore_lib.pretrained.architectures import build, describe
 from restore_lib.realsr import experiment
 from restore_lib.realsr.gan_losses import discriminator_loss, generator_loss
 from restore_lib.realsr.pairs import Pair, PairedData
 from restore_lib.realsr.sr_pairs import PairSettings, make
 from restore_lib.resampling import imresize
-from restore_lib.training.architectures import build, describe
 from restore_lib.training.recipes import Recipe, sourced
 from restore_lib.training.task import Run, Task
 

@@ -19,10 +19,10 @@ from torch import nn
 from restore_lib import files
 from restore_lib.errors import CheckpointError, DataError
 from restore_lib.nets import RRDBNet
-from restore_lib.nets.author_files import network_of, renamed
-from restore_lib.nets.ncnn import rrdbnet_from_ncnn
-from restore_lib.training import architectures
-from restore_lib.training.weights import misfit, packed
+from restore_lib.pretrained import architectures
+from restore_lib.pretrained.author_files import network_of, renamed
+from restore_lib.pretrained.ncnn import rrdbnet_from_ncnn
+from restore_lib.pretrained.weights import misfit, packed
 
 FOLDER = "authors"  # below a data or cache folder
 NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
@@ -47,7 +47,7 @@ class Published:
     archive : str
         Name of an archive that holds one of them and that the user has to fetch.
     architecture : mapping, optional
-        The network, as :func:`restore_lib.training.architectures.describe` does it, where it is neither RRDBNet nor
+        The network, as :func:`restore_lib.pretrained.architectures.describe` does it, where it is neither RRDBNet nor
         EDSR, whose files tell their sizes. Its weights are known by its ``author_names()``.
     """
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from restore_lib import files, images
 from restore_lib.errors import DataError, TrainingError
+from restore_lib.pretrained.architectures import load_network
 from restore_lib.realsr import experiment
 from restore_lib.realsr.degradation import Degradation, clean_up
 from restore_lib.realsr.experiment import RULE, SCALE, dice
@@ -25,7 +26,6 @@ from restore_lib.realsr.kernel_losses import KernelSettings
 from restore_lib.realsr.noise_pool import NoisePool, collect
 from restore_lib.realsr.pairs import Pair, PairedData
 from restore_lib.resampling import imresize
-from restore_lib.training.architectures import load_network
 
 WAYS = ("bicubic", "kernel", "noise", "both", "learned")
 CAMERAS = ("right", "wrong")

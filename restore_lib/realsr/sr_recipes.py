@@ -14,13 +14,13 @@ from torch import nn
 from restore_lib import metrics
 from restore_lib.nets.edsr import EDSR
 from restore_lib.nets.rrdbnet import RRDBNet
+from restore_lib.pretrained.architectures import build, describe
+from restore_lib.pretrained.checkpoints import load_into
 from restore_lib.realsr import experiment
 from restore_lib.realsr.discriminators import PatchDiscriminator, VGGDiscriminator
 from restore_lib.realsr.gan_losses import LossWeights, features, gan_step, pixel_step
 from restore_lib.realsr.pairs import Pair
 from restore_lib.realsr.sr_pairs import PairSettings, make
-from restore_lib.training.architectures import build, describe
-from restore_lib.training.checkpoints import load_into
 from restore_lib.training.recipes import Recipe, sourced
 from restore_lib.training.task import Task
 

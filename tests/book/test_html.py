@@ -10,8 +10,6 @@ import nbformat
 import pytest
 import yaml
 
-from restore_lib import reproduce
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 BOOK = ROOT / "_build" / "html"
 
@@ -114,8 +112,8 @@ def test_folded_cells_in_a_row_unfold_as_one_and_no_code_is_lost(page, chapter):
 
 @pytest.mark.parametrize("page", ["book/results"], indirect=True)
 def test_every_number_on_the_results_page_is_backed(page):
-    assert reproduce.unbacked_numbers(article(page)) == []
-    assert reproduce.unbacked_numbers(article(page) + "<table><tr><td>31.415</td></tr></table>") == ["31.415"]
+    assert experiments.unbacked_numbers(article(page)) == []
+    assert experiments.unbacked_numbers(article(page) + "<table><tr><td>31.415</td></tr></table>") == ["31.415"]
 
 
 @pytest.mark.parametrize("page", ["book/api/measuring"], indirect=True)

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from restore_lib.denoising.denoiser import BORDER, Denoiser
 from restore_lib.denoising.dncnn import DnCNN
 from restore_lib.denoising.recipes import SmallDenoiser, middle, warm_cosine
+from restore_lib.pretrained.architectures import build
 from restore_lib.training import at_tier
-from restore_lib.training.architectures import build
 
 
 @pytest.mark.parametrize(("variant", "count"), [("released", 1_033_443), ("paper", 2_468_483)])

@@ -15,9 +15,9 @@ from restore_lib.nets.receptive import receptive_field
 from restore_lib.nets.resnet import SmallResNet
 from restore_lib.nets.vgg import SmallVGG
 from restore_lib.noise import gaussian
+from restore_lib.pretrained.architectures import build
+from restore_lib.pretrained.checkpoints import card, load_into
 from restore_lib.training import speed
-from restore_lib.training.architectures import build
-from restore_lib.training.checkpoints import card, load_into
 
 NETS = {
     "released": lambda: Denoiser("released", width=16),

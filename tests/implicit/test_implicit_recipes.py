@@ -12,12 +12,12 @@ from restore_lib import data
 from restore_lib.data.opening import Item
 from restore_lib.data.patches import PatchStore, augment, to_float
 from restore_lib.errors import TrainingError
+from restore_lib.experiments.recipes import find
 from restore_lib.implicit import DIINN, LIIF, MetaSR, recipes
 from restore_lib.implicit.crops import AnyScaleCrops, chosen, reduced
 from restore_lib.implicit.recipes import ABLATION, ANY_SCALE, DECODERS, AnyScaleRecipe, middle, validation
-from restore_lib.reproduce.recipes import find
+from restore_lib.pretrained.architectures import build
 from restore_lib.training import at_tier, fit
-from restore_lib.training.architectures import build
 from restore_lib.training.recipes import provenance
 from restore_lib.training.speed import PLAIN
 from restore_lib.training.task import Run

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from restore_lib import nets, realsr
-from restore_lib.training.architectures import build, describe
+from restore_lib.pretrained.architectures import build, describe
 
 
 def made_up(keys: dict, seed: int) -> dict[str, torch.Tensor]:

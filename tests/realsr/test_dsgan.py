@@ -3,10 +3,10 @@
 import torch
 from lightning_fabric import Fabric
 
+from restore_lib.experiments.recipes import find
+from restore_lib.pretrained.architectures import build
 from restore_lib.realsr.dsgan import DegradingNet, DSGANRecipe, HighPassDiscriminator, high, low
-from restore_lib.reproduce.recipes import find
 from restore_lib.training import at_tier, fit
-from restore_lib.training.architectures import build
 from restore_lib.training.recipes import provenance
 from restore_lib.training.watch import read_metrics
 

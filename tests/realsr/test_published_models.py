@@ -13,9 +13,9 @@ from ncnn_made_up import small_rrdbnet, write_rrdbnet
 
 from restore_lib import files, implicit, nets, realsr
 from restore_lib.errors import CheckpointError, DataError, RestoreError
+from restore_lib.pretrained import architectures
 from restore_lib.realsr import getting, published
 from restore_lib.realsr.published import Published
-from restore_lib.training import architectures
 
 
 def shelf():

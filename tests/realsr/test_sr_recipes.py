@@ -9,16 +9,16 @@ from lightning_fabric import Fabric
 
 from restore_lib import images
 from restore_lib.errors import DataError, TrainingError
+from restore_lib.experiments.recipes import find
 from restore_lib.nets.rrdbnet import RRDBNet
+from restore_lib.pretrained.architectures import build
+from restore_lib.pretrained.checkpoints import Card, save_checkpoint
 from restore_lib.realsr import experiment, sr_pairs
 from restore_lib.realsr.sr_pairs import PairSettings, make
 from restore_lib.realsr.sr_recipes import GANRecipe, SRRecipe, interpolating, validation
 from restore_lib.realsr.sr_variants import EDSR_BICUBIC, SR, STAGE_1, STAGE_2
-from restore_lib.reproduce.recipes import find
 from restore_lib.resampling import imresize
 from restore_lib.training import at_tier, fit
-from restore_lib.training.architectures import build
-from restore_lib.training.checkpoints import Card, save_checkpoint
 from restore_lib.training.recipes import provenance
 from restore_lib.training.watch import read_metrics
 

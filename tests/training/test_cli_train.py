@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from restore_lib import cli
-from restore_lib.reproduce import load
-from restore_lib.training import checkpoints
-from restore_lib.training.backlog import load as load_backlog
+from restore_lib.experiments import load
+from restore_lib.pretrained import checkpoints
+from restore_lib.pretrained.backlog import load as load_backlog
 from restore_lib.training.watch import read_metrics
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 
 from restore_lib import metrics
-from restore_lib.reproduce import cell_borders
+from restore_lib.experiments import cell_borders
 from restore_lib.resampling import resize_antialiased
 
 

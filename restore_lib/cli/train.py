@@ -1,0 +1,175 @@
+"""The ``restore train`` command."""
+
+import ast
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from restore_lib import tiers
+from restore_lib.errors import TrainingError
+
+
+def train(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="RECIPE", help="A recipe; `list` shows them; `backlog` takes the most valuable unfinished one."
+        ),
+    ],
+    tier: Annotated[str | None, typer.Option(help="smoke, cpu, gpu or paper, instead of RESTORE_TIER.")] = None,
+    seed: Annotated[int, typer.Option(help="Of initial weights, data and noise.")] = 0,
+    max_minutes: Annotated[float | None, typer.Option(help="Save and stop after this time.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--fresh", help="Go on from the last state, or insist on an empty folder.")
+    ] = True,
+    folder: Annotated[Path | None, typer.Option(help="Of the run; runs/RECIPE__TIER__seedN by default.")] = None,
+    devices: Annotated[str, typer.Option(help="How many CPUs or GPUs, or `auto` for all GPUs.")] = "1",
+    nodes: Annotated[int, typer.Option(help="How many computers, when a launcher such as torchrun started this.")] = 1,
+    plain: Annotated[bool, typer.Option(help="float32 and no other options of speed.")] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile networks first: for long runs.")] = False,
+    changes: Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Another value.")] = None,
+    keep: Annotated[
+        bool, typer.Option(help="When it is finished, keep the weights as checkpoint RECIPE-TIER[-seedN].")
+    ] = False,
+    kept: Annotated[
+        Path | None, typer.Option("--checkpoints", help="Where --keep puts it, if not the usual place.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Train a recipe; a run that was stopped, or killed, goes on where it was.
+
+    Numbers go to metrics.jsonl in the run's folder and to TensorBoard (`tensorboard --logdir runs`).
+    """
+    if name == "list":
+        _list()
+        return
+    wanted = None
+    if name == "backlog":
+        wanted = _next_wanted()
+        name, tier, seed, keep = wanted.recipe, wanted.tier, wanted.seed, True
+    from lightning_fabric import Fabric
+
+    from restore_lib import training
+    from restore_lib.experiments.recipes import find
+    from restore_lib.training.speed import PLAIN, fastest
+    from restore_lib.training.state import states
+
+    tier = tier or tiers.current()
+    recipe = training.at_tier(find(name), tier, **_parsed(changes or []))
+    folder = folder or Path("runs") / f"{name}__{tier}__seed{seed}"
+    if not resume and states(folder):
+        raise TrainingError(f"{folder} holds a run already: delete it, name another folder, or leave out --fresh.")
+    device = training.speed.best_device()
+    speed = PLAIN if plain else fastest(device, compiled=compiled)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it repeats what was asked for
+    many = devices != "1" or nodes > 1
+    fabric = Fabric(
+        accelerator=device,
+        devices=devices if devices == "auto" else int(devices),
+        num_nodes=nodes,
+        strategy="ddp" if many else "auto",
+        precision=speed.precision,
+    )
+    try:
+        run = training.fit(
+            recipe,
+            folder,
+            seed=seed,
+            speed=speed,
+            fabric=fabric,
+            max_minutes=max_minutes,
+            quiet=quiet,
+            tensorboard=True,
+        )
+    except KeyboardInterrupt:
+        print(f"restore: stopped and saved in {folder}; the same command goes on.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if fabric.is_global_zero:
+        if wanted is not None:
+            _note_progress(wanted, run.step, folder)
+        if run.step == recipe.steps and keep:
+            from restore_lib.experiments.keeping import keep as keep_run
+
+            print(f"checkpoint {keep_run(folder, tier, folder=kept).name}")
+        ended = "finished" if run.step == recipe.steps else "the time is up; the same command goes on"
+        print(f"{folder}: step {run.step:,} of {recipe.steps:,}, {ended}")
+
+
+def evaluate(
+    name: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A name that `restore checkpoints list` shows.")],
+    sets: Annotated[str, typer.Option(help="Image sets, with commas between.")] = "cbsd68",
+    sigma: Annotated[str, typer.Option(help="Noise levels on the scale 0 to 255, with commas between.")] = "25",
+    folder: Annotated[Path | None, typer.Option(help="Folder of checkpoints.")] = None,
+    results: Annotated[Path | None, typer.Option(help="Folder of run records.")] = None,
+) -> None:
+    """Measure a denoiser on image sets; writes run records and notes the means on its card."""
+    from restore_lib.experiments import keeping, protocols, results_folder
+    from restore_lib.training import speed
+
+    try:
+        levels = [float(level) for level in sigma.split(",")]
+    except ValueError:
+        raise TrainingError(f"--sigma wants numbers with commas between, got {sigma!r}.") from None
+    chosen = [word.strip() for word in sets.split(",") if word.strip()]
+    protocol = protocols.gaussian_noise(*levels)
+    device = speed.best_device()
+    for record in keeping.measure(
+        name, chosen, protocol, folder=folder, results=results or results_folder(), device=device
+    ):
+        means = ", ".join(f"{m.condition}: {m.metric} {m.value:.4g}" for m in record.measurements)
+        print(f"{record.dataset}: {means}")
+
+
+def _next_wanted():
+    from restore_lib.pretrained.backlog import load, next_unfinished
+
+    wanted = next_unfinished(load())
+    if wanted is None:
+        raise TrainingError("Every checkpoint that the book wants has been trained.")
+    print(f"{wanted.name}: {wanted.steps_done:,} of {wanted.steps_wanted:,} steps so far. {wanted.why}")
+    return wanted
+
+
+def _note_progress(wanted, step: int, folder: Path) -> None:
+    """Note how far a wanted checkpoint has come, and leave its state in pieces that can be carried."""
+    from restore_lib.pretrained import backlog
+    from restore_lib.training import carry
+
+    backlog.advance(wanted.name, step)
+    for path in carry.split(folder):
+        print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
+
+
+def _list() -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from restore_lib.experiments.recipes import RECIPES
+    from restore_lib.training import at_tier
+
+    table = Table("recipe", "trains", *tiers.TIERS, box=None, pad_edge=False)
+    for recipe in RECIPES:
+        known = [tier for tier in tiers.TIERS if tier in recipe.tiers]
+        costs = [
+            f"{at_tier(recipe, tier).steps:,} steps, {recipe.cost.get(tier, 'not measured')}" if tier in known else ""
+            for tier in tiers.TIERS
+        ]
+        table.add_row(recipe.name, recipe.title, *costs)
+    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
+
+
+def _parsed(changes: list[str]) -> dict:
+    """``steps=10`` as a field and its value."""
+    values = {}
+    for change in changes:
+        field, sign, text = change.partition("=")
+        if not sign:
+            raise TrainingError(f"--set wants FIELD=VALUE, got {change!r}.")
+        try:
+            values[field] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            values[field] = text
+    return values

@@ -1,0 +1,343 @@
+"""Named checkpoints: trained weights as safetensors, beside a card that says what they are.
+
+``checkpoints/NAME.safetensors`` and ``checkpoints/NAME.json`` are written together or not at all, and weights are
+used only after their SHA-256 has been compared with the card's. Nothing here ever unpickles.
+
+How two files become one step: the new card is first written as ``.NAME.new.json``, then the new weights replace the
+old ones, then the card takes its name. A reader that finds weights of the new card believes it; whatever kills the
+writer, old weights lie beside their old card or new weights beside their new one.
+"""
+
+import contextlib
+import difflib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from restore_lib import files
+from restore_lib.errors import CheckpointError
+from restore_lib.pretrained.cards import MENDING, NAME, Card, Score, card_text, read_card
+from restore_lib.pretrained.weights import bare, misfit, own_copies, packed, plain, refuse_bad_numbers
+
+__all__ = ["Card", "Score", "card", "cards", "checkpoints_folder", "load_into", "load_weights", "names"]
+__all__ += ["save_checkpoint", "update_card", "verify"]
+
+WEIGHTS, CARD = ".safetensors", ".json"
+NOT_CARDS = ("backlog.json",)
+
+
+def checkpoints_folder() -> Path:
+    """Where named checkpoints are kept.
+
+    ``checkpoints/`` of the repository that holds this library, else the folder installed with the library, else
+    ``checkpoints/`` of the current folder.
+    """
+    package = Path(__file__).resolve().parent.parent
+    if (package.parent / "pyproject.toml").exists():
+        return package.parent / "checkpoints"
+    return package / "checkpoints" if (package / "checkpoints").is_dir() else Path.cwd() / "checkpoints"
+
+
+def names(folder: Path | str | None = None) -> list[str]:
+    """Names of all checkpoints of a folder, also of those that lack one of their files; sorted."""
+    folder = Path(folder) if folder is not None else checkpoints_folder()
+    found = [p for p in [*folder.glob(f"*{WEIGHTS}"), *folder.glob(f"*{CARD}")] if p.name not in NOT_CARDS]
+    return sorted({path.name.removesuffix(path.suffix) for path in found if not path.name.startswith(".")})
+
+
+def cards(folder: Path | str | None = None) -> list[Card]:
+    """Cards of all checkpoints of a folder, by name; the weights are not read.
+
+    Raises
+    ------
+    CheckpointError
+        One of the cards is missing or not a good one.
+    """
+    return [card(name, folder=folder) for name in names(folder)]
+
+
+def card(name: str | Path, *, folder: Path | str | None = None) -> Card:
+    """The card of one checkpoint; parameters as for :func:`load_weights`. The weights are not verified.
+
+    Raises
+    ------
+    CheckpointError
+        There is no such checkpoint, or its card is not a good one.
+    """
+    folder, stem = _place(name, folder)
+    weights = folder / f"{stem}{WEIGHTS}"
+    digest = files.sha256(weights) if _new_card(folder, stem).exists() and weights.exists() else ""
+    return _card_of(folder, stem, digest)
+
+
+def save_checkpoint(
+    network: nn.Module | Mapping[str, Tensor],
+    card: Card,
+    folder: Path | str | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+) -> Card:
+    """Write weights and card; both, or neither.
+
+    Parameters
+    ----------
+    network : Module or mapping of names to tensors
+        A network (compiled, or wrapped for several devices, if it is), or weights as ``state_dict`` names them.
+    card : Card
+        What is known of the training; parameters, SHA-256 and bytes are filled in.
+    folder : path, optional
+        :func:`checkpoints_folder` by default.
+    dtype : torch.dtype, optional
+        Kind of number that floating-point weights are stored as, such as ``torch.float16`` for half the size;
+        their own by default.
+
+    Returns
+    -------
+    Card
+        As it was written.
+
+    Raises
+    ------
+    CheckpointError
+        A weight is NaN or infinite, or too large for ``dtype``; the card holds something impossible.
+    RestoreError
+        The disk is full or the folder cannot be written to. An older checkpoint of that name stays as it was.
+    """
+    if not NAME.fullmatch(card.name) or f"{card.name}{CARD}" in NOT_CARDS:
+        raise ValueError(f"a checkpoint cannot be named {card.name!r}: use small letters, digits and . _ + -")
+    folder = Path(folder) if folder is not None else checkpoints_folder()
+    tensors = own_copies(network, dtype)
+    refuse_bad_numbers(tensors, f"{card.name} was not saved")
+    count = sum(p.numel() for p in network.parameters()) if isinstance(network, nn.Module) else card.parameters
+    content = packed(tensors, {"format": "pt", "name": card.name, "licence": card.licence})
+    card = replace(
+        card,
+        parameters=count or sum(tensor.numel() for tensor in tensors.values()),
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(content),
+    )
+    text = card_text(card)
+    _settle(folder, card.name)
+    try:
+        with files.atomic_write(folder / f"{card.name}{WEIGHTS}") as temporary:
+            temporary.write_bytes(content)
+            with files.atomic_write(_new_card(folder, card.name)) as temporary_card:
+                temporary_card.write_text(text, encoding="utf-8")
+    finally:
+        _settle(folder, card.name)
+    return card
+
+
+def update_card(name: str | Path, *, folder: Path | str | None = None, **changes: object) -> Card:
+    """Change what a card says, and leave the weights alone: what has been measured since, or a note.
+
+    Parameters
+    ----------
+    name, folder
+        As for :func:`load_weights`.
+    **changes
+        Fields of :class:`Card` and their new values, such as ``metrics``.
+
+    Returns
+    -------
+    Card
+        As it was written.
+
+    Raises
+    ------
+    CheckpointError
+        The checkpoint is not a good one, or the new card would not be.
+    RestoreError
+        The disk is full or the folder cannot be written to. The card stays as it was.
+    """
+    if fixed := {"name", "parameters", "sha256", "bytes"} & changes.keys():
+        raise ValueError(f"{', '.join(sorted(fixed))} of a card belong to the weights: save them again")
+    old = verify(name, folder=folder)
+    folder, stem = _place(name, folder)
+    text = card_text(new := replace(old, **changes))
+    _settle(folder, stem)
+    with files.atomic_write(folder / f"{stem}{CARD}") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return new
+
+
+def load_weights(name: str | Path, *, folder: Path | str | None = None) -> dict[str, Tensor]:
+    """Weights of a checkpoint, on the CPU, after they have been compared with their card.
+
+    Parameters
+    ----------
+    name : str or Path
+        A name in ``folder``, or the path of a ``.safetensors`` file that has its card beside it.
+    folder : path, optional
+        :func:`checkpoints_folder` by default.
+
+    Raises
+    ------
+    CheckpointError
+        One sentence on what is missing, damaged or foreign.
+    """
+    return _read(name, folder)[0]
+
+
+def verify(name: str | Path, *, folder: Path | str | None = None) -> Card:
+    """Check everything about a checkpoint: card, size, SHA-256, format, finite weights; parameters and errors as for
+    :func:`load_weights`.
+
+    Returns
+    -------
+    Card
+    """
+    return _read(name, folder)[1]
+
+
+def load_into(network: nn.Module, name: str | Path, *, strict: bool = True, folder: Path | str | None = None) -> Card:
+    """Put the weights of a checkpoint into a network, in the kind of number and on the device of its own weights.
+
+    Parameters
+    ----------
+    network : Module
+        Changed in place, or not at all when an error is raised.
+    name, folder
+        As for :func:`load_weights`.
+    strict : bool
+        Whether names must agree on both sides. When False, what has no counterpart stays as it is; shapes must agree
+        in any case.
+
+    Returns
+    -------
+    Card
+
+    Raises
+    ------
+    CheckpointError
+        The checkpoint is not a good one, or it does not fit the network.
+    """
+    weights, card = _read(name, folder)
+    own = {plain(key): value for key, value in bare(network).state_dict().items()}
+    problem = misfit(weights, own, strict)
+    if problem:
+        raise CheckpointError(
+            f"The weights of {card.name} do not fit this network: {problem}; build it as its card says, {card.builder}."
+        )
+    with torch.no_grad():
+        for key in weights.keys() & own.keys():
+            own[key].copy_(weights[key])
+    return card
+
+
+def _read(name: str | Path, folder: Path | str | None) -> tuple[dict[str, Tensor], Card]:
+    """Weights and card of a checkpoint, compared with each other."""
+    folder, stem = _place(name, folder)
+    path = folder / f"{stem}{WEIGHTS}"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}): {MENDING}.") from error
+    digest = hashlib.sha256(content).hexdigest()
+    card = _card_of(folder, stem, digest)
+    if digest != card.sha256:
+        raise CheckpointError(f"{path} {_what_is_wrong(content, card)}")
+    try:
+        tensors = safetensors.torch.load(content)
+    except (SafetensorError, ValueError, RuntimeError) as error:  # the card was made for a file that is no such file
+        raise CheckpointError(f"{path} {_foreign(content) or f'is not a safetensors file: {MENDING}.'}") from error
+    if sum(tensor.numel() for tensor in tensors.values()) < card.parameters:
+        raise CheckpointError(f"{path} holds fewer weights than the {card.parameters:,} of its card: {MENDING}.")
+    refuse_bad_numbers(tensors, f"{path} is not used")
+    return tensors, card
+
+
+def _what_is_wrong(content: bytes, card: Card) -> str:
+    """The likeliest reason why weights are not those of their card."""
+    if foreign := _foreign(content):
+        return foreign
+    if len(content) < card.bytes:
+        return f"is cut short, {len(content):,} of {card.bytes:,} bytes: {MENDING}."
+    with contextlib.suppress(ValueError, AttributeError):
+        size = int.from_bytes(content[:8], "little")
+        other = json.loads(content[8 : 8 + size]).get("__metadata__", {}).get("name")
+        if isinstance(other, str) and NAME.fullmatch(other) and other != card.name:
+            return f"holds the weights of {other}: give it that name again, and get those of {card.name} anew."
+    return f"is damaged or was changed, its SHA-256 is not the one on its card: {MENDING}."
+
+
+def _foreign(content: bytes) -> str:
+    """What a file is that is no safetensors file; empty when it looks like one."""
+    head = content[:512].lstrip().lower()
+    if content[8:9] == b"{":  # after the eight bytes of its length comes the header, which is JSON
+        return ""
+    if not content:
+        return f"is empty: {MENDING}."
+    if content.startswith((b"PK\x03\x04", b"\x80")):
+        return f"is a PyTorch (pickle) file, which could run any code and is never loaded: {MENDING}."
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        return f"is a web page, not weights, so a download went wrong: {MENDING}."
+    if head.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS: run `git lfs pull` to get the weights."
+    return f"is not a safetensors file: {MENDING}."
+
+
+def _place(name: str | Path, folder: Path | str | None) -> tuple[Path, str]:
+    """Folder and name of a checkpoint that exists at least in part."""
+    text = str(name)
+    if isinstance(name, Path) or text.endswith(WEIGHTS) or "/" in text or os.sep in text:
+        path = Path(name).expanduser()
+        folder, stem = path.parent, path.name.removesuffix(WEIGHTS)
+    else:
+        folder, stem = Path(folder) if folder is not None else checkpoints_folder(), text
+    known = names(folder)
+    if stem not in known:
+        close = difflib.get_close_matches(stem, known, 1)
+        advice = f"did you mean {close[0]}?" if close else "`restore checkpoints list` shows what there is."
+        raise CheckpointError(f"There is no checkpoint {stem} in {folder}: {advice}")
+    return folder, stem
+
+
+def _new_card(folder: Path, stem: str) -> Path:
+    return folder / f".{stem}.new{CARD}"
+
+
+def _card_of(folder: Path, stem: str, digest: str) -> Card:
+    """The card of weights with a digest: the new one when they are its, the one in place otherwise."""
+    with contextlib.suppress(CheckpointError):
+        new = read_card(_new_card(folder, stem), stem)
+        if new.sha256 == digest:
+            return new
+    return read_card(folder / f"{stem}{CARD}", stem)
+
+
+def _settle(folder: Path, stem: str) -> None:
+    """End a save that was cut off: its card takes its place if the weights are there, and goes otherwise.
+
+    Only one process saves a checkpoint, so what lies about when it begins is a killed one's.
+    """
+    new = _new_card(folder, stem)
+    left = re.compile(r"[a-z0-9_]{8}" + f"({WEIGHTS}|{CARD})")
+    try:
+        if new.exists():
+            if _is_card_of(new, folder / f"{stem}{WEIGHTS}", stem):
+                os.replace(new, folder / f"{stem}{CARD}")
+            else:
+                new.unlink()
+        for start in (f".{stem}.", f".{new.stem}."):
+            for path in folder.glob(f"{start}*"):
+                if left.fullmatch(path.name.removeprefix(start)):
+                    path.unlink(missing_ok=True)
+    except OSError as error:
+        raise files.writing_failed(folder / f"{stem}{CARD}", error) from error
+
+
+def _is_card_of(path: Path, weights: Path, stem: str) -> bool:
+    try:
+        return read_card(path, stem).sha256 == files.sha256(weights)
+    except (CheckpointError, FileNotFoundError):
+        return False

@@ -1,0 +1,65 @@
+"""Distortions of equal squared error: equal they are, and each is what its name says."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from restore_lib import data
+from restore_lib.experiments import distortions, load, runs, tables
+
+
+@pytest.fixture
+def photo(rng):
+    return 0.15 + 0.7 * torch.rand(3, 48, 60, generator=rng).cumsum(-1) / 60
+
+
+def test_every_distortion_has_the_squared_error_of_the_shift(photo):
+    found = distortions.equal_error(photo.double())
+    assert tuple(found) == distortions.NAMES
+    errors = {name: (image - photo).square().mean().item() for name, image in found.items()}
+    shift = np.mean((np.roll(photo.numpy(), 1, -1) - photo.numpy()) ** 2, dtype=np.float64)
+    assert all(error == pytest.approx(shift, rel=1e-5) for error in errors.values()), errors
+
+
+def test_distortions_are_what_they_are_called(photo):
+    found = distortions.equal_error(photo)
+    torch.testing.assert_close(found["shift"], photo.roll(1, -1))
+    brighter = found["brighter"] - photo
+    assert brighter.std() < 1e-5 and brighter.mean() > 0
+    flatter = found["less contrast"]
+    assert flatter.mean() == pytest.approx(photo.mean().item(), abs=1e-5) and flatter.std() < photo.std()
+    changed = (found["hole"] - photo).abs().amax(0) > 1e-6
+    rows, columns = changed.nonzero(as_tuple=True)
+    assert 0.9 / 36 < changed.float().mean() <= 1 / 36
+    assert rows.max() - rows.min() < 8 and columns.max() - columns.min() < 10
+    noise = (found["noise"] - photo).flatten()
+    assert abs(np.corrcoef(noise[1:], noise[:-1])[0, 1]) < 0.1, "noise of neighbours is independent"
+    assert torch.equal(found["noise"], distortions.equal_error(photo)["noise"])
+    assert not torch.equal(found["noise"], distortions.equal_error(photo, seed=1)["noise"])
+
+
+def test_a_portrait_is_the_middle_of_the_top(rng):
+    photo = torch.rand(3, 300, 451, generator=rng)
+    part = distortions.portrait(photo)
+    assert part.shape == (3, 256, 256)
+    torch.testing.assert_close((part - 0.15) / 0.7, photo[:, :256, 97:353])
+    with pytest.raises(ValueError, match="256 x 256"):
+        distortions.portrait(photo[:, :200])
+
+
+def test_the_run_measures_every_photo_with_every_metric(tmp_path, monkeypatch, rng):
+    monkeypatch.setattr(distortions.metrics, "lpips", lambda a, b, net: (a - b).abs().mean().item() + (net == "vgg"))
+    monkeypatch.setattr(runs.data, "open", lambda name: data.opening.open(name)[:2])
+    told = []
+    (path,) = runs.equal_error(tmp_path, progress=lambda image, total: told.append((image, total)))
+    record = load(path)
+    assert record.images == ("astronaut", "chelsea") and [total for _, total in told] == [2, 2]
+    clean = distortions.portrait(data.open("embedded")[1].image)
+    wrong = distortions.equal_error(clean)["blur"]
+    psnr = -10 * np.log10(np.mean((wrong.double() - clean.double()).numpy() ** 2))
+    assert record.find("blur", "psnr").per_image[1] == pytest.approx(psnr, abs=1e-3)
+    assert record.find("blur", "lpips_vgg").value > 1 > record.find("blur", "lpips_alex").value
+    assert tables.find("equal-error").measured([record]) == len(tables.find("equal-error"))
+    assert json.loads(path.read_text())["protocol"] == "equal-error"

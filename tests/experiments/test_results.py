@@ -1,0 +1,72 @@
+"""The records that the book prints: readable, complete, and every difference from a paper explained."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from restore_lib.experiments import denoising_tables, ledger, load_all, pages, results_folder, tables, unbacked_numbers
+
+RECORDS = load_all(results_folder())
+TABLES = [table for table in tables.all_tables().values() if table.sections]
+
+
+def rows():
+    return [row for table in TABLES for section in table.sections for row in ledger.rows(section, RECORDS)]
+
+
+def test_every_line_of_the_first_table_has_been_measured():
+    table = tables.bicubic()
+    assert table.measured(RECORDS) == len(table) == 128
+
+
+@pytest.mark.parametrize(
+    "table", [denoising_tables.denoiser_ablation(), denoising_tables.liu2018_vision()], ids=lambda table: table.name
+)
+def test_every_line_without_a_published_number_has_been_measured(table):
+    assert table.measured(RECORDS) == len(table) > 0
+
+
+def test_every_difference_from_a_paper_has_a_reason():
+    differing = [row for row in rows() if row.difference]
+    assert not [row for row in differing if row.why in ("", ledger.UNEXPLAINED)]
+
+
+def test_bicubic_has_the_published_digits_under_the_classic_protocol():
+    comparable = [row for row in rows() if row.line.recipe == "bicubic" and row.difference is not None]
+    assert len(comparable) == 3 * 3 * 2  # sets, scales, metrics
+    assert all(row.difference == 0 for row in comparable)
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.file)
+def test_records_come_from_committed_code(record):
+    assert record.commit != "unknown" and not record.commit.endswith("-dirty")
+
+
+def measured(call):
+    """How many measured numbers a call on the page must show."""
+    function, arguments = re.fullmatch(r"pages\.(\w+)\((.*)\)", call).groups()
+    if function in ("index", "waiting"):
+        return 0
+    table, section, *metrics = eval(f"({arguments},)".replace(", whole=True", "")) if arguments else ()
+    if function == "comparison":
+        return 4 * 3 * 3  # sets, scales, protocols
+    if function == "photos":
+        lines = [line for line in tables.find(table).section("photos").lines if line.condition == section]
+    else:
+        lines = tables.find(table).section(section).lines
+        lines = [line for line in lines if not metrics or line.metric in metrics[0]]
+    return sum(bool(line.answered_by(RECORDS)) for line in lines)
+
+
+def test_the_page_is_backed_by_them():
+    """The page's own cells and prose, without the builder; the built page is tested with the book."""
+    source = (Path(__file__).resolve().parent.parent.parent / "book" / "results.md").read_text(encoding="utf-8")
+    cells = re.findall(r"```{code-cell}[^\n]*\n(?::[^\n]*\n)*(.*?)```", source, re.S)
+    calls = re.findall(r"^pages\.\w+\(.*\)$", "".join(cells), re.M)
+    assert len(calls) == len(cells) >= 6
+    html = "".join(eval(call, {"pages": pages}).html for call in calls)
+    assert unbacked_numbers(html) == []
+    assert html.count('data-source="record:') == sum(measured(call) for call in calls)
+    prose = re.sub(r"^---.*?---$|```.*?```|`[^`]*`", "", source, flags=re.S | re.M)
+    assert unbacked_numbers(f"<p>{prose}</p>") == []

@@ -1,0 +1,175 @@
+"""The cases before networks that see: who gets which pictures, and what is written down."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as reference
+
+from restore_lib import metrics, noise
+from restore_lib.data import labelled
+from restore_lib.data.patches import to_float
+from restore_lib.denoising import baselines
+from restore_lib.denoising.denoiser import Denoiser
+from restore_lib.denoising.inference import denoise
+from restore_lib.denoising.recipes import HALVES
+from restore_lib.denoising.vision_recipes import CASCADES, NOISY, OFFICIAL, OTHERS, SWEEP, VISION
+from restore_lib.errors import DataError
+from restore_lib.experiments import denoising_tables, records, vision
+from restore_lib.experiments.seeing import measure_seen
+from restore_lib.nets.largefov import DeepLabLargeFOV
+from restore_lib.nets.vgg import SmallVGG
+
+
+@pytest.fixture
+def little(monkeypatch, rng):
+    """Few small scenes, and networks with random weights under the names of real ones."""
+    monkeypatch.setattr(vision, "looked_at", scenes)
+    monkeypatch.setattr(vision, "network", untrained)
+    monkeypatch.setattr(vision, "CBM3D", {"scenes": 3})
+    monkeypatch.setattr(vision, "card", lambda name: type("Card", (), {"sha256": "0" * 64}))
+    monkeypatch.setattr(metrics, "lpips", lambda a, b, net: torch.zeros(len(a)))  # its weights are not here
+
+
+def scenes(source: str, goal: str) -> labelled.Labelled:
+    return labelled.drawn("test", 12, 32, of={"classify": "label", "segment": "mask"}[goal])
+
+
+def untrained(name: str) -> torch.nn.Module:
+    torch.manual_seed(sum(map(ord, name)))
+    if "classifier" in name:
+        return SmallVGG(12, 4).eval()
+    if "segmenter" in name:
+        return DeepLabLargeFOV(12, 8, 16, 2, norm=True).eval()
+    return Denoiser(variant="released", width=8).eval()
+
+
+def test_every_case_names_a_recipe():
+    trained = {f"{r.name}-cpu" for r in (*HALVES, *VISION, *NOISY, *OTHERS, *CASCADES, *OFFICIAL, *SWEEP)}
+    for look in vision.LOOKS:
+        assert look.network in trained | {"efficientnet-lite0"}
+        for case, sigma, _ in vision.jobs(look):
+            name = vision.denoiser_of(case, look.source, look.goal, sigma)
+            assert (name is None) == (case in ("clean", "noisy", "cbm3d")) and name in trained | {None}
+            if case == "cross":
+                assert look.goal not in name
+            if case == "joint" or case in vision.WEIGHTED:
+                assert look.goal in name
+
+
+@pytest.mark.parametrize("goal", ["classify", "segment"])
+def test_cross_task_is_the_other_tasks_joint_denoiser(goal):
+    for sigma in vision.SIGMAS:
+        other = {"classify": "segment", "segment": "classify"}[goal]
+        assert vision.denoiser_of("cross", "scenes", goal, sigma) == vision.denoiser_of("joint", "scenes", other, sigma)
+
+
+def test_all_cases_see_the_same_noise_and_denoisers_are_as_for_single_photos(little, monkeypatch):
+    monkeypatch.setattr(vision, "has_bfloat16", lambda device: False)
+    found = scenes("scenes", "classify")
+    x = vision.given("noisy", "scenes", "classify", 30, 1)
+    added = (x - to_float(found.pictures)) * 255
+    assert 28 < float(added.std()) < 32 and (x < 0).any()
+    assert torch.equal(x, vision.given("noisy", "scenes", "segment", 30, 1))
+    assert not torch.equal(x, vision.given("noisy", "scenes", "classify", 30, 2))
+    result = vision.given("joint", "scenes", "classify", 30, 1)
+    network = untrained("scenes-classify-30-cpu")
+    for picture, seen in zip(x, result, strict=True):
+        torch.testing.assert_close(denoise(network, picture), seen, rtol=0, atol=1e-4)
+
+
+def test_noise_does_not_depend_on_which_pictures_are_asked():
+    found = scenes("scenes", "classify")
+    some = found.part([3, 7])
+    assert torch.equal(vision.noisy(found, 45, 0)[[3, 7]], vision.noisy(some, 45, 0))
+
+
+def test_accuracies_are_scikit_learns_and_lie_in_their_intervals(rng):
+    scores, labels = torch.rand(60, 8, generator=rng), torch.randint(8, (60,), generator=rng)
+    found = {m.metric: m for m in measure_seen(scores, labels, "classify", 8, "sigma 30")}
+    for k in (1, 5):
+        known = 100 * reference.top_k_accuracy_score(labels, scores, k=k, labels=range(8))
+        assert found[f"top{k}"].value == pytest.approx(known, abs=1e-4)
+    assert found["top1_low"].value <= found["top1"].value <= found["top1_high"].value
+    assert len(found["top1_each"].per_image) == 60 and found["top1"].per_image == ()
+
+    masks, truth = torch.randint(4, (9, 8, 8), generator=rng), torch.randint(4, (9, 8, 8), generator=rng)
+    found = {m.metric: m for m in measure_seen(masks, truth.to(torch.uint8), "segment", 4, "sigma 30")}
+    known = 100 * reference.jaccard_score(truth.flatten(), masks.flatten(), average="macro")
+    assert found["miou"].value == pytest.approx(known, abs=1e-4)
+    assert found["miou_low"].value <= found["miou"].value <= found["miou_high"].value
+    assert np.mean(found["pixel_accuracy_each"].per_image) == pytest.approx(found["pixel_accuracy"].value, abs=1e-4)
+
+
+def test_a_whole_source_becomes_records(little, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(vision, "find_spec", lambda name: True)
+    monkeypatch.setattr(baselines, "cbm3d", lambda x, sigma: calls.append(sigma) or x)
+    looks = [look for look in vision.LOOKS if "noisy" not in look.network and look.sigmas == vision.SIGMAS]
+    monkeypatch.setattr(vision, "LOOKS", tuple(replace(look, sigmas=(30, 60)) for look in looks))
+    told = []
+    paths = vision.tables(tmp_path, sets=["scenes"], tier="cpu", progress=lambda image, total: told.append(total))
+    assert len(set(told)) == 1 and len(told) == told[0] and calls == [30] * 9 + [60] * 9  # three pictures, three draws
+    found = {path.name: records.load(path) for path in paths}
+    joint = found["joint+classifier-scenes__scenes__liu2018-vision__seed2.json"]
+    assert len(joint.images) == 12 and joint.find("sigma 60", "top1") and not joint.find("sigma 60", "psnr")
+    first = found["joint+classifier-scenes__scenes__liu2018-vision__seed0.json"]
+    x, clean = vision.given("joint", "scenes", "classify", 60, 0), to_float(scenes("", "classify").pictures)
+    x = (x.clamp(0, 1) * 255).round() / 255
+    psnr = [-10 * math.log10(float((a - b).double().square().mean())) for a, b in zip(x, clean, strict=True)]
+    assert first.find("sigma 60", "psnr").value == pytest.approx(math.fsum(psnr) / 12, abs=1e-3)
+    cbm3d = found["cbm3d+segmenter-scenes__scenes__liu2018-vision__seed0.json"]
+    assert list(cbm3d.images) == ["scene-0", "scene-4", "scene-8"] and cbm3d.find("sigma 30", "miou")
+    clean = found["clean+classifier-scenes__scenes__liu2018-vision.json"]
+    assert clean.seed is None and clean.find("clean", "top1") and not clean.find("sigma 30", "top1")
+    crossed = found["cross+segmenter-scenes__scenes__liu2018-vision__seed0.json"]
+    assert crossed.find("sigma 60", "psnr").value == first.find("sigma 60", "psnr").value  # the same denoiser
+    for section in denoising_tables.liu2018_vision().sections[:2]:
+        for line in section.lines:
+            if (
+                "official" not in line.group
+                and "noise" not in line.group.partition(",")[2]
+                and line.condition in ("clean", "sigma 30", "sigma 60")
+            ):
+                assert line.answered_by(list(found.values())), line
+
+
+def test_what_cannot_run_is_left_out_and_said(monkeypatch, capsys):
+    monkeypatch.setattr(vision, "find_spec", lambda name: None)
+
+    def lost(name):
+        raise DataError("It is not installed.")
+
+    monkeypatch.setattr(vision, "network", lost)
+    assert not list(vision._possible("imagenet"))
+    assert all("cbm3d" not in look.cases for look in vision._possible("camvid"))
+    words = capsys.readouterr().err
+    assert "left out ImageNet. It is not installed." in words and "left out CBM3D" in words
+    with pytest.raises(DataError, match="scenes, tiny, camvid, camvid-train, imagenet"):
+        vision.tables("nowhere", sets=["set5"])
+
+
+def test_the_middle_of_a_photo_is_what_classifiers_expect(rng):
+    photo = torch.rand(3, 300, 401, generator=rng)
+    crop = vision._imagenet_crop(photo)
+    assert crop.shape == (3, 224, 224)
+    from restore_lib.resampling import resize_antialiased
+
+    whole = resize_antialiased(photo, (256, 342)).clamp(0, 1)
+    assert torch.equal(crop, whole[:, 16:240, 59:283])
+
+
+def test_noise_is_the_librarys(rng):
+    found = scenes("scenes", "classify").part([0])
+    import zlib
+
+    generator = torch.Generator().manual_seed(zlib.crc32(f"2 {found.names[0]} sigma 15".encode()))
+    assert torch.equal(vision.noisy(found, 15, 2)[0], noise.gaussian(to_float(found.pictures[0]), 15, generator))
+
+
+def test_looks_are_told_apart():
+    keys = {(look.source, vision.recipe_of(case, look.network)) for look in vision.LOOKS for case in look.cases}
+    assert len(keys) == sum(len(look.cases) for look in vision.LOOKS)
+    assert vision.recipe_of("joint", "classifier-tiny-cpu") == "joint+classifier-tiny"
