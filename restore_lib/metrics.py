@@ -1,40 +1,54 @@
-"""How far a restored image is from the truth: PSNR, SSIM, LPIPS and LR-PSNR, each under a named protocol.
+"""How good a restored image is: PSNR, SSIM, LPIPS and LR-PSNR against the truth, and three indices without one.
 
 The same two images can differ by 2 dB under two honest conventions, so no pixel metric can be called without a
 :class:`Protocol`. Images are in [0, 1]; (C, H, W) gives a Python float, (B, C, H, W) a tensor (B,).
+
+No index without a reference (:func:`noise_level`, :func:`blur`, :func:`brisque`) knows what the photo should show.
+Each answers one narrow question, and a picture can be made that it likes and no person does: use them to ask further,
+not to decide. How well a network recognises what it sees is measured in :mod:`restore_lib.vision_metrics`.
 """
 
+import contextlib
+import io
 import math
+import warnings
 from dataclasses import dataclass
-from numbers import Real
+from functools import cache, lru_cache
+from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from restore_lib import images
-from restore_lib.lpips_trunks import TRUNKS, network
-
-__all__ = [
-    "CLASSIC",
-    "DENOISING",
-    "DIINN_TEST",
-    "LIIF_BENCHMARK",
-    "LIIF_DIV2K",
-    "TRUNKS",
-    "Protocol",
-    "lpips",
-    "lr_psnr",
-    "prepare",
-    "psnr",
-    "ssim",
-    "ssim_map",
-]
+from restore_lib import compat, files, images
+from restore_lib.errors import DataError
+from restore_lib.files import KnownFile
 
 Image = Float[Tensor, "*batch c h w"]
 WINDOW = 11  # side of SSIM's window, 3.5 standard deviations to each side
 WINDOW_SIGMA = 1.5
-LPIPS_SMALLEST = 32  # below this the last layers of the trunks have no pixels left
+SMALLEST = 32  # side of the smallest image for LPIPS, whose last layers would have no pixels, and for BRISQUE
+BRISQUE_WINDOW = {"kernel_size": 7, "sigma": 7 / 6}
+TORCHVISION = "https://download.pytorch.org/models/"
+
+#: Files that hold the network under LPIPS (its trunk), any one of which will do. PyTorch publishes the first eight
+#: digits of a file's hash, in its name; the files without an address hold the same weights in less space.
+TRUNKS = {
+    "alex": (
+        KnownFile("lpips_alex/lpips_alex_v0.1.pth", "58aef7cfcb2f06aef7a4c0b5c32608d114ab7676d7aba57069ea52b378c74431"),
+        KnownFile("torchvision/alexnet-owt-7be5be79.pth", "7be5be79", TORCHVISION + "alexnet-owt-7be5be79.pth"),
+    ),
+    "vgg": (
+        KnownFile(
+            "lpips_vgg/lpips_vgg_v0.1_fp16w.pth", "3a2f50d6910fc7c6e1a01ef7be4e303fdbe487af264b6388b8ac18e324d3e4c9"
+        ),
+        KnownFile("torchvision/vgg16-397923af.pth", "397923af", TORCHVISION + "vgg16-397923af.pth"),
+    ),
+    "squeeze": (
+        KnownFile("torchvision/squeezenet1_1-b8a52dc0.pth", "b8a52dc0", TORCHVISION + "squeezenet1_1-b8a52dc0.pth"),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -222,15 +236,50 @@ def lpips(a: Image, b: Image, net: str = "alex") -> float | Float[Tensor, "b"]:
         Shapes, values or a trunk that make no sense.
     """
     x, y = _pair(a, b, Protocol("rgb", 0, False))
-    if x.shape[-3] != 3 or min(x.shape[-2:]) < LPIPS_SMALLEST:
-        raise ValueError(f"LPIPS needs RGB of at least {LPIPS_SMALLEST} x {LPIPS_SMALLEST}, got {tuple(a.shape)}")
-    model = network(net, x.device)
+    if x.shape[-3] != 3 or min(x.shape[-2:]) < SMALLEST:
+        raise ValueError(f"LPIPS needs RGB of at least {SMALLEST} x {SMALLEST}, got {tuple(a.shape)}")
+    model = lpips_network(net, x.device)
     shape = (-1, *x.shape[-3:])
     distance = model(x.float().reshape(shape), y.float().reshape(shape), normalize=True).flatten()  # (b,)
     return _result(distance if a.ndim == 4 else distance[0])
 
 
-def lr_psnr(sr: Image, hr: Image, scale: Real, protocol: Protocol = DIINN_TEST) -> float | Float[Tensor, "b"]:
+def lpips_network(net: str, device: torch.device | str = "cpu") -> nn.Module:
+    """LPIPS version 0.1 with its trunk, frozen, in evaluation mode.
+
+    ``net`` names the trunk, as for :func:`lpips`, whose errors it raises.
+    """
+    if net not in TRUNKS:
+        raise ValueError(f"net is {net!r}: choose one of {', '.join(TRUNKS)}")
+    for file in TRUNKS[net]:
+        path = files.locate(file.path)
+        if path is not None:
+            status = path.stat()
+            return _load_lpips(net, path, file.sha256, (status.st_mtime_ns, status.st_size), str(device))
+    raise DataError(
+        f"LPIPS needs the weights of its {net} network, which are not on this computer: run "
+        f"`restore data fetch lpips-{net}`, or name a folder that holds them in RESTORE_DATA."
+    )
+
+
+@lru_cache(maxsize=4)
+def _load_lpips(net: str, path: Path, sha256: str, stamp: tuple[int, int], device: str) -> nn.Module:
+    """The network of a verified file; ``stamp`` makes a file that was replaced be read again."""
+    if not files.matches(path, sha256):
+        raise DataError(f"{path} is damaged or not what it says: delete it and run `restore data fetch lpips-{net}`.")
+    compat.import_torchvision()
+    import lpips
+
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # of torchvision, about how the package asks for an untrained trunk
+        model = lpips.LPIPS(net=net, version="0.1", pnet_rand=True, verbose=False)
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    trunk = model.net.state_dict()  # sliceS.I.weight is features.I.weight in torchvision's naming
+    model.net.load_state_dict({key: weights["features." + key.split(".", 1)[1]].float() for key in trunk})
+    return model.requires_grad_(False).eval().to(device)
+
+
+def lr_psnr(sr: Image, hr: Image, scale: float, protocol: Protocol = DIINN_TEST) -> float | Float[Tensor, "b"]:
     """PSNR after shrinking both again: does the result agree with the small image that was given?
 
     Both are reduced to round(H / scale) x round(W / scale) with the antialiased bicubic of torchvision, in floating
@@ -251,6 +300,78 @@ def lr_psnr(sr: Image, hr: Image, scale: Real, protocol: Protocol = DIINN_TEST) 
         raise ValueError(f"scale must be at least 1, got {scale}")
     size = (max(1, round(hr.shape[-2] / scale)), max(1, round(hr.shape[-1] / scale)))
     return psnr(resize_antialiased(sr, size), resize_antialiased(hr, size), protocol)
+
+
+def noise_level(image: Float[Tensor, "3 h w"]) -> float:
+    """Standard deviation of white noise that would leave as much fine detail, in levels of 255.
+
+    The median of the finest wavelet coefficients [donoho1994ideal], by scikit-image, as a mean over colours; a colour
+    that is the same everywhere has 0. What is fine counts as noise whether a camera left it, a network invented it, or
+    the scene has it; noise that was interpolated is no longer fine and counts as none.
+    """
+    from skimage.restoration import estimate_sigma
+
+    colours = (colour.double().numpy() for colour in image)  # one at a time: photos may be large
+    return 255 / 3 * sum(float(estimate_sigma(colour)) for colour in colours if np.ptp(colour) > 0)
+
+
+def blur(image: Float[Tensor, "3 h w"]) -> float:
+    """How little changes when the photo is blurred once more: 0 sharp, 1 blurred [crete2007blur], by scikit-image.
+
+    Noise and invented texture count as sharp.
+
+    Raises
+    ------
+    ValueError
+        All pixels are equal: nothing can be blurred.
+    """
+    from skimage.measure import blur_effect
+
+    array = image.permute(1, 2, 0).double().numpy()  # (h, w, 3)
+    if (array == array[0, 0]).all():
+        raise ValueError("the photo has one colour everywhere: it is neither sharp nor blurred")
+    return float(blur_effect(array, channel_axis=-1))
+
+
+def brisque(image: Float[Tensor, "3 h w"]) -> float:
+    """BRISQUE [mittal2012brisque], lower is better: how usual the statistics of neighbouring pixels are.
+
+    A regression that was trained on people's opinions of photos with noise, blur, JPEG and transmission errors; clean
+    photos have 0 to 30, spoilt ones up to 100. It has seen no network's results: texture that a discriminator asked for
+    can be usual without being right. Different implementations differ by several points. This one is of the package
+    ``brisque``, which brings the regression with it and is not installed with this library.
+
+    The photo is rounded to 8 bit first.
+
+    Raises
+    ------
+    DataError
+        The package ``brisque`` is not installed.
+    ValueError
+        The photo is smaller than 32 x 32, or has one colour everywhere.
+    """
+    model = _brisque()
+    if min(image.shape[-2:]) < SMALLEST:
+        raise ValueError(f"BRISQUE needs at least {SMALLEST} x {SMALLEST} pixels, got {tuple(image.shape[-2:])}")
+    import cv2
+    from skimage.color import rgb2gray
+
+    grey = rgb2gray(images.to_uint8(image))  # (h, w) in [0, 1]
+    if np.ptp(grey) == 0:
+        raise ValueError("the photo has one colour everywhere: it has no statistics")
+    half = cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_CUBIC)
+    features = [value for scale in (grey, half) for value in model.calculate_brisque_features(scale, **BRISQUE_WINDOW)]
+    # The package's own score() hands on arrays of one value, which NumPy 2.4 no longer takes for numbers.
+    return float(model.calculate_image_quality_score(np.array([np.ravel(value)[0] for value in features], dtype=float)))
+
+
+@cache
+def _brisque():
+    try:
+        from brisque import BRISQUE
+    except ImportError as error:
+        raise DataError("BRISQUE needs a package that brings its regression: `pip install brisque`.") from error
+    return BRISQUE(url=False)
 
 
 def _pair(a: Tensor, b: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,8 @@
-"""How well a network sees: top-k accuracy, pixel accuracy, mean intersection over union, and bootstrap intervals."""
+"""How well a network recognises what it sees: top-k accuracy, pixel accuracy, mean intersection over union, and
+bootstrap intervals.
+"""
 
 from collections.abc import Callable
-from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor
 
 
-def top_k(scores: Float[Tensor, "n classes"], labels: Int64[Tensor, "n"], k: Integral = 1) -> Bool[Tensor, "n"]:
+def top_k(scores: Float[Tensor, "n classes"], labels: Int64[Tensor, "n"], k: int = 1) -> Bool[Tensor, "n"]:
     """Whether the true class is among the ``k`` highest scores, picture by picture.
 
     Of equal scores the class with the lower number counts as the higher one.
@@ -26,7 +27,7 @@ def top_k(scores: Float[Tensor, "n classes"], labels: Int64[Tensor, "n"], k: Int
 
 
 def confusion(
-    predicted: Integer[Tensor, "n h w"], truth: Integer[Tensor, "n h w"], classes: Integral, ignored: Integral = 255
+    predicted: Integer[Tensor, "n h w"], truth: Integer[Tensor, "n h w"], classes: int, ignored: int = 255
 ) -> Int64[Tensor, "n classes classes"]:
     """Pixels of each picture by true class (rows) and predicted class (columns); pixels of class ``ignored`` left out.
 
@@ -37,9 +38,9 @@ def confusion(
     """
     n, counted = len(truth), truth != ignored
     rows, columns = truth.long(), predicted.long()
-    found = torch.stack([rows[counted], columns[counted]])
-    if found.numel() and (int(found.min()) < 0 or int(found.max()) >= classes):
-        raise ValueError(f"classes must lie between 0 and {classes - 1}, or be {ignored}; got {int(found.max())}")
+    pairs = torch.stack([rows[counted], columns[counted]])
+    if pairs.numel() and (int(pairs.min()) < 0 or int(pairs.max()) >= classes):
+        raise ValueError(f"classes must lie between 0 and {classes - 1}, or be {ignored}; got {int(pairs.max())}")
     picture = torch.arange(n, device=truth.device).view(-1, 1, 1).expand_as(rows)
     index = (picture * classes + rows)[counted] * classes + columns[counted]
     return torch.bincount(index, minlength=n * classes * classes).view(n, classes, classes)
@@ -57,42 +58,26 @@ def mean_iou(counts: Int64[Tensor, "*batch classes classes"]) -> float:
 
 
 def pixel_accuracy(counts: Int64[Tensor, "*batch classes classes"]) -> float:
-    """Part of all pixels that got their class."""
+    """Share of all pixels that got their class."""
     total = counts.reshape(-1, *counts.shape[-2:]).sum(0).double()
     return float(total.diagonal().sum() / total.sum())
 
 
 def bootstrap(
     values: Tensor,
-    statistic: Callable[[Tensor], Real],
+    statistic: Callable[[Tensor], float | Tensor],
     *,
-    draws: Integral = 1000,
-    level: Real = 0.95,
-    seed: Integral = 0,
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
 ) -> tuple[float, float]:
-    """Interval of a statistic over pictures: what it would be for other pictures of the same kind.
+    """Percentile bootstrap [efron1979]: interval of a statistic over other pictures of the same kind.
 
-    Draws as many pictures as there are, with repetition, ``draws`` times, and takes the middle ``level`` of what the
-    statistic says: the percentile bootstrap [efron1979].
-
-    Parameters
-    ----------
-    values : Tensor
-        (n, ...), one entry a picture.
-    statistic : callable
-        From such a tensor to a number.
-    draws, level, seed
-        How many draws, which part of them, and their seed.
-
-    Returns
-    -------
-    low, high : float
+    Draws as many pictures as there are, with replacement, ``draws`` times, and returns the ends of the middle
+    ``level`` of the statistic's values. ``values`` is (n, ...), one entry a picture.
     """
-    dice = np.random.default_rng(int(seed))
-    found = [
-        float(statistic(values[torch.from_numpy(dice.integers(len(values), size=len(values)))]))
-        for _ in range(int(draws))
-    ]
+    generator = np.random.default_rng(seed)
+    drawn = (torch.from_numpy(generator.integers(len(values), size=len(values))) for _ in range(draws))
     outside = (1 - level) / 2
-    low, high = np.nanquantile(found, [outside, 1 - outside])
+    low, high = np.nanquantile([float(statistic(values[index])) for index in drawn], [outside, 1 - outside])
     return float(low), float(high)

@@ -42,7 +42,7 @@ def denoise(
 
 def _level(sigma: str, noisy) -> float:
     """The strength that the user names, or the one that the photo's finest wavelet coefficients show."""
-    from restore_lib.no_reference import noise_level
+    from restore_lib.metrics import noise_level
 
     if sigma == "auto":
         return noise_level(noisy)

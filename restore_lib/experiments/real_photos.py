@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from restore_lib import data, images, no_reference, tiers
+from restore_lib import data, images, metrics, tiers
 from restore_lib.data.opening import Item
 from restore_lib.errors import DataError
 from restore_lib.experiments import realsr_experiment, runs
@@ -31,7 +31,7 @@ from restore_lib.realsr.inference import upscale
 PAIRS, PHONES = "realsr_x4_crops", "phone_photos"
 SIDE = 256  # pixels of a phone photo: each method takes seconds, the authors' networks half a minute
 INDICES: Mapping[str, Callable[[Tensor], float]] = MappingProxyType(
-    {"brisque": no_reference.brisque, "noise_level": no_reference.noise_level, "blur": no_reference.blur}
+    {"brisque": metrics.brisque, "noise_level": metrics.noise_level, "blur": metrics.blur}
 )
 AUTHORS = realsr_experiment.AUTHORS | {"realsr-df2k-jpeg": "RealSR for JPEG pictures, authors' model"}
 WORTH = {

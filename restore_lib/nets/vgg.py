@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from restore_lib import files, lpips_trunks
+from restore_lib import files, metrics
 from restore_lib.errors import DataError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pictures, as torchvision's networks expect
@@ -76,7 +76,7 @@ def pretrained() -> VGG16:
     DataError
         The file of 553 MB is not on this computer, or it is damaged; the message names the command that fetches it.
     """
-    known = next(file for file in lpips_trunks.TRUNKS["vgg"] if file.url)  # the other file has the convolutions only
+    known = next(file for file in metrics.TRUNKS["vgg"] if file.url)  # the other file has the convolutions only
     path = files.locate(known.path)
     if path is None:
         raise DataError(

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from restore_lib import images, lpips_trunks
+from restore_lib import images, metrics
 from restore_lib.pretrained.architectures import build, describe
 from restore_lib.realsr import experiment
 from restore_lib.realsr.gan_losses import discriminator_loss, generator_loss
@@ -211,7 +211,7 @@ class DSGANRecipe(Recipe):
                 name: torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))
                 for name, optimizer in optimizers.items()
             },
-            frozen={"lpips": lpips_trunks.network("alex")} if self.perceptual_weight else {},
+            frozen={"lpips": metrics.lpips_network("alex")} if self.perceptual_weight else {},
             step=degrading_step(self.colour_weight, self.texture_weight, self.perceptual_weight),
             batches=batches,
             validate=alike(experiment.held_pairs(self.world)),

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from restore_lib import files, lpips_trunks
+from restore_lib import files, metrics
 from restore_lib.errors import DataError
 from restore_lib.files import KnownFile
 from restore_lib.nets.vgg import Normalize
@@ -22,7 +22,7 @@ from restore_lib.training.task import Run
 KINDS = ("relativistic", "plain", "least squares")
 BLOCKS = {"vgg19": (2, 2, 4, 4, 4), "vgg16": (2, 2, 3, 3, 3), "untrained": (1, 1, 1, 1, 1)}
 CHANNELS = (64, 128, 256, 512, 512)
-VGG19 = KnownFile("torchvision/vgg19-dcbb9e9d.pth", "dcbb9e9d", lpips_trunks.TORCHVISION + "vgg19-dcbb9e9d.pth")
+VGG19 = KnownFile("torchvision/vgg19-dcbb9e9d.pth", "dcbb9e9d", metrics.TORCHVISION + "vgg19-dcbb9e9d.pth")
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def features(name: str) -> VGGFeatures:
 
 def _vgg16() -> dict[str, Tensor]:
     """Weights by torchvision's number of the layer, out of the network under LPIPS: ``slice5.28.weight``."""
-    trunk = lpips_trunks.network("vgg").net
+    trunk = metrics.lpips_network("vgg").net
     return {key.partition(".")[2]: value.clone() for key, value in trunk.state_dict().items()}
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from restore_lib import data, images, metrics, no_reference
+from restore_lib import data, images, metrics
 from restore_lib.data.opening import ImageSet, Item
 from restore_lib.errors import DataError
 from restore_lib.experiments import load_all, real_photos, realsr_experiment, realsr_tables, tables
@@ -55,7 +55,7 @@ def test_results_are_judged_as_their_files_would_be(without_brisque, rng, capsys
     sr = 1.2 * torch.rand(3, 64, 64, generator=rng) - 0.1
     levels = (255 * sr.clamp(0, 1)).round() / 255
     found = real_photos.measure_alone(sr, sr)
-    assert found == {"noise_level": no_reference.noise_level(levels), "blur": no_reference.blur(levels)}
+    assert found == {"noise_level": metrics.noise_level(levels), "blur": metrics.blur(levels)}
     assert capsys.readouterr().err.count("left out BRISQUE. BRISQUE needs a package.") == 1
     real_photos.measure_alone(sr, sr)
     assert not capsys.readouterr().err  # said once
@@ -72,7 +72,7 @@ def test_the_quick_tier_interpolates_both_sets(few, without_brisque, tmp_path):
     expected = realsr_experiment.measure(up, few[real_photos.PAIRS][0].image)
     assert pairs.find("x4", "psnr").per_image[0] == pytest.approx(expected["psnr"], abs=1e-4)
     assert {m.metric for m in records["reference", "track2-pairs"].measurements} == {"noise_level", "blur"}
-    large = no_reference.noise_level(few[real_photos.PAIRS][1].image)
+    large = metrics.noise_level(few[real_photos.PAIRS][1].image)
     assert records["reference", "track2-pairs"].find("x4", "noise_level").per_image[1] == pytest.approx(large, abs=1e-5)
     with pytest.raises(DataError, match="realsr_x4_crops, phone_photos"):
         real_photos.tables(tmp_path, sets=["set5"], tier="smoke")
@@ -92,7 +92,7 @@ def test_networks_are_measured_window_by_window(few, without_brisque, tmp_path, 
     assert set(records) == {"bicubic", "realsr-df2k"} and "realsr-df2k-jpeg" in asked
     lr = few[real_photos.PHONES][0].image
     with torch.no_grad():
-        level = no_reference.noise_level(images.from_uint8(images.to_uint8(network(lr[None])[0].clamp(0, 1))))
+        level = metrics.noise_level(images.from_uint8(images.to_uint8(network(lr[None])[0].clamp(0, 1))))
     assert records["realsr-df2k"].find("x4", "noise_level").value == pytest.approx(level, abs=1e-2)
 
 

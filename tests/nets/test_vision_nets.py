@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from restore_lib import compat, data, files, lpips_trunks
+from restore_lib import compat, data, files, metrics
 from restore_lib.data import checking
 from restore_lib.errors import DataError
 from restore_lib.files import KnownFile
@@ -182,7 +182,7 @@ def test_torchvisions_file_loads_and_answers_as_torchvision_does(rng, tmp_path, 
     compat.import_torchvision()
     from torchvision.models import vgg16
 
-    known = next(file for file in lpips_trunks.TRUNKS["vgg"] if file.url)
+    known = next(file for file in metrics.TRUNKS["vgg"] if file.url)
     monkeypatch.setenv("RESTORE_DATA", str(tmp_path))
     path = tmp_path / known.path
     with pytest.raises(DataError, match="run `restore data fetch vgg16`"):
@@ -192,7 +192,7 @@ def test_torchvisions_file_loads_and_answers_as_torchvision_does(rng, tmp_path, 
     torch.save(twin.state_dict(), path)
     with pytest.raises(DataError, match="damaged or not what it says"):
         vgg.pretrained()
-    monkeypatch.setitem(lpips_trunks.TRUNKS, "vgg", (KnownFile(known.path, files.sha256(path), known.url),))
+    monkeypatch.setitem(metrics.TRUNKS, "vgg", (KnownFile(known.path, files.sha256(path), known.url),))
     network, x = vgg.pretrained(), torch.rand(1, 3, 224, 224, generator=rng)
     mean, std = (torch.tensor(n).view(-1, 1, 1) for n in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     with torch.no_grad():
@@ -203,12 +203,12 @@ def test_torchvisions_file_loads_and_answers_as_torchvision_does(rng, tmp_path, 
 @pytest.mark.parametrize("content", [{"features.0.weight": torch.zeros(64, 3, 3, 3)}, [1, 2], b"no weights"])
 def test_a_file_with_the_right_hash_and_wrong_weights_is_refused(content, tmp_path, monkeypatch):
     """Eight digits are all that is published of the hash."""
-    known = next(file for file in lpips_trunks.TRUNKS["vgg"] if file.url)
+    known = next(file for file in metrics.TRUNKS["vgg"] if file.url)
     monkeypatch.setenv("RESTORE_DATA", str(tmp_path))
     path = tmp_path / known.path
     path.parent.mkdir()
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
-    monkeypatch.setitem(lpips_trunks.TRUNKS, "vgg", (KnownFile(known.path, files.sha256(path)[:8], known.url),))
+    monkeypatch.setitem(metrics.TRUNKS, "vgg", (KnownFile(known.path, files.sha256(path)[:8], known.url),))
     with pytest.raises(DataError, match="damaged or not what it says: delete it and run `restore data fetch vgg16`"):
         vgg.pretrained()
 

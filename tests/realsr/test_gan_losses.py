@@ -88,7 +88,7 @@ def test_the_layers_are_torchvisions_up_to_the_last_convolution():
 
 def test_features_of_the_stand_in_are_those_under_lpips(photos, rng):
     network = features("vgg16")
-    trunk = gan_losses.lpips_trunks.network("vgg").net
+    trunk = gan_losses.metrics.lpips_network("vgg").net
     x = torch.rand(1, 3, 48, 64, generator=rng)
     mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     after = trunk((x - mean) / std)[-1]  # what lpips calls relu5_3
