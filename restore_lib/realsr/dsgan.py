@@ -20,7 +20,7 @@ from torch.nn import functional
 from restore_lib import images, metrics
 from restore_lib.pretrained.architectures import build, describe
 from restore_lib.realsr import experiment
-from restore_lib.realsr.gan_losses import discriminator_loss, generator_loss
+from restore_lib.realsr.losses import discriminator_loss, generator_loss
 from restore_lib.realsr.pairs import Pair, PairedData
 from restore_lib.realsr.sr_pairs import PairSettings, make
 from restore_lib.resampling import imresize

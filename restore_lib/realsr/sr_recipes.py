@@ -6,6 +6,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -18,7 +19,7 @@ from restore_lib.pretrained.architectures import build, describe
 from restore_lib.pretrained.checkpoints import load_into
 from restore_lib.realsr import experiment
 from restore_lib.realsr.discriminators import PatchDiscriminator, VGGDiscriminator
-from restore_lib.realsr.gan_losses import LossWeights, features, gan_step, pixel_step
+from restore_lib.realsr.losses import LossWeights, perceptual_network, stage_1_step, stage_2_step
 from restore_lib.realsr.pairs import Pair
 from restore_lib.realsr.sr_pairs import PairSettings, make
 from restore_lib.training.recipes import Recipe, sourced
@@ -119,7 +120,7 @@ class SRRecipe(Recipe):
             networks={"generator": network},
             optimizers={"generator": optimizer},
             schedulers={"generator": torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))},
-            step=pixel_step(),
+            step=stage_1_step,
             batches=lambda step, rank, world: pairs.crops(
                 step, rank, world, batch=self.batch_size, size=self.size, seed=seed
             ),
@@ -207,9 +208,9 @@ class GANRecipe(SRRecipe):
         task.optimizers["discriminator"] = optimizer
         task.schedulers["discriminator"] = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))
         if self.feature_weight:
-            task.frozen["features"] = features(self.features)
+            task.frozen["features"] = perceptual_network(self.features)
         weights = LossWeights(self.pixel_weight, self.feature_weight, self.adversarial_weight)
-        task.step = gan_step(weights, self.kind, self.together)
+        task.step = partial(stage_2_step, weights=weights, kind=self.kind, together=self.together)
         task.validate = validation(experiment.held_pairs(self.world), "" if self.features == "untrained" else LPIPS_NET)
         return task
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from restore_lib.realsr.gan_losses import discriminator_loss, generator_loss
+from restore_lib.realsr.losses import discriminator_loss, generator_loss
 
 KERNEL, PADDING = 4, 1  # of every convolution of the patch discriminator
 

@@ -7,15 +7,16 @@ import torch
 from torch import nn
 
 from restore_lib.errors import DataError
-from restore_lib.realsr import gan_losses
-from restore_lib.realsr.gan_losses import (
+from restore_lib.realsr import losses
+from restore_lib.realsr.losses import (
     KINDS,
+    PLANS,
     VGGFeatures,
     discriminator_loss,
-    feature_loss,
-    features,
     generator_loss,
-    judged,
+    logits,
+    perceptual_loss,
+    perceptual_network,
 )
 
 
@@ -81,14 +82,14 @@ def test_the_players_pull_the_results_logits_to_opposite_sides(rng, kind):
 def test_the_layers_are_torchvisions_up_to_the_last_convolution():
     for name, count, convs in (("vgg19", 35, 16), ("vgg16", 29, 13)):
         with torch.device("meta"):
-            layers = VGGFeatures(gan_losses.BLOCKS[name]).layers
+            layers = VGGFeatures(PLANS[name]).layers
         assert len(layers) == count and sum(isinstance(layer, nn.Conv2d) for layer in layers) == convs
         assert isinstance(layers[-1], nn.Conv2d) and layers[-1].out_channels == 512
 
 
 def test_features_of_the_stand_in_are_those_under_lpips(photos, rng):
-    network = features("vgg16")
-    trunk = gan_losses.metrics.lpips_network("vgg").net
+    network = perceptual_network("vgg16")
+    trunk = losses.metrics.lpips_network("vgg").net
     x = torch.rand(1, 3, 48, 64, generator=rng)
     mean, std = (torch.tensor(v)[:, None, None] for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     after = trunk((x - mean) / std)[-1]  # what lpips calls relu5_3
@@ -102,29 +103,29 @@ def test_weights_of_vgg19_are_read_by_their_names_or_missed(tmp_path, monkeypatc
     monkeypatch.setenv("RESTORE_DATA", str(tmp_path))
     monkeypatch.setenv("RESTORE_CACHE", str(tmp_path / "cache"))
     with pytest.raises(DataError, match=r"vgg19-dcbb9e9d.pth.*RESTORE_DATA"):
-        features("vgg19")
+        perceptual_network("vgg19")
     path = tmp_path / "torchvision" / "vgg19-dcbb9e9d.pth"
     path.parent.mkdir()
     torch.save({"features.0.weight": torch.zeros(1)}, path)
     with pytest.raises(DataError, match="damaged"):
-        features("vgg19")
+        perceptual_network("vgg19")
     with pytest.raises(ValueError, match="vgg16"):
-        features("resnet")
-    full = {f"features.{key}": value for key, value in VGGFeatures((1, 1, 1, 1, 1), 16).layers.state_dict().items()}
+        perceptual_network("resnet")
+    full = {f"features.{key}": value for key, value in VGGFeatures(PLANS["untrained"]).layers.state_dict().items()}
     torch.save(full | {"classifier.0.weight": torch.zeros(1)}, path)
-    known = gan_losses.KnownFile(gan_losses.VGG19.path, gan_losses.files.sha256(path), "")
-    monkeypatch.setattr(gan_losses, "VGG19", known)
-    found = gan_losses._vgg19()
+    known = losses.KnownFile(losses.VGG19.path, losses.files.sha256(path), "")
+    monkeypatch.setattr(losses, "VGG19", known)
+    found = losses._vgg19_weights()
     assert torch.equal(found["0.weight"], full["features.0.weight"])
 
 
 def test_the_loss_on_features_is_zero_for_the_photo_and_pulls_at_the_result_alone(rng):
-    network = features("untrained")
-    assert torch.equal(network.layers[0].weight, features("untrained").layers[0].weight)
+    network = perceptual_network("untrained")
+    assert torch.equal(network.layers[0].weight, perceptual_network("untrained").layers[0].weight)
     hr = torch.rand(2, 3, 32, 32, generator=rng).requires_grad_(True)
-    assert float(feature_loss(network, hr.detach(), hr)) == 0
+    assert float(perceptual_loss(network, hr.detach(), hr)) == 0
     sr = torch.rand(2, 3, 32, 32, generator=rng).requires_grad_(True)
-    loss = feature_loss(network, sr, hr)
+    loss = perceptual_loss(network, sr, hr)
     loss.backward()
     assert hr.grad is None and sr.grad.abs().sum() > 0
     expected = (network(sr) - network(hr)).abs().mean()
@@ -136,7 +137,7 @@ def test_in_one_batch_the_discriminator_sees_what_batch_norm_hides_else(rng):
     judge = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8, eps=1e-12), nn.LeakyReLU(0.2), nn.Conv2d(8, 1, 1))
     real = torch.rand(4, 3, 16, 16, generator=rng)
     fake = 0.5 + 0.1 * (real - 0.5)
-    apart, joint = (judged(judge, real, fake, together) for together in (False, True))
+    apart, joint = (logits(judge, real, fake, together) for together in (False, True))
     assert all(x.shape == (4, 1, 14, 14) for x in (*apart, *joint))
     torch.testing.assert_close(apart[0], apart[1], rtol=1e-3, atol=1e-3)
     assert joint[1].std() < 0.5 * joint[0].std()

@@ -1,0 +1,261 @@
+"""The losses of ESRGAN and RealSR, and one training step of each of their two stages [ji2020realsr, wang2018esrgan].
+
+Stage 1 minimises absolute differences alone, whose best answer is the median of all plausible pictures: a blurred one.
+Stage 2 goes on from its weights with ``L_total = 0.01 L_1 + 1 L_per + 0.005 L_adv`` (RealSR Sec. 3.4): the second term
+compares what a classification network sees, and the third asks a discriminator whether the result could be a photo.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from restore_lib import files, metrics
+from restore_lib.errors import DataError
+from restore_lib.files import KnownFile
+from restore_lib.nets.vgg import Normalize
+from restore_lib.training.task import Run
+
+PLANS = {  # channels of the convolutions between two poolings
+    "vgg19": ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4),
+    "vgg16": ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3),
+    "untrained": ((4,), (8,), (16,), (32,), (32,)),
+}
+VGG19 = KnownFile("torchvision/vgg19-dcbb9e9d.pth", "dcbb9e9d", metrics.TORCHVISION + "vgg19-dcbb9e9d.pth")
+KINDS = ("relativistic", "plain", "least squares")
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the three losses; the defaults are RealSR's and ESRGAN's."""
+
+    pixel: float = 0.01
+    features: float = 1.0
+    adversarial: float = 0.005
+
+
+def l1_loss(sr: Float[Tensor, "b 3 h w"], hr: Float[Tensor, "b 3 h w"]) -> Float[Tensor, ""]:
+    """``L_1``: the mean absolute difference of a result and the photo."""
+    return (sr - hr).abs().mean()
+
+
+def perceptual_loss(
+    network: nn.Module, sr: Float[Tensor, "b 3 h w"], hr: Float[Tensor, "b 3 h w"]
+) -> Float[Tensor, ""]:
+    """``L_per``: the mean absolute difference of what a network sees in them; the gradient goes to ``sr`` alone."""
+    with torch.no_grad():
+        wanted = network(hr).float()  # (b, 512, h/16, w/16)
+    return (network(sr).float() - wanted).abs().mean()
+
+
+def discriminator_loss(
+    real: Float[Tensor, "b *map"], fake: Float[Tensor, "b *map"], kind: str = "relativistic"
+) -> Float[Tensor, ""]:
+    """What the discriminator minimises (relativistic: Eq. 1 of ESRGAN): the mean of a half for each side.
+
+    Parameters
+    ----------
+    real, fake : Tensor
+        Logits for photos and for results; one a picture or a map of them.
+    kind : {"relativistic", "plain", "least squares"}
+        Whether photos look more real than results do on average, and results less; whether each looks real by itself;
+        and the same with squared distances to 1 and 0.
+    """
+    distance, real, fake = _criterion(kind), real.float(), fake.float()
+    if kind == "relativistic":
+        real, fake = real - fake.mean(), fake - real.mean()
+    return (distance(real, 1.0) + distance(fake, 0.0)) / 2
+
+
+def generator_loss(
+    real: Float[Tensor, "b *map"], fake: Float[Tensor, "b *map"], kind: str = "relativistic"
+) -> Float[Tensor, ""]:
+    """What the generator minimises (relativistic: Eq. 2 of ESRGAN); parameters as for :func:`discriminator_loss`.
+
+    The relativistic form has two halves here as well, with the roles exchanged: photos should look less real than
+    results. Give ``real`` detached, as the released code does. The other forms do not depend on it.
+    """
+    distance, real, fake = _criterion(kind), real.float(), fake.float()
+    if kind == "relativistic":
+        real, fake = real - fake.mean(), fake - real.mean()
+        return (distance(real, 0.0) + distance(fake, 1.0)) / 2
+    return distance(fake, 1.0)
+
+
+def _criterion(kind: str) -> Callable[[Tensor, float], Tensor]:
+    """The distance of logits from a target: cross entropy (which includes the sigmoid), or squares."""
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    mean = functional.mse_loss if kind == "least squares" else functional.binary_cross_entropy_with_logits
+    return lambda logits, target: mean(logits, torch.full_like(logits, target))
+
+
+def stage_1_step(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
+    """One step of stage 1: the network ``generator`` towards the photos, by absolute differences.
+
+    Parameters
+    ----------
+    run : Run
+        With the network ``generator`` and its optimiser.
+    batch : (hr, lr)
+        Crops, (b, 3, s h, s w) and (b, 3, h, w).
+
+    Returns
+    -------
+    mapping of str to Tensor
+        The loss.
+    """
+    hr, lr = (run.speed.layout(part) for part in batch)
+    loss = l1_loss(run.networks["generator"](lr).float(), hr)
+    run.update("generator", loss)
+    return {"loss": loss.detach()}
+
+
+def stage_2_step(
+    run: Run,
+    batch: tuple[Tensor, ...],
+    *,
+    weights: LossWeights = LossWeights(),
+    kind: str = "relativistic",
+    together: bool = False,
+) -> Mapping[str, Tensor]:
+    """One step of stage 2: the generator moves, by all three losses, and then the discriminator.
+
+    Parameters
+    ----------
+    run : Run
+        With networks and optimisers ``generator`` and ``discriminator``, and the frozen network ``features``.
+    batch : (hr, lr)
+        Crops, (b, 3, s h, s w) and (b, 3, h, w).
+    weights, kind : LossWeights and str
+        Of the losses.
+    together : bool
+        See :func:`logits`.
+
+    Returns
+    -------
+    mapping of str to Tensor
+        The losses, unweighted, and how much higher logits of photos are. The first one is that on pixels, whose size
+        tells whether a run is healthy: the other two players' losses move against each other.
+    """
+    hr, lr = (run.speed.layout(part) for part in batch)
+    sr = run.networks["generator"](lr).float()  # (b, 3, s h, s w)
+    terms = generator_step(run, hr, sr, weights, kind, together)
+    terms |= discriminator_step(run, hr, sr.detach(), kind, together)
+    return {name: value.detach() for name, value in terms.items()}
+
+
+def generator_step(
+    run: Run, hr: Tensor, sr: Tensor, weights: LossWeights, kind: str, together: bool
+) -> dict[str, Tensor]:
+    """Move the generator, whose results are ``sr``, down the gradient of ``L_total``; returns its three terms."""
+    discriminator = run.task.networks["discriminator"].requires_grad_(False)  # gradients go through it, not into it
+    terms = {"pixel": l1_loss(sr, hr)}
+    with run.fabric.autocast():
+        if weights.features:
+            terms["features"] = perceptual_loss(run.frozen["features"], sr, hr)
+        real, fake = logits(discriminator, hr, sr, together)
+        terms["adversarial"] = generator_loss(real.detach(), fake, kind)
+    total = torch.stack([getattr(weights, name) * loss for name, loss in terms.items()]).sum()
+    run.update("generator", total)
+    discriminator.requires_grad_(True)
+    return terms
+
+
+def discriminator_step(run: Run, hr: Tensor, sr: Tensor, kind: str, together: bool) -> dict[str, Tensor]:
+    """Move the discriminator; ``sr`` is detached, so that the generator does not learn to be caught."""
+    real, fake = logits(run.networks["discriminator"], hr, sr, together)
+    loss = discriminator_loss(real, fake, kind)
+    run.update("discriminator", loss)
+    return {"discriminator": loss, "gap": (real - fake).float().mean()}
+
+
+def logits(
+    discriminator: nn.Module, real: Float[Tensor, "b 3 h w"], fake: Float[Tensor, "b 3 h w"], together: bool
+) -> tuple[Float[Tensor, "b *map"], Float[Tensor, "b *map"]]:
+    """Logits for photos and for results: in two batches, as the released code does, or ``together`` in one.
+
+    Batch norm takes out what a batch has in common. Batches of photos alone and of results alone lose so a difference
+    in mean and spread between the two; in one batch it stays.
+    """
+    if not together:
+        return discriminator(real), discriminator(fake)
+    first, second = discriminator(torch.cat([real, fake])).chunk(2)
+    return first, second
+
+
+class VGGFeatures(nn.Module):
+    """The last convolution of a VGG network, before its ReLU: conv5_4 of VGG-19, conv5_3 of VGG-16.
+
+    Before the ReLU, because after it nearly all of these features are zero (Sec. 3.3 of ESRGAN). Layers are numbered
+    as torchvision's ``features``: ``features[:35]`` of VGG-19, ``features[:29]`` of VGG-16.
+
+    Parameters
+    ----------
+    plan : sequence of sequences of int
+        Channels of the convolutions between two poolings.
+    """
+
+    def __init__(self, plan: tuple[tuple[int, ...], ...] = PLANS["vgg19"]):
+        super().__init__()
+        self.normalize = Normalize()
+        layers, channels = [], 3
+        for block in plan:
+            for width in block:
+                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+                channels = width
+            layers.append(nn.MaxPool2d(2))
+        self.layers = nn.Sequential(*layers[:-2])
+
+    def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c oh ow"]:
+        """Features of RGB pictures in [0, 1], at least 16 x 16: (b, 512, h/16, w/16)."""
+        return self.layers(self.normalize(x))
+
+
+def perceptual_network(name: str) -> VGGFeatures:
+    """A frozen network for :func:`perceptual_loss`.
+
+    Parameters
+    ----------
+    name : {"vgg19", "vgg16", "untrained"}
+        ``vgg19`` is what ESRGAN and RealSR use: torchvision's file ``vgg19-dcbb9e9d.pth`` in the folder
+        ``torchvision``. ``vgg16`` stands in for it where only the network under LPIPS is at hand: another network and
+        one layer less in each of the last three blocks, so not the published loss. ``untrained`` is a narrow VGG with
+        random weights, always the same, to try the code.
+
+    Raises
+    ------
+    DataError
+        The weights are missing or damaged.
+    """
+    if name not in PLANS:
+        raise ValueError(f"features must be one of {', '.join(PLANS)}, got {name!r}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = VGGFeatures(PLANS[name])
+    if name != "untrained":
+        weights = _vgg19_weights() if name == "vgg19" else _vgg16_weights()
+        network.layers.load_state_dict({key: weights[key] for key in network.layers.state_dict()})
+    return network.requires_grad_(False).eval()
+
+
+def _vgg16_weights() -> dict[str, Tensor]:
+    """Weights by torchvision's number of the layer, out of the network under LPIPS: ``slice5.28.weight``."""
+    trunk = metrics.lpips_network("vgg").net
+    return {key.partition(".")[2]: value.clone() for key, value in trunk.state_dict().items()}
+
+
+def _vgg19_weights() -> dict[str, Tensor]:
+    path = files.locate(VGG19.path)
+    if path is None:
+        raise DataError(
+            f"VGG-19's weights are not on this computer: save {VGG19.url} as {VGG19.path} in the folder that "
+            'RESTORE_DATA names, or train with features="vgg16".'
+        )
+    if not files.matches(path, VGG19.sha256):
+        raise DataError(f"{path} is damaged or not what it says: delete it and save it again from {VGG19.url}.")
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    return {key.removeprefix("features."): value for key, value in weights.items()}
