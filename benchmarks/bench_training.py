@@ -12,7 +12,6 @@ import tempfile
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar
 
 import torch
 from timing import device_name, now
@@ -32,7 +31,7 @@ BATCH, SIZE, SIGMA = 32, 48, 25 / 255
 class Timed(Recipe):
     """The released denoiser with SGD; notes when each step begins."""
 
-    name: ClassVar[str] = "bench"
+    name: str = "bench"
     steps: int = 25
     batch_size: int = BATCH
     validate_every: int = 10**9

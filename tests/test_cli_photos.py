@@ -107,7 +107,7 @@ def test_what_is_wrong_is_said_in_one_sentence(shelf, tmp_path, rng, capsys):
 
 
 def test_every_level_of_the_book_has_a_recipe():
-    assert sorted({recipe().sigma for recipe in recipes.DENOISERS}) == [15, 25, 30, 35, 45, 50, 60]
+    assert sorted({recipe.sigma for recipe in recipes.DENOISERS}) == [15, 25, 30, 35, 45, 50, 60]
 
 
 # kernels

@@ -60,7 +60,7 @@ def _nearest(level: float) -> str:
     from restore_lib.denoising.recipes import DENOISERS, HALVES
     from restore_lib.pretrained.checkpoints import cards
 
-    trained_for = {recipe.name: recipe().sigma for recipe in (*DENOISERS, *HALVES)}
+    trained_for = {recipe.name: recipe.sigma for recipe in (*DENOISERS, *HALVES)}
     found = [known for known in cards() if known.recipe in trained_for]
     if not found:
         raise CheckpointError("There is no denoiser here yet: run `restore train denoiser-25 --keep`.")

@@ -151,7 +151,7 @@ def _list() -> None:
     from restore_lib.training import at_tier
 
     table = Table("recipe", "trains", *tiers.TIERS, box=None, pad_edge=False)
-    for recipe in RECIPES:
+    for recipe in RECIPES.values():
         known = [tier for tier in tiers.TIERS if tier in recipe.tiers]
         costs = [
             f"{at_tier(recipe, tier).steps:,} steps, {recipe.cost.get(tier, 'not measured')}" if tier in known else ""

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from restore_lib.denoising.dncnn import DnCNN
 from restore_lib.errors import TrainingError
 from restore_lib.pretrained.architectures import build, describe
 from restore_lib.pretrained.checkpoints import load_into
-from restore_lib.training.recipes import Recipe, named, sourced
+from restore_lib.training.recipes import Recipe, sourced, variant
 from restore_lib.training.task import Run, Task
 
 RGB = metrics.Protocol(channels="rgb", border=0, quantize=True)
@@ -24,25 +23,6 @@ RGB = metrics.Protocol(channels="rgb", border=0, quantize=True)
 @dataclass(frozen=True)
 class SmallDenoiser(Recipe):
     """A DnCNN that a laptop trains in minutes, for one noise level."""
-
-    name: ClassVar = "small-denoiser"
-    title: ClassVar = "Small DnCNN for Gaussian noise, RGB"
-    tiers: ClassVar = {
-        "smoke": {
-            "steps": 40,
-            "batch_size": 8,
-            "depth": 4,
-            "width": 16,
-            "dataset": "embedded",
-            "split": "",
-            "held": 2,
-            "warmup": 10,
-            "validate_every": 10,
-        },
-        "cpu": {},
-        "gpu": {"steps": 60_000, "batch_size": 128, "depth": 12, "width": 64},
-    }
-    cost: ClassVar = {"smoke": "5 s", "cpu": "half an hour on 2 cores"}
 
     steps: int = sourced(8000, "ours: half an hour on 2 cores", "Updates of the weights.")
     batch_size: int = sourced(32, "ours: as paper A", "Patches in a step.")
@@ -84,39 +64,33 @@ class SmallDenoiser(Recipe):
         )
 
 
+SMALL_DENOISER = SmallDenoiser(
+    name="small-denoiser",
+    title="Small DnCNN for Gaussian noise, RGB",
+    tiers={
+        "smoke": {
+            "steps": 40,
+            "batch_size": 8,
+            "depth": 4,
+            "width": 16,
+            "dataset": "embedded",
+            "split": "",
+            "held": 2,
+            "warmup": 10,
+            "validate_every": 10,
+        },
+        "cpu": {},
+        "gpu": {"steps": 60_000, "batch_size": 128, "depth": 12, "width": 64},
+    },
+    cost={"smoke": "5 s", "cpu": "half an hour on 2 cores"},
+)
+
 SIGMAS = (15, 25, 30, 35, 45, 50, 60)  # Table 1 has 25, 35 and 50; the vision tasks have the others
 
 
 @dataclass(frozen=True)
 class DenoiserRecipe(Recipe):
     """The multi-scale denoiser for one noise level; at tier ``paper`` with the paper's schedule."""
-
-    tiers: ClassVar = {
-        "smoke": {
-            "steps": 20,
-            "batch_size": 4,
-            "width": 16,
-            "dataset": "embedded",
-            "split": "",
-            "also": "",
-            "held": 2,
-            "warmup": 5,
-            "validate_every": 10,
-            "start": "",
-        },
-        "cpu": {},
-        "gpu": {"steps": 60_000, "batch_size": 64, "learning_rate": 2e-3, "start": ""},
-        "paper": {
-            "steps": 1_500_000,
-            "optimizer": "sgd",
-            "learning_rate": 1e-4,
-            "clip": 100.0,
-            "decay": 0.0,
-            "start": "",
-            "validate_every": 5000,
-        },
-    }
-    cost: ClassVar = {"smoke": "5 s", "cpu": "an hour at 4 steps a second on one core"}
 
     steps: int = sourced(16_000, "ours: an hour on 2 cores; the paper has 1,500,000", "Updates of the weights.")
     batch_size: int = sourced(32, "paper; the official code has 64", "Patches in a step.")
@@ -196,22 +170,52 @@ def official_groups(network: Denoiser, learning_rate: float) -> list[dict]:
     ]
 
 
-def _at_sigma(variant: str, sigma: int) -> type[DenoiserRecipe]:
-    """One variant and noise level; all but the first begin with the weights for sigma 25."""
-    name = "denoiser" if variant == "released" else "denoiser-paper"
-    values = {"sigma": (float(sigma), "paper A"), "variant": (variant, "official code")}
+BASE = DenoiserRecipe(
+    tiers={
+        "smoke": {
+            "steps": 20,
+            "batch_size": 4,
+            "width": 16,
+            "dataset": "embedded",
+            "split": "",
+            "also": "",
+            "held": 2,
+            "warmup": 5,
+            "validate_every": 10,
+            "start": "",
+        },
+        "cpu": {},
+        "gpu": {"steps": 60_000, "batch_size": 64, "learning_rate": 2e-3, "start": ""},
+        "paper": {
+            "steps": 1_500_000,
+            "optimizer": "sgd",
+            "learning_rate": 1e-4,
+            "clip": 100.0,
+            "decay": 0.0,
+            "start": "",
+            "validate_every": 5000,
+        },
+    },
+    cost={"smoke": "5 s", "cpu": "an hour at 4 steps a second on one core"},
+)
+
+
+def _at_sigma(form: str, sigma: int) -> DenoiserRecipe:
+    """One form and noise level; all but the first begin with the weights for sigma 25."""
+    name = "denoiser" if form == "released" else "denoiser-paper"
+    values = {"sigma": (float(sigma), "paper A"), "variant": (form, "official code")}
     if sigma != 25:
         values["steps"] = (4000, "ours: the weights start from those for sigma 25")
         values["start"] = (f"{name}-25-cpu", "ours: saves training")
         values["learning_rate"] = (1e-3, "ours, for Adam")
-    shown = "as released" if variant == "released" else "Figure 2 literally"
-    return named(DenoiserRecipe, f"{name}-{sigma}", f"Multi-scale denoiser, {shown}, sigma {sigma}", **values)
+    shown = "as released" if form == "released" else "Figure 2 literally"
+    return variant(BASE, f"{name}-{sigma}", f"Multi-scale denoiser, {shown}, sigma {sigma}", **values)
 
 
-DENOISERS = tuple(_at_sigma(variant, sigma) for variant in ("released", "paper") for sigma in SIGMAS)
+DENOISERS = tuple(_at_sigma(form, sigma) for form in ("released", "paper") for sigma in SIGMAS)
 
 
-def _half(sigma: int) -> type[DenoiserRecipe]:
+def _half(sigma: int) -> DenoiserRecipe:
     """Half as wide, for the vision tasks on a laptop."""
     values = {
         "sigma": (float(sigma), "paper A"),
@@ -222,9 +226,7 @@ def _half(sigma: int) -> type[DenoiserRecipe]:
         values["steps"] = (2500, "ours: the weights start from those for sigma 30")
         values["start"] = ("half-denoiser-30-cpu", "ours: saves training")
         values["learning_rate"] = (1e-3, "ours, for Adam")
-    return named(
-        DenoiserRecipe, f"half-denoiser-{sigma}", f"Multi-scale denoiser of half width, sigma {sigma}", **values
-    )
+    return variant(BASE, f"half-denoiser-{sigma}", f"Multi-scale denoiser of half width, sigma {sigma}", **values)
 
 
 HALVES = tuple(_half(sigma) for sigma in (30, 15, 45, 60))
@@ -244,8 +246,8 @@ SMALLER = {
     "batch_size": (16, "ours: half of the paper's"),
 }
 ABLATIONS = tuple(
-    named(
-        DenoiserRecipe,
+    variant(
+        BASE,
         f"ablation-{name}",
         f"Choices of the denoiser: {name.replace('-', ' ')}",
         **SMALLER,
@@ -253,6 +255,8 @@ ABLATIONS = tuple(
     )
     for name, changed in CHOICES.items()
 )
+
+RECIPES = {recipe.name: recipe for recipe in (SMALL_DENOISER, *DENOISERS, *HALVES, *ABLATIONS)}
 
 
 def denoising_step(sigma: float, scale: float = 1.0) -> Callable[[Run, tuple[Tensor, ...]], Mapping[str, Tensor]]:

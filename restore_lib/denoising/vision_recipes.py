@@ -6,8 +6,7 @@ classes, and CamVid's street scenes. A name says the source, what the denoiser w
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +24,7 @@ from restore_lib.nets.resnet import SmallResNet
 from restore_lib.nets.vgg import SmallVGG
 from restore_lib.pretrained.architectures import build, describe, load_network
 from restore_lib.pretrained.checkpoints import load_into
-from restore_lib.training.recipes import Recipe, named, sourced
+from restore_lib.training.recipes import Recipe, sourced, variant
 from restore_lib.training.task import Task
 
 SIGMAS = (15, 30, 45, 60)  # of the paper's Tables 2 and 3
@@ -36,10 +35,6 @@ SMOKE = {"steps": 10, "batch_size": 4, "count": 24, "width": 8, "validate_every"
 @dataclass(frozen=True)
 class VisionRecipe(Recipe):
     """A small network that sees: a classifier or a segmenter, trained on clean pictures."""
-
-    tiers: ClassVar = {"smoke": SMOKE | {"source": "scenes", "start": ""}, "cpu": {}}
-    cost: ClassVar = {"smoke": "10 s"}
-    stored: ClassVar = "float16"
 
     steps: int = sourced(1500, "ours", "Updates of the weights.")
     batch_size: int = sourced(32, "ours", "Crops in a step.")
@@ -98,10 +93,6 @@ class VisionRecipe(Recipe):
 class CascadeRecipe(Recipe):
     """A denoiser before a frozen network that sees (paper Sec. 3.2); with a task weight of 0 trained separately."""
 
-    tiers: ClassVar = {"smoke": SMOKE | {"source": "scenes", "start": "", "vision": ""}, "cpu": {}}
-    cost: ClassVar = {"smoke": "10 s"}
-    stored: ClassVar = "float16"
-
     steps: int = sourced(400, "ours: a minute or two", "Updates of the weights.")
     batch_size: int = sourced(8, "official code: 10 classifying, 6 segmenting", "Crops in a step.")
     source: str = sourced("scenes", "ours: the paper has ILSVRC2012 and VOC2012", "Labelled pictures.")
@@ -138,8 +129,8 @@ class CascadeRecipe(Recipe):
         elif self.vision:
             vision = load_network(self.vision)
         else:  # untrained, to try the code
-            known = {"classify": VISION[0], "segment": VISION[2]}[self.goal]
-            vision = build(known(source=self.source, width=8).architecture())
+            trained = {"classify": VISION[0], "segment": VISION[2]}[self.goal]
+            vision = build(replace(trained, source=self.source, width=8).architecture())
         optimizer = torch.optim.Adam(denoiser.parameters(), self.learning_rate)
         return Task(
             networks={"denoiser": denoiser},
@@ -155,8 +146,19 @@ class CascadeRecipe(Recipe):
         )
 
 
+NETWORK = VisionRecipe(
+    tiers={"smoke": SMOKE | {"source": "scenes", "start": ""}, "cpu": {}},
+    cost={"smoke": "10 s"},
+    stored="float16",
+)
+CASCADE = CascadeRecipe(
+    tiers={"smoke": SMOKE | {"source": "scenes", "start": "", "vision": ""}, "cpu": {}},
+    cost={"smoke": "10 s"},
+    stored="float16",
+)
+
 VISION = tuple(
-    named(VisionRecipe, name, title, **{key: (value, "ours") for key, value in values.items()})
+    variant(NETWORK, name, title, **{key: (value, "ours") for key, value in values.items()})
     for name, title, values in (
         ("classifier-scenes", "VGG-style classifier of drawn scenes", {}),
         ("classifier-tiny", "VGG-style classifier of Tiny ImageNet's ten classes", {"source": "tiny", "crop": 56}),
@@ -175,8 +177,8 @@ VISION = tuple(
 """Networks trained on clean pictures, which the denoisers' trainings freeze."""
 
 
-def _variant(base: type[VisionRecipe], suffix: str, title: str, **values: tuple[object, str]) -> type[VisionRecipe]:
-    return named(base, f"{base.name}-{suffix}", f"{base.title}, {title}", **values)
+def _variant(base: VisionRecipe, suffix: str, title: str, **values: tuple[object, str]) -> VisionRecipe:
+    return variant(base, f"{base.name}-{suffix}", f"{base.title}, {title}", **values)
 
 
 NOISY = tuple(
@@ -199,7 +201,7 @@ OTHERS = tuple(
 )
 
 
-def cascade_recipe(source: str, goal: str, sigma: int, kind: str = "joint") -> type[CascadeRecipe]:
+def cascade_recipe(source: str, goal: str, sigma: int, kind: str = "joint") -> CascadeRecipe:
     """The recipe of one denoiser.
 
     Parameters
@@ -234,7 +236,7 @@ def cascade_recipe(source: str, goal: str, sigma: int, kind: str = "joint") -> t
         {"scenes": 8, "tiny": 16, "camvid": 6}.get(source, 10),
         "ours; the official code has 10 and 6",
     )
-    return named(CascadeRecipe, name, title, **values)
+    return variant(CASCADE, name, title, **values)
 
 
 CASCADES = tuple(
@@ -247,7 +249,7 @@ CASCADES = tuple(
 OFFICIAL = tuple(cascade_recipe("scenes", goal, 30, "official") for goal in GOALS["scenes"])
 TASK_WEIGHTS = (0.001, 0.01, 2.5)
 SWEEP = tuple(
-    named(
+    variant(
         cascade_recipe("scenes", "classify", 30),
         f"scenes-classify-30-lambda-{weight}",
         f"Denoiser trained to classify scenes, sigma 30, task weight {weight}",
@@ -258,8 +260,8 @@ SWEEP = tuple(
 """How much the vision loss should count: with 0.25 and 0 (trained separately) a curve of five points."""
 
 
-VOC = named(
-    VisionRecipe,
+VOC = variant(
+    NETWORK,
     "segmenter-voc",
     "DeepLab-LargeFOV on VOC 2012",
     source=("voc", "paper Sec. 4.2"),
@@ -275,11 +277,11 @@ VOC = named(
 """The paper's own segmenter, for those who have its pictures; its classifier is torchvision's VGG-16."""
 
 
-def paper_recipe(goal: str, sigma: int, kind: str) -> type[CascadeRecipe]:
+def paper_recipe(goal: str, sigma: int, kind: str) -> CascadeRecipe:
     """A denoiser of full width for the paper's own pictures and networks: ``ilsvrc-classify-30``."""
     source = {"classify": "ilsvrc", "segment": "voc"}[goal]
     base = cascade_recipe(source, goal, sigma, kind)
-    return named(
+    return variant(
         base,
         base.name,
         base.title,
@@ -302,6 +304,9 @@ PAPER = (
         for sigma in (30, 15, 45, 60)
     ),
 )
+
+
+RECIPES = {recipe.name: recipe for recipe in (*VISION, *NOISY, *OTHERS, *CASCADES, *OFFICIAL, *SWEEP, *PAPER)}
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from restore_lib.pretrained.architectures import build, load_network
 from restore_lib.pretrained.cards import Card, Score
 from restore_lib.pretrained.checkpoints import card, checkpoints_folder, save_checkpoint, update_card
 from restore_lib.training import at_tier
-from restore_lib.training.recipes import Recipe
+from restore_lib.training.recipes import Recipe, values
 from restore_lib.training.state import load_state, states
 
 SMALL_DENOISER_SETS = ("cbsd68", "kodak24")
@@ -55,7 +55,7 @@ def keep(run: Path | str, tier: str, *, name: str | None = None, folder: Path | 
         recipe = at_tier(recipes.find(about["recipe"]), tier)
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{run} holds no run: name a folder that `restore train` made.") from error
-    if {key: str(value) for key, value in vars(recipe).items()} != about["values"]:
+    if {key: str(value) for key, value in values(recipe).items()} != about["values"]:
         raise TrainingError(f"{run} was trained with other values than recipe {recipe.name} has at tier {tier}.")
     saved = states(run)
     if not saved:

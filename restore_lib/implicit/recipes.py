@@ -6,7 +6,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from jaxtyping import UInt8
@@ -20,7 +19,7 @@ from restore_lib.implicit.diinn import DIINN
 from restore_lib.implicit.liif import LIIF
 from restore_lib.implicit.metasr import MetaSR
 from restore_lib.pretrained.architectures import build, describe
-from restore_lib.training.recipes import Recipe, named, sourced
+from restore_lib.training.recipes import Recipe, sourced, variant
 from restore_lib.training.task import Run, Task
 
 VALIDATED = (2, 3, 4)
@@ -30,55 +29,6 @@ MIDDLE = 192  # pixels of a held photo that are looked at, a multiple of every s
 @dataclass(frozen=True)
 class AnyScaleRecipe(Recipe):
     """An encoder and a decoder, trained by absolute differences on several scales at once."""
-
-    name: ClassVar = "diinn"
-    title: ClassVar = "DIINN, all scales"
-    stored: ClassVar = "float16"
-    tiers: ClassVar = {
-        "smoke": {
-            "steps": 12,
-            "batch_size": 2,
-            "width": 16,
-            "layers": 3,
-            "crop": 8,
-            "queries": 64,
-            "warmup": 4,
-            "dataset": "embedded",
-            "split": "",
-            "also": "",
-            "held": 2,
-            "validate_every": 6,
-        },
-        "cpu": {},
-        "gpu": {
-            "encoder": "edsr-baseline",
-            "width": 256,
-            "layers": 4,
-            "steps": 10_000,
-            "batch_size": 16,
-            "crop": 48,
-            "queries": 2304,
-            "learning_rate": 4e-4,
-            "decay": 0.999,
-        },
-        "paper": {
-            "encoder": "rdn",
-            "width": 256,
-            "layers": 4,
-            "steps": 50_000,
-            "batch_size": 16,
-            "crop": 48,
-            "queries": 0,
-            "learning_rate": 1e-4,
-            "warmup": 1,
-            "halve_every": 10_000,
-            "decay": 0.0,
-            "dataset": "div2k",
-            "split": "train",
-            "also": "",
-        },
-    }
-    cost: ClassVar = {"smoke": "5 s", "cpu": "5 minutes on one core"}
 
     network: str = sourced("diinn", "paper", "diinn, liif or metasr: the decoder.")
     variant: str = sourced("f", "paper's ablation: its final model", "DIINN's row of the ablation, a to f.")
@@ -198,27 +148,76 @@ def middle(photo: Tensor) -> UInt8[Tensor, "3 h w"]:
     return levels[:, top : top + high, left : left + wide]
 
 
+DIINN_RECIPE = AnyScaleRecipe(
+    name="diinn",
+    title="DIINN, all scales",
+    stored="float16",
+    tiers={
+        "smoke": {
+            "steps": 12,
+            "batch_size": 2,
+            "width": 16,
+            "layers": 3,
+            "crop": 8,
+            "queries": 64,
+            "warmup": 4,
+            "dataset": "embedded",
+            "split": "",
+            "also": "",
+            "held": 2,
+            "validate_every": 6,
+        },
+        "cpu": {},
+        "gpu": {
+            "encoder": "edsr-baseline",
+            "width": 256,
+            "layers": 4,
+            "steps": 10_000,
+            "batch_size": 16,
+            "crop": 48,
+            "queries": 2304,
+            "learning_rate": 4e-4,
+            "decay": 0.999,
+        },
+        "paper": {
+            "encoder": "rdn",
+            "width": 256,
+            "layers": 4,
+            "steps": 50_000,
+            "batch_size": 16,
+            "crop": 48,
+            "queries": 0,
+            "learning_rate": 1e-4,
+            "warmup": 1,
+            "halve_every": 10_000,
+            "decay": 0.0,
+            "dataset": "div2k",
+            "split": "train",
+            "also": "",
+        },
+    },
+    cost={"smoke": "5 s", "cpu": "5 minutes on one core"},
+)
+
 DECODERS = (
-    AnyScaleRecipe,
-    named(AnyScaleRecipe, "liif", "LIIF, all scales", network=("liif", "paper: what it compares with")),
-    named(AnyScaleRecipe, "metasr", "Meta-SR, all scales", network=("metasr", "paper: what it compares with")),
+    DIINN_RECIPE,
+    variant(DIINN_RECIPE, "liif", "LIIF, all scales", network=("liif", "paper: what it compares with")),
+    variant(DIINN_RECIPE, "metasr", "Meta-SR, all scales", network=("metasr", "paper: what it compares with")),
 )
 """Three decoders, everything else equal."""
 
 ABLATION = tuple(
-    named(AnyScaleRecipe, f"diinn-{row}", f"DIINN, row ({row}) of its ablation", variant=(row, "paper's ablation"))
+    variant(DIINN_RECIPE, f"diinn-{row}", f"DIINN, row ({row}) of its ablation", variant=(row, "paper's ablation"))
     for row in "abcde"
 )
 """The rows of DIINN's ablation beside (f), which is ``diinn``."""
 
 
-def _changed(name: str, title: str, tiers: Mapping[str, Mapping] | None = None, **values) -> type[AnyScaleRecipe]:
+def _changed(name: str, title: str, tiers: Mapping[str, Mapping] | None = None, **values) -> AnyScaleRecipe:
     """A recipe that differs in some fields at all tiers, and in more at some."""
-    made = named(AnyScaleRecipe, name, title, **values)
     same = {field: value for field, (value, _) in values.items()}
-    own = {tier: {**fields, **same, **(tiers or {}).get(tier, {})} for tier, fields in AnyScaleRecipe.tiers.items()}
-    made.tiers = own
-    return made
+    own = {tier: {**fields, **same, **(tiers or {}).get(tier, {})} for tier, fields in DIINN_RECIPE.tiers.items()}
+    return variant(DIINN_RECIPE, name, title, own, **values)
 
 
 OURS = "ours: what is tried out"
@@ -252,3 +251,5 @@ OTHERS = (
 """One thing changed each."""
 
 ANY_SCALE = (*DECODERS, *ABLATION, *OTHERS)
+
+RECIPES = {recipe.name: recipe for recipe in ANY_SCALE}

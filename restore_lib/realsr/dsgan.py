@@ -10,7 +10,6 @@ What the network adds is a function of the image. Noise that is collected is dra
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from numbers import Integral
-from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -130,38 +129,6 @@ def degrading_step(
 class DSGANRecipe(Recipe):
     """A network that degrades as the camera does, from sources and clean images that are not pairs."""
 
-    name: ClassVar = "dsgan"
-    title: ClassVar = "DSGAN: learned degradation with separated frequencies"
-    tiers: ClassVar = {
-        "smoke": {
-            "steps": 10,
-            "batch_size": 2,
-            "size": 32,
-            "blocks": 1,
-            "width": 8,
-            "judge_width": 8,
-            "world": "embedded",
-            "sources": 2,
-            "perceptual_weight": 0.0,
-            "validate_every": 5,
-        },
-        "cpu": {},
-        "gpu": {"steps": 20_000, "blocks": 8, "width": 64, "judge_width": 64, "batch_size": 16, "sources": 0},
-        "paper": {
-            "steps": 129_300,
-            "blocks": 8,
-            "width": 64,
-            "judge_width": 64,
-            "size": 128,
-            "world": "2k",
-            "sources": 0,
-            "learning_rate": 2e-4,
-            "validate_every": 5000,
-        },
-    }
-    cost: ClassVar = {"smoke": "5 s", "cpu": "2 minutes on one core"}
-    stored: ClassVar = "float16"
-
     steps: int = sourced(600, "ours; the official code has 300 epochs of 3,450 photos", "Updates of the weights.")
     batch_size: int = sourced(8, "official code", "Crops of either kind in a step.")
     size: int = sourced(48, "ours; the official code has 128", "Side of an LR crop in pixels.")
@@ -240,4 +207,38 @@ def alike(pairs: list[Pair]) -> Callable[[Mapping[str, nn.Module]], Mapping[str,
     return validate
 
 
-DSGAN = (DSGANRecipe,)
+DSGAN = DSGANRecipe(
+    name="dsgan",
+    title="DSGAN: learned degradation with separated frequencies",
+    tiers={
+        "smoke": {
+            "steps": 10,
+            "batch_size": 2,
+            "size": 32,
+            "blocks": 1,
+            "width": 8,
+            "judge_width": 8,
+            "world": "embedded",
+            "sources": 2,
+            "perceptual_weight": 0.0,
+            "validate_every": 5,
+        },
+        "cpu": {},
+        "gpu": {"steps": 20_000, "blocks": 8, "width": 64, "judge_width": 64, "batch_size": 16, "sources": 0},
+        "paper": {
+            "steps": 129_300,
+            "blocks": 8,
+            "width": 64,
+            "judge_width": 64,
+            "size": 128,
+            "world": "2k",
+            "sources": 0,
+            "learning_rate": 2e-4,
+            "validate_every": 5000,
+        },
+    },
+    cost={"smoke": "5 s", "cpu": "2 minutes on one core"},
+    stored="float16",
+)
+
+RECIPES = {DSGAN.name: DSGAN}

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import torch
 from torch import nn
@@ -50,15 +49,6 @@ PAPER |= {"kernel_photos": 2650, "warmup": 1, "validate_every": 5000}
 @dataclass(frozen=True)
 class SRRecipe(Recipe):
     """Stage 1: a network that enlarges by 4, trained by absolute differences alone."""
-
-    tiers: ClassVar = {
-        "smoke": SMOKE,
-        "cpu": {},
-        "gpu": GPU | {"steps": 30_000, "learning_rate": 2e-4},
-        "paper": PAPER | {"steps": 1_000_000, "beta2": 0.99, "restarts": 4, "decay": 0.0, "begin": "random"},
-    }
-    cost: ClassVar = {"smoke": "5 s", "cpu": "at most 6 minutes on one core"}
-    stored: ClassVar = "float16"
 
     steps: int = sourced(2000, "ours; ESRGAN has 1,000,000", "Updates of the weights.")
     batch_size: int = sourced(8, "ours; the official code has 16", "Crops in a step.")
@@ -144,34 +134,6 @@ class SRRecipe(Recipe):
 class GANRecipe(SRRecipe):
     """Stage 2: by absolute differences, features and a discriminator, from the weights of stage 1."""
 
-    tiers: ClassVar = {
-        "smoke": SMOKE | {"features": "untrained", "judge_layers": 2, "judge_width": 8},
-        "cpu": {},
-        "gpu": GPU
-        | PUBLISHED
-        | {
-            "steps": 15_000,
-            "learning_rate": 1e-4,
-            "judge_learning_rate": 1e-4,
-            "judge_width": 64,
-            "judge_layers": 3,
-            "decay": 0.999,
-        },
-        "paper": PAPER
-        | PUBLISHED
-        | {
-            "steps": 60_001,
-            "halved": (5000, 10_000, 20_000, 30_000),
-            "learning_rate": 1e-4,
-            "judge_learning_rate": 1e-4,
-            "judge_width": 64,
-            "judge_layers": 3,
-            "features": "vgg19",
-            "decay": 0.0,
-        },
-    }
-    cost: ClassVar = {"smoke": "5 s", "cpu": "at most 6 minutes on one core"}
-
     steps: int = sourced(1000, "ours; the official code has 60,001", "Updates of the weights.")
     size: int = sourced(64, "ours; the official code has 128", "Side of an HR crop in pixels.")
     learning_rate: float = sourced(5e-4, "ours: fewer steps; the official code has 1e-4", "Adam's largest step.")
@@ -214,6 +176,50 @@ class GANRecipe(SRRecipe):
         task.validate = validation(experiment.held_pairs(self.world), "" if self.features == "untrained" else LPIPS_NET)
         return task
 
+
+PIXELS = SRRecipe(
+    tiers={
+        "smoke": SMOKE,
+        "cpu": {},
+        "gpu": GPU | {"steps": 30_000, "learning_rate": 2e-4},
+        "paper": PAPER | {"steps": 1_000_000, "beta2": 0.99, "restarts": 4, "decay": 0.0, "begin": "random"},
+    },
+    cost={"smoke": "5 s", "cpu": "at most 6 minutes on one core"},
+    stored="float16",
+)
+"""Stage 1, the values that all its recipes share."""
+
+GAN = GANRecipe(
+    tiers={
+        "smoke": SMOKE | {"features": "untrained", "judge_layers": 2, "judge_width": 8},
+        "cpu": {},
+        "gpu": GPU
+        | PUBLISHED
+        | {
+            "steps": 15_000,
+            "learning_rate": 1e-4,
+            "judge_learning_rate": 1e-4,
+            "judge_width": 64,
+            "judge_layers": 3,
+            "decay": 0.999,
+        },
+        "paper": PAPER
+        | PUBLISHED
+        | {
+            "steps": 60_001,
+            "halved": (5000, 10_000, 20_000, 30_000),
+            "learning_rate": 1e-4,
+            "judge_learning_rate": 1e-4,
+            "judge_width": 64,
+            "judge_layers": 3,
+            "features": "vgg19",
+            "decay": 0.0,
+        },
+    },
+    cost={"smoke": "5 s", "cpu": "at most 6 minutes on one core"},
+    stored="float16",
+)
+"""Stage 2, the values that all its recipes share."""
 
 LPIPS_NET = "alex"
 

@@ -7,19 +7,19 @@ A name says the network, the stage, and how LR images are made. ``rrdb-gan-bicub
 from collections.abc import Mapping
 from typing import Any
 
-from restore_lib.realsr.sr_recipes import PUBLISHED, GANRecipe, SRRecipe
-from restore_lib.training.recipes import named
+from restore_lib.realsr.sr_recipes import GAN, PIXELS, PUBLISHED, GANRecipe, SRRecipe
+from restore_lib.training.recipes import Kind, variant
 
 
 def recipe(
-    base: type[SRRecipe], name: str, title: str, start: str = "", tiers: Mapping[str, Mapping] | None = None, **values
-) -> type[SRRecipe]:
-    """A recipe of its own name that starts from what another recipe kept at the same tier.
+    base: Kind, name: str, title: str, start: str = "", tiers: Mapping[str, Mapping] | None = None, **values
+) -> Kind:
+    """A recipe that starts from what another recipe kept at the same tier.
 
     Parameters
     ----------
     base, name, title
-        As for :func:`restore_lib.training.recipes.named`.
+        As for :func:`restore_lib.training.recipes.variant`.
     start : str
         Name of that recipe; empty: fresh weights. At tier smoke they are fresh in any case.
     tiers : mapping, optional
@@ -29,14 +29,11 @@ def recipe(
     """
     if start:
         values["start"] = (f"{start}-cpu", "official code: ESRGAN's weights for PSNR, here our own stage before")
-    made = named(base, name, title, **values)
-    own: dict[str, dict[str, Any]] = {tier: dict(fields) for tier, fields in base.tiers.items()}
-    for tier, fields in (tiers or {}).items():
-        own[tier] |= fields
-    for tier in ("gpu", "paper") if start else ():
-        own[tier]["start"] = f"{start}-{tier}"
-    made.tiers = own
-    return made
+    own = {}
+    for tier, fields in base.tiers.items():
+        begun = {"start": f"{start}-{tier}"} if start and tier in ("gpu", "paper") else {}
+        own[tier] = {**fields, **begun, **(tiers or {}).get(tier, {})}
+    return variant(base, name, title, own, **values)
 
 
 TITLES = {
@@ -58,41 +55,40 @@ CHANGED = {
 LARGER = {"learned": {tier: {"learned": f"dsgan-{tier}"} for tier in ("gpu", "paper")}}
 
 
-def _values(variant: str) -> dict[str, tuple[object, str]]:
-    return CHANGED.get(variant, {"way": (variant, "paper Table 1 and its ablation")})
+def _values(pairs: str) -> dict[str, tuple[Any, str]]:
+    return CHANGED.get(pairs, {"way": (pairs, "paper Table 1 and its ablation")})
 
 
-def _stage_1(variant: str) -> type[SRRecipe]:
+def _stage_1(pairs: str) -> SRRecipe:
     """Stage 1 on one kind of pairs; all but the bicubic ones go on from the bicubic one."""
-    name, title = f"rrdb-l1-{variant}", f"RRDB, absolute differences, {TITLES[variant]}"
-    if variant == "bicubic":
-        return recipe(SRRecipe, name, title, **_values(variant))
+    name, title = f"rrdb-l1-{pairs}", f"RRDB, absolute differences, {TITLES[pairs]}"
+    if pairs == "bicubic":
+        return recipe(PIXELS, name, title, **_values(pairs))
     further = {"steps": (500, "ours: goes on from bicubic pairs"), "learning_rate": (5e-4, "ours: goes on")}
-    made = recipe(SRRecipe, name, title, "rrdb-l1-bicubic", LARGER.get(variant), **_values(variant), **further)
-    made.tiers["gpu"]["steps"] = 10_000
-    return made
+    tiers = {tier: dict(LARGER.get(pairs, {}).get(tier, {})) for tier in ("gpu", "paper")}
+    tiers["gpu"]["steps"] = 10_000
+    return recipe(PIXELS, name, title, "rrdb-l1-bicubic", tiers, **_values(pairs), **further)
 
 
-def _stage_2(variant: str, suffix: str = "", words: str = "", **values: tuple[object, str]) -> type[GANRecipe]:
+def _stage_2(pairs: str, suffix: str = "", words: str = "", **values: tuple[Any, str]) -> GANRecipe:
     """Stage 2 on one kind of pairs, from stage 1 on the same kind; as released, from that on bicubic pairs."""
-    name = "-".join(filter(None, ["rrdb-gan", variant, suffix]))
-    title = ", ".join(filter(None, [f"RRDB, GAN, {TITLES[variant]}", words]))
-    paper = {"start": "rrdb-l1-bicubic-paper"}
-    if variant == "bicubic":  # ESRGAN
+    name = "-".join(filter(None, ["rrdb-gan", pairs, suffix]))
+    title = ", ".join(filter(None, [f"RRDB, GAN, {TITLES[pairs]}", words]))
+    paper: dict[str, Any] = {"start": "rrdb-l1-bicubic-paper"}
+    if pairs == "bicubic":  # ESRGAN
         paper |= {"judge": "vgg", "steps": 400_000, "halved": (50_000, 100_000, 200_000, 300_000), "decay": 0.999}
-    made = recipe(GANRecipe, name, title, f"rrdb-l1-{variant}", LARGER.get(variant), **_values(variant), **values)
-    made.tiers["paper"] |= paper
-    for tier in ("gpu", "paper"):
-        made.tiers[tier] |= {field: value for field, (value, _) in values.items()}
-    return made
+    changed = {field: value for field, (value, _) in values.items()}
+    learned = LARGER.get(pairs, {})
+    tiers = {"gpu": {**learned.get("gpu", {}), **changed}, "paper": {**learned.get("paper", {}), **paper, **changed}}
+    return recipe(GAN, name, title, f"rrdb-l1-{pairs}", tiers, **_values(pairs), **values)
 
 
-STAGE_1 = tuple(_stage_1(variant) for variant in TITLES)
-STAGE_2 = tuple(_stage_2(variant) for variant in TITLES)
+STAGE_1 = tuple(_stage_1(pairs) for pairs in TITLES)
+STAGE_2 = tuple(_stage_2(pairs) for pairs in TITLES)
 """One recipe of each stage for each kind of pairs: what the table compares."""
 
 EDSR_BICUBIC = recipe(
-    SRRecipe,
+    PIXELS,
     "edsr-l1-bicubic",
     "EDSR, absolute differences, bicubic pairs",
     tiers={
@@ -135,3 +131,5 @@ WEIGHTS = (
 """Other weights of the losses, for the trade between PSNR and LPIPS."""
 
 SR = (*STAGE_1, *STAGE_2, EDSR_BICUBIC, *JUDGES, *WEIGHTS)
+
+RECIPES = {recipe.name: recipe for recipe in SR}

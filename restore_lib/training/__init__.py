@@ -6,8 +6,8 @@ weights that depend on nothing but recipe, seed and machine: stopping and going 
 """
 
 from restore_lib.training.engine import fit
-from restore_lib.training.recipes import at_tier, fingerprint, provenance, sourced
+from restore_lib.training.recipes import at_tier, fingerprint, provenance, sourced, values, variant
 from restore_lib.training.speed import Speed
 from restore_lib.training.task import Run, Task
 
-__all__ = ["Run", "Speed", "Task", "at_tier", "fingerprint", "fit", "provenance", "sourced"]
+__all__ = ["Run", "Speed", "Task", "at_tier", "fingerprint", "fit", "provenance", "sourced", "values", "variant"]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from restore_lib.errors import TrainingError
 from restore_lib.files import atomic_write
-from restore_lib.training.recipes import Recipe, fingerprint
+from restore_lib.training.recipes import Recipe, fingerprint, values
 from restore_lib.training.state import states
 
 EXPLODED = 1e4  # a loss this many times its running mean is no loss any more
@@ -75,10 +75,10 @@ def claim(folder: Path, recipe: Recipe, seed: int) -> None:
                 "or delete this one to start again."
             )
         return
-    values = {f: str(v) for f, v in vars(recipe).items()}
+    settings = {f: str(v) for f, v in values(recipe).items()}
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(mine | {"values": values}, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(mine | {"values": settings}, indent=1) + "\n", encoding="utf-8")
 
 
 @contextmanager

@@ -1,13 +1,14 @@
-"""Recipes: frozen dataclasses whose every field says what it means and where its value comes from."""
+"""Recipes: frozen dataclasses whose every value says what it means and where it comes from."""
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
-from typing import Any, ClassVar, TypeVar
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any, TypeVar
 
-from restore_lib import tiers
+from restore_lib import tiers as known_tiers
 from restore_lib.errors import TrainingError
+from restore_lib.training.task import Task
 
 
 def sourced(default: Any, source: str, doc: str) -> Any:
@@ -17,39 +18,65 @@ def sourced(default: Any, source: str, doc: str) -> Any:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What every recipe has; a paper's room adds its own fields and a method ``task(seed) -> Task``.
+    """What every recipe has; a paper's room adds fields of its own and the method :meth:`task`.
 
-    Class attributes ``name``, ``title`` and ``tiers`` belong to the recipe as a whole: ``tiers`` maps a tier to the
-    fields that differ there, and ``cost`` to a word on what a run costs; kept checkpoints have weights of the kind
-    ``stored``.
+    Attributes
+    ----------
+    name, title : str
+        How commands and tables call it.
+    tiers : mapping
+        From a tier to the values that differ there.
+    cost : mapping
+        From a tier to a word on how long a run takes.
+    stored : str
+        Number format of the weights in its checkpoints.
+    source_of : mapping
+        From a field to the source of its value, where it is not the one that the class states.
     """
 
-    name: ClassVar[str] = ""
-    title: ClassVar[str] = ""
-    tiers: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    cost: ClassVar[Mapping[str, str]] = {}
-    stored: ClassVar[str] = "float32"
+    name: str = ""
+    title: str = ""
+    tiers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+    cost: Mapping[str, str] = field(default_factory=dict, hash=False)
+    stored: str = "float32"
+    source_of: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     steps: int = sourced(1000, "ours", "Updates of the weights.")
     batch_size: int = sourced(32, "ours", "Patches in a step, over all devices together.")
-    validate_every: int = sourced(500, "ours", "Steps between two looks at the validation images.")
+    validate_every: int = sourced(500, "ours", "Steps between two validations.")
+
+    def task(self, seed: int) -> Task:
+        """Networks, optimisers, batches and step for :func:`restore_lib.training.fit`."""
+        raise NotImplementedError
 
 
 Kind = TypeVar("Kind", bound=Recipe)
 
 
-def named(base: type[Kind], name: str, title: str, **values: tuple[Any, str]) -> type[Kind]:
-    """A recipe of its own name, in which some fields have other values: each ``field=(value, source)``."""
-    known = {f.name: f for f in fields(base)}
-    changed = [
-        (key, known[key].type, sourced(value, source, known[key].metadata["doc"]))
-        for key, (value, source) in values.items()
-    ]
-    own = {"name": name, "title": title, "__doc__": f"{title}.", "__module__": base.__module__}
-    return make_dataclass(f"Recipe_{name.replace('-', '_')}", changed, bases=(base,), namespace=own, frozen=True)
+def variant(
+    base: Kind,
+    name: str,
+    title: str,
+    tiers: Mapping[str, Mapping[str, Any]] | None = None,
+    **changes: tuple[Any, str],
+) -> Kind:
+    """A recipe that differs from ``base`` in some fields, each given as ``field=(value, source)``.
+
+    Parameters
+    ----------
+    base : Recipe
+    name, title : str
+        Of the new recipe.
+    tiers : mapping, optional
+        Its tiers, if not those of ``base``. A tier's values come before ``changes``.
+    """
+    values = {key: value for key, (value, _) in changes.items()}
+    source_of = {**base.source_of, **{key: source for key, (_, source) in changes.items()}}
+    tiers = base.tiers if tiers is None else tiers
+    return replace(base, name=name, title=title, tiers=tiers, source_of=source_of, **values)
 
 
-def at_tier(recipe: type[Recipe] | Recipe, tier: str | None = None, **changes: Any) -> Recipe:
+def at_tier(recipe: Kind, tier: str | None = None, **changes: Any) -> Kind:
     """A recipe with the values of a tier, and with ``changes`` on top.
 
     A tier without values of its own takes those of the next smaller one that has some, as
@@ -60,38 +87,47 @@ def at_tier(recipe: type[Recipe] | Recipe, tier: str | None = None, **changes: A
     TrainingError
         No such tier, or no such field.
     """
-    tier = tier or tiers.current()
-    if tier not in tiers.TIERS:
-        raise TrainingError(f"There is no tier {tier}: choose one of {', '.join(tiers.TIERS)}.")
-    plain = recipe() if isinstance(recipe, type) else recipe
-    smaller = tiers.TIERS[: tiers.TIERS.index(tier) + 1]
-    own = next((plain.tiers[name] for name in reversed(smaller) if name in plain.tiers), {})
-    known = {f.name for f in fields(plain)}
-    unknown = sorted(set(changes) - known)
-    if unknown:
-        raise TrainingError(f"Recipe {plain.name} has no field {unknown[0]}: it has {', '.join(sorted(known))}.")
+    tier = tier or known_tiers.current()
+    if tier not in known_tiers.TIERS:
+        raise TrainingError(f"There is no tier {tier}: choose one of {', '.join(known_tiers.TIERS)}.")
+    smaller = known_tiers.TIERS[: known_tiers.TIERS.index(tier) + 1]
+    own = next((recipe.tiers[name] for name in reversed(smaller) if name in recipe.tiers), {})
+    present = values(recipe)
     for name, value in changes.items():
-        wanted = type(getattr(plain, name))
+        if name not in present:
+            raise TrainingError(f"Recipe {recipe.name} has no field {name}: it has {', '.join(sorted(present))}.")
+        wanted = type(present[name])
         fits = (int, float) if wanted is float else wanted
         if not isinstance(value, fits) or isinstance(value, bool) != (wanted is bool):
-            raise TrainingError(f"Field {name} of recipe {plain.name} is of type {wanted.__name__}, got {value!r}.")
-    return replace(plain, **{**own, **changes})
+            raise TrainingError(f"Field {name} of recipe {recipe.name} is of type {wanted.__name__}, got {value!r}.")
+    return replace(recipe, **{**own, **changes})
+
+
+def values(recipe: Any) -> dict[str, Any]:
+    """The values of a recipe, or of another dataclass with sourced fields, by field."""
+    return {f.name: getattr(recipe, f.name) for f in _sourced_fields(recipe)}
 
 
 def fingerprint(recipe: Recipe) -> str:
     """Hash of a recipe's name and values: two runs with the same one may be continued by each other."""
-    content = {"name": recipe.name, **asdict(recipe)}
+    content = {"name": recipe.name, **values(recipe)}
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def provenance(recipe: Recipe) -> list[dict[str, str]]:
-    """One entry a field: its name, value, source and meaning, for the book's tables."""
+def provenance(recipe: Any) -> list[dict[str, str]]:
+    """One entry a value: its field, value, source and meaning, for the book's tables."""
+    source_of = getattr(recipe, "source_of", {})
     return [
         {
             "field": f.name,
             "value": str(getattr(recipe, f.name)),
-            "source": f.metadata.get("source", ""),
+            "source": source_of.get(f.name, f.metadata.get("source", "")),
             "meaning": f.metadata.get("doc", ""),
         }
-        for f in fields(recipe)
+        for f in _sourced_fields(recipe)
     ]
+
+
+def _sourced_fields(recipe: Any) -> list[Field]:
+    plain = ("name", "title", "tiers", "cost", "stored", "source_of") if isinstance(recipe, Recipe) else ()
+    return [f for f in fields(recipe) if f.name not in plain]

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from restore_lib.denoising.denoiser import BORDER, Denoiser
 from restore_lib.denoising.dncnn import DnCNN
-from restore_lib.denoising.recipes import SmallDenoiser, middle, warm_cosine
+from restore_lib.denoising.recipes import SMALL_DENOISER, middle, warm_cosine
 from restore_lib.pretrained.architectures import build
 from restore_lib.training import at_tier
 
@@ -150,7 +150,7 @@ def test_dncnn_has_the_papers_layers():
 
 def test_the_recipe_builds_what_its_card_will_say():
     for tier in ("smoke", "cpu", "gpu"):
-        recipe = at_tier(SmallDenoiser, tier)
+        recipe = at_tier(SMALL_DENOISER, tier)
         net = build(recipe.architecture())
         assert len(net.convs) == recipe.depth and net.convs[0].out_channels == recipe.width
 

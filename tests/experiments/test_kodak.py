@@ -11,7 +11,7 @@ from restore_lib.errors import DataError
 from restore_lib.experiments import ablation, kodak, load_all, runs, sharpness
 from restore_lib.experiments.keeping import keep
 from restore_lib.pretrained import checkpoints
-from restore_lib.training import at_tier, fit
+from restore_lib.training import at_tier, fit, values
 
 
 def test_the_rule_is_the_authors(monkeypatch, rng):
@@ -67,7 +67,7 @@ def test_a_run_of_two_sets_is_kept_with_both_on_its_card(tmp_path, monkeypatch):
 def test_recipes_for_other_strengths_start_from_the_first(tmp_path):
     for recipe in DENOISERS:
         variant = recipe.name.rpartition("-")[0]
-        assert at_tier(recipe, "cpu").start == ("" if recipe().sigma == 25 else f"{variant}-25-cpu")
+        assert at_tier(recipe, "cpu").start == ("" if recipe.sigma == 25 else f"{variant}-25-cpu")
         assert at_tier(recipe, "gpu").start == at_tier(recipe, "paper").start == ""
     paper = at_tier(DENOISERS[0], "paper")
     assert (paper.steps, paper.optimizer, paper.learning_rate, paper.decay) == (1_500_000, "sgd", 1e-4, 0)
@@ -77,7 +77,7 @@ def test_each_choice_is_undone_alone():
     base = at_tier(ABLATIONS[0], "cpu")
     for (name, changed), recipe in zip(CHOICES.items(), ABLATIONS, strict=True):
         own = at_tier(recipe, "cpu")
-        differs = {key for key in vars(base) if getattr(own, key) != getattr(base, key)}
+        differs = {key for key in values(base) if getattr(own, key) != getattr(base, key)}
         assert recipe.name == f"ablation-{name}" and differs == set(changed)
     assert set(ablation.TITLES) == set(CHOICES)
 

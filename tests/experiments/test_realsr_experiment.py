@@ -15,7 +15,7 @@ from restore_lib.pretrained.cards import Card
 from restore_lib.pretrained.checkpoints import save_checkpoint
 from restore_lib.realsr import experiment
 from restore_lib.realsr.interpolation import interpolated
-from restore_lib.realsr.sr_recipes import SRRecipe
+from restore_lib.realsr.sr_recipes import PIXELS
 from restore_lib.realsr.sr_variants import SR
 from restore_lib.realsr.zssr_settings import REAL, quick
 from restore_lib.training import at_tier
@@ -66,7 +66,7 @@ def test_the_quick_tier_interpolates_and_says_how_photos_differ(few, tmp_path):
 
 
 def card(name, recipe, tier="smoke", steps=3):
-    architecture = at_tier(SRRecipe, "smoke").architecture()
+    architecture = at_tier(PIXELS, "smoke").architecture()
     return Card(
         name, recipe, tier, steps, 0, "d", "0" * 64, architecture, {"torch": "2"}, "cpu", "2026-01-01T00:00:00Z",
         "unknown", "MIT",
@@ -76,7 +76,7 @@ def card(name, recipe, tier="smoke", steps=3):
 def test_trained_networks_and_those_between_are_measured(few, tmp_path, monkeypatch):
     folder = tmp_path / "checkpoints"
     for name in ("rrdb-l1-noise", "rrdb-gan-noise"):
-        save_checkpoint(build(at_tier(SRRecipe, "smoke").architecture()), card(f"{name}-smoke", name), folder)
+        save_checkpoint(build(at_tier(PIXELS, "smoke").architecture()), card(f"{name}-smoke", name), folder)
     save_checkpoint(build(card("x", "x").architecture), card("old", "rrdb-l1-noise", steps=2), folder)
     monkeypatch.setattr("restore_lib.pretrained.checkpoints.checkpoints_folder", lambda: folder)
     monkeypatch.setattr(realsr_experiment, "SETTINGS", {})

@@ -15,10 +15,10 @@ from restore_lib.errors import TrainingError
 from restore_lib.experiments.recipes import find
 from restore_lib.implicit import DIINN, LIIF, MetaSR, recipes
 from restore_lib.implicit.crops import AnyScaleCrops, chosen, reduced
-from restore_lib.implicit.recipes import ABLATION, ANY_SCALE, DECODERS, AnyScaleRecipe, middle, validation
+from restore_lib.implicit.recipes import ABLATION, ANY_SCALE, DECODERS, DIINN_RECIPE, middle, validation
 from restore_lib.pretrained.architectures import build
 from restore_lib.training import at_tier, fit
-from restore_lib.training.recipes import provenance
+from restore_lib.training.recipes import provenance, values
 from restore_lib.training.speed import PLAIN
 from restore_lib.training.task import Run
 from restore_lib.training.watch import read_metrics
@@ -185,7 +185,7 @@ def test_every_recipe_learns_from_a_batch(kind, embedded, monkeypatch):
 
 def test_whole_crops_count_alike_at_every_scale(embedded, monkeypatch):
     monkeypatch.setattr(PatchStore, "build", lambda *_, **__: embedded)
-    run = started(smoke(AnyScaleRecipe, queries=0, batch_size=2))
+    run = started(smoke(DIINN_RECIPE, queries=0, batch_size=2))
     lr, *groups = batch = run.task.batches(3, 0, 1)
     with torch.no_grad():
         means = [
@@ -199,7 +199,7 @@ def test_whole_crops_count_alike_at_every_scale(embedded, monkeypatch):
 def test_a_run_at_tier_smoke_goes_on_exactly_where_it_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(recipes, "MIDDLE", 48)  # a quick look
     cpu = Fabric(accelerator="cpu", devices=1)
-    recipe = smoke(AnyScaleRecipe, validate_every=4, steps=8)
+    recipe = smoke(DIINN_RECIPE, validate_every=4, steps=8)
     whole = fit(recipe, tmp_path / "whole", quiet=True, fabric=cpu)
     part = fit(recipe, tmp_path / "parts", quiet=True, fabric=cpu, max_minutes=0)
     assert part.step == 4
@@ -252,15 +252,15 @@ def test_every_recipe_has_its_name_a_source_for_each_field_and_a_network_at_each
             with torch.device("meta"):
                 build(one.architecture())
     with pytest.raises(TrainingError, match="diinn, liif and metasr"):
-        smoke(AnyScaleRecipe, network="edsr").architecture()
+        smoke(DIINN_RECIPE, network="edsr").architecture()
 
 
 @pytest.mark.parametrize("tier", ["smoke", "cpu", "gpu", "paper"])
 def test_comparisons_change_one_thing(tier):
     def differing(a, b):
-        return {key for key in vars(a) if vars(a)[key] != vars(b)[key]}
+        return {key for key, value in values(a).items() if values(b)[key] != value}
 
-    main = at_tier(AnyScaleRecipe, tier)
+    main = at_tier(DIINN_RECIPE, tier)
     assert [differing(main, at_tier(kind, tier)) for kind in DECODERS] == [set(), {"network"}, {"network"}]
     assert [differing(main, at_tier(kind, tier)) for kind in ABLATION] == [{"variant"}] * 5
     assert differing(main, at_tier(find("diinn-side"), tier)) == {"third"}
@@ -285,7 +285,7 @@ def test_the_published_sizes_and_schedules():
     assert [diinn.rate(step) for step in (0, 9999, 10_000, 49_999)] == [1, 1, 0.5, 0.0625]
     assert (liif.steps, liif.queries, liif.scales) == (1_000_000, 2304, (1, 4))
     assert [liif.rate(step) for step in (199_999, 200_000, 999_999)] == [1, 0.5, 0.0625]
-    cpu = at_tier(AnyScaleRecipe, "cpu")
+    cpu = at_tier(DIINN_RECIPE, "cpu")
     assert cpu.rate(0) == 1 / cpu.warmup and cpu.rate(cpu.steps // 2) == pytest.approx(0.5)
     assert cpu.rate(cpu.steps - 1) < 1e-6
     assert recipes.MIDDLE % 12 == 0

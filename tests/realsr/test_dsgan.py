@@ -5,7 +5,7 @@ from lightning_fabric import Fabric
 
 from restore_lib.experiments.recipes import find
 from restore_lib.pretrained.architectures import build
-from restore_lib.realsr.dsgan import DegradingNet, DSGANRecipe, HighPassDiscriminator, high, low
+from restore_lib.realsr.dsgan import DSGAN, DegradingNet, HighPassDiscriminator, high, low
 from restore_lib.training import at_tier, fit
 from restore_lib.training.recipes import provenance
 from restore_lib.training.watch import read_metrics
@@ -41,19 +41,19 @@ def test_it_begins_near_its_input_and_trains(tmp_path, rng):
     net = DegradingNet(1, 8)
     x = torch.rand(1, 3, 16, 20, generator=rng)
     assert (net(x) - x).abs().max() < 0.6
-    recipe = at_tier(DSGANRecipe, "smoke")
-    assert find("dsgan") is DSGANRecipe and len(build(recipe.architecture()).blocks) == 1
+    recipe = at_tier(DSGAN, "smoke")
+    assert find("dsgan") is DSGAN and len(build(recipe.architecture()).blocks) == 1
     run = fit(recipe, tmp_path, quiet=True, fabric=Fabric(accelerator="cpu", devices=1))
     lines = read_metrics(tmp_path / "metrics.jsonl")
     assert run.step == recipe.steps and any("high_ratio" in line for line in lines)
     assert list(run.task.networks) == ["generator", "discriminator"]  # the first is what a checkpoint keeps
     for tier in ("smoke", "cpu", "gpu", "paper"):
-        assert all(row["source"] and row["meaning"] for row in provenance(at_tier(DSGANRecipe, tier)))
+        assert all(row["source"] and row["meaning"] for row in provenance(at_tier(DSGAN, tier)))
     assert [recipe.rate(step) for step in (0, 5, 10)] == [1, 1, 0]
 
 
 def test_batches_are_clean_and_real_crops_of_one_size():
-    task = at_tier(DSGANRecipe, "smoke").task(0)
+    task = at_tier(DSGAN, "smoke").task(0)
     clean, real = task.batches(3, 0, 1)
     assert clean.shape == real.shape == (2, 3, 32, 32)
     same = task.batches(3, 0, 1)

@@ -1,7 +1,6 @@
 """Pairs in training: shares of processes, levels of 8 bits, the loop that goes on, kernels that would move images."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -93,7 +92,7 @@ def test_levels_take_a_quarter_and_give_the_same_crops(bits, rng, tmp_path):
 class OnPairs(Recipe):
     """Four steps on pairs."""
 
-    name: ClassVar = "on-pairs"
+    name: str = "on-pairs"
     steps: int = 4
     batch_size: int = 4
     validate_every: int = 2

@@ -15,11 +15,11 @@ from restore_lib.pretrained.architectures import build
 from restore_lib.pretrained.checkpoints import Card, save_checkpoint
 from restore_lib.realsr import experiment, sr_pairs
 from restore_lib.realsr.sr_pairs import PairSettings, make
-from restore_lib.realsr.sr_recipes import GANRecipe, SRRecipe, interpolating, validation
+from restore_lib.realsr.sr_recipes import GAN, PIXELS, GANRecipe, interpolating, validation
 from restore_lib.realsr.sr_variants import EDSR_BICUBIC, SR, STAGE_1, STAGE_2
 from restore_lib.resampling import imresize
 from restore_lib.training import at_tier, fit
-from restore_lib.training.recipes import provenance
+from restore_lib.training.recipes import provenance, values
 from restore_lib.training.watch import read_metrics
 
 SMALL = PairSettings(world="embedded", kernels="true", kernel_photos=2, sources=2)
@@ -116,7 +116,7 @@ def smoke(recipe, **changes):
     return at_tier(recipe, "smoke", **changes)
 
 
-@pytest.mark.parametrize("kind", [SRRecipe, GANRecipe])
+@pytest.mark.parametrize("kind", [PIXELS, GAN])
 def test_a_stage_trains_at_tier_smoke(kind, tmp_path):
     recipe = smoke(kind)
     run = fit(recipe, tmp_path, quiet=True, fabric=Fabric(accelerator="cpu", devices=1))
@@ -125,13 +125,13 @@ def test_a_stage_trains_at_tier_smoke(kind, tmp_path):
         assert all(p.requires_grad and torch.isfinite(p).all() for p in network.parameters()), name
     lines = read_metrics(tmp_path / "metrics.jsonl")
     assert any("psnr" in line for line in lines)
-    if kind is GANRecipe:
+    if kind is GAN:
         last = [line for line in lines if "discriminator" in line][-1]
         assert {"pixel", "features", "adversarial", "discriminator", "gap"} <= last.keys()
 
 
 def test_absolute_differences_alone_bring_the_picture_nearer(tmp_path):
-    recipe = smoke(SRRecipe, steps=50, learning_rate=5e-3, validate_every=25, way="bicubic", begin="random")
+    recipe = smoke(PIXELS, steps=50, learning_rate=5e-3, validate_every=25, way="bicubic", begin="random")
     fit(recipe, tmp_path, quiet=True, fabric=Fabric(accelerator="cpu", devices=1))
     values = [line["psnr"] for line in read_metrics(tmp_path / "metrics.jsonl") if "psnr" in line]
     assert values[-1] > 12  # a grey picture has about 10
@@ -139,7 +139,7 @@ def test_absolute_differences_alone_bring_the_picture_nearer(tmp_path):
 
 def test_stage_2_starts_from_stage_1(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    recipe = smoke(GANRecipe)
+    recipe = smoke(GAN)
     network = build(recipe.architecture())
     card = Card("stage-1", "r", "smoke", 1, 0, "d", "0" * 64, recipe.architecture(), {"torch": "2"}, "cpu",
                 "2026-01-01T00:00:00Z", "unknown", "MIT")  # fmt: skip
@@ -182,11 +182,11 @@ def test_the_published_sizes_and_weights():
         assert sum(p.numel() for p in build(edsr.architecture()).parameters()) == pytest.approx(43.1e6, rel=2e-3)
     for recipes in (STAGE_1, STAGE_2):  # a comparison is one of pairs: everything else is equal
         kept = [
-            {k: v for k, v in vars(at_tier(r, "cpu")).items()
+            {k: v for k, v in values(at_tier(r, "cpu")).items()
              if k not in ("way", "camera", "clean_up", "learned", "start", "noise_scales")}
             for r in recipes if r.name != "rrdb-l1-bicubic"
         ]  # fmt: skip
-        assert all(values == kept[0] for values in kept)
+        assert all(each == kept[0] for each in kept)
 
 
 def test_learning_rates_follow_the_schedules():
@@ -197,7 +197,7 @@ def test_learning_rates_follow_the_schedules():
     four = at_tier(find("rrdb-l1-bicubic"), "paper")
     rates = np.array([four.rate(step) for step in range(0, 1_000_000, 1000)])
     assert (np.flatnonzero(np.diff(rates) > 0) + 1).tolist() == [250, 500, 750] and rates[-1] < 1e-4
-    cpu = at_tier(SRRecipe, "cpu")
+    cpu = at_tier(PIXELS, "cpu")
     assert cpu.rate(0) == 1 / cpu.warmup and cpu.rate(cpu.steps // 2) == pytest.approx(0.5)
 
 

@@ -1,8 +1,8 @@
 """Small recipes for tests of the loop; as a program, trains one: ``toy.py FOLDER NAME [STEPS] [DEVICES] [PACE]``."""
 
 import sys
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -40,8 +40,8 @@ class Net(nn.Module):
 class Toy(Recipe):
     """Denoise toy pictures, with everything switched on."""
 
-    name: ClassVar[str] = "toy"
-    tiers: ClassVar = {"smoke": {"steps": 10}, "gpu": {"steps": 50}}
+    name: str = "toy"
+    tiers: Mapping = field(default_factory=lambda: {"smoke": {"steps": 10}, "gpu": {"steps": 50}})
     steps: int = 60
     batch_size: int = 8
     validate_every: int = 10
@@ -81,7 +81,7 @@ class Toy(Recipe):
 class ToyGAN(Recipe):
     """Two networks against each other, under the eyes of a frozen third."""
 
-    name: ClassVar[str] = "toy-gan"
+    name: str = "toy-gan"
     steps: int = 40
     batch_size: int = 4
     validate_every: int = 10
