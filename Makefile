@@ -4,16 +4,14 @@
 #   make serve   read the built book at http://localhost:8000
 #   make lint    style only
 #   make outputs run the chapters at tier smoke and store the text that the tests compare
-#   make train-backlog MINUTES=9   go on with the most valuable checkpoint that is not finished
 #   make clean   remove what was built (not .venv)
 
 PYTHON ?= python3
 PORT ?= 8000
-MINUTES ?= 9
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: setup book test serve lint outputs lock clean train-backlog
+.PHONY: setup book test serve lint outputs lock clean
 
 setup: $(STAMP)
 
@@ -36,10 +34,6 @@ test: $(STAMP)
 serve: book
 	@echo "http://localhost:$(PORT)"
 	$(BIN)/python -m http.server --directory _build/html --bind 127.0.0.1 $(PORT)
-
-# Go on with the most valuable checkpoint that is not finished; its state is left in files of at most 15 MiB.
-train-backlog: $(STAMP)
-	$(BIN)/restore train backlog --max-minutes $(MINUTES)
 
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -27,6 +27,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Data sets and weights: list, 
 app.add_typer(data_app, name="data")
 reproduce_app = typer.Typer(no_args_is_help=True, help="Tables of the papers: what has been measured, beside it.")
 app.add_typer(reproduce_app, name="reproduce")
+app.command()(cli_train.recipes)
 app.command()(cli_train.train)
 app.command()(cli_train.evaluate)
 app.command()(cli_photos.denoise)

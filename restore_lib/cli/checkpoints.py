@@ -110,24 +110,5 @@ def export(
         raise CheckpointError(f"There is no format {form}: choose safetensors or onnx.")
 
 
-@checkpoints_app.command()
-def backlog(
-    write: Annotated[bool, typer.Option("--write", help="Write BACKLOG.md again.")] = False,
-    following: Annotated[bool, typer.Option("--next", help="Only the command that continues the first.")] = False,
-    folder: Folder = None,
-) -> None:
-    """The checkpoints that the book wants, and what continues each."""
-    from restore_lib.pretrained import backlog
-
-    wanted = backlog.load(folder)
-    if write:
-        backlog.save(wanted, folder)
-    if following:
-        entry = backlog.next_unfinished(wanted)
-        print(entry.command if entry else "", end="\n" if entry else "")
-    elif not write:
-        print(backlog.markdown(wanted), end="")
-
-
 def _scores(scores) -> str:
     return "; ".join(f"{s.dataset} {s.condition} {s.metric} {s.value:.4g}" for s in scores)

@@ -15,9 +15,7 @@ from restore_lib.errors import TrainingError
 def train(
     name: Annotated[
         str,
-        typer.Argument(
-            metavar="RECIPE", help="A recipe; `list` shows them; `backlog` takes the most valuable unfinished one."
-        ),
+        typer.Argument(metavar="RECIPE", help="A name that `restore recipes` shows."),
     ],
     tier: Annotated[str | None, typer.Option(help="smoke, cpu, gpu or paper, instead of RESTORE_TIER.")] = None,
     seed: Annotated[int, typer.Option(help="Of initial weights, data and noise.")] = 0,
@@ -43,13 +41,6 @@ def train(
 
     Numbers go to metrics.jsonl in the run's folder and to TensorBoard (`tensorboard --logdir runs`).
     """
-    if name == "list":
-        _list()
-        return
-    wanted = None
-    if name == "backlog":
-        wanted = _next_wanted()
-        name, tier, seed, keep = wanted.recipe, wanted.tier, wanted.seed, True
     from lightning_fabric import Fabric
 
     from restore_lib import training
@@ -88,8 +79,6 @@ def train(
         print(f"restore: stopped and saved in {folder}; the same command goes on.", file=sys.stderr)
         raise typer.Exit(130) from None
     if fabric.is_global_zero:
-        if wanted is not None:
-            _note_progress(wanted, run.step, folder)
         if run.step == recipe.steps and keep:
             from restore_lib.experiments.keeping import keep as keep_run
 
@@ -123,27 +112,8 @@ def evaluate(
         print(f"{record.dataset}: {means}")
 
 
-def _next_wanted():
-    from restore_lib.pretrained.backlog import load, next_unfinished
-
-    wanted = next_unfinished(load())
-    if wanted is None:
-        raise TrainingError("Every checkpoint that the book wants has been trained.")
-    print(f"{wanted.name}: {wanted.steps_done:,} of {wanted.steps_wanted:,} steps so far. {wanted.why}")
-    return wanted
-
-
-def _note_progress(wanted, step: int, folder: Path) -> None:
-    """Note how far a wanted checkpoint has come, and leave its state in pieces that can be carried."""
-    from restore_lib.pretrained import backlog
-    from restore_lib.training import carry
-
-    backlog.advance(wanted.name, step)
-    for path in carry.split(folder):
-        print(f"{path}: {path.stat().st_size / 2**20:.1f} MiB")
-
-
-def _list() -> None:
+def recipes() -> None:
+    """List the recipes that `restore train` can train, and what each tier costs."""
     from rich.console import Console
     from rich.table import Table
 

@@ -25,5 +25,5 @@ def find(name: str) -> Recipe:
         There is none.
     """
     if name not in RECIPES:
-        raise TrainingError(f"There is no recipe called {name}: `restore train list` shows what there is.")
+        raise TrainingError(f"There is no recipe called {name}: `restore recipes` shows what there is.")
     return RECIPES[name]

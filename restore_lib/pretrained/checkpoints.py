@@ -32,7 +32,6 @@ __all__ = ["Card", "Score", "card", "cards", "checkpoints_folder", "load_into", 
 __all__ += ["save_checkpoint", "update_card", "verify"]
 
 WEIGHTS, CARD = ".safetensors", ".json"
-NOT_CARDS = ("backlog.json",)
 
 
 def checkpoints_folder() -> Path:
@@ -50,7 +49,7 @@ def checkpoints_folder() -> Path:
 def names(folder: Path | str | None = None) -> list[str]:
     """Names of all checkpoints of a folder, also of those that lack one of their files; sorted."""
     folder = Path(folder) if folder is not None else checkpoints_folder()
-    found = [p for p in [*folder.glob(f"*{WEIGHTS}"), *folder.glob(f"*{CARD}")] if p.name not in NOT_CARDS]
+    found = [*folder.glob(f"*{WEIGHTS}"), *folder.glob(f"*{CARD}")]
     return sorted({path.name.removesuffix(path.suffix) for path in found if not path.name.startswith(".")})
 
 
@@ -112,7 +111,7 @@ def save_checkpoint(
     RestoreError
         The disk is full or the folder cannot be written to. An older checkpoint of that name stays as it was.
     """
-    if not NAME.fullmatch(card.name) or f"{card.name}{CARD}" in NOT_CARDS:
+    if not NAME.fullmatch(card.name):
         raise ValueError(f"a checkpoint cannot be named {card.name!r}: use small letters, digits and . _ + -")
     folder = Path(folder) if folder is not None else checkpoints_folder()
     tensors = own_copies(network, dtype)

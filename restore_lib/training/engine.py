@@ -20,7 +20,6 @@ from lightning_fabric import Fabric
 
 from restore_lib.data.patches import prefetch
 from restore_lib.errors import TrainingError
-from restore_lib.training.carry import join
 from restore_lib.training.guard import Health, asked_to_stop, claim, obey
 from restore_lib.training.recipes import Recipe
 from restore_lib.training.speed import PLAIN, Speed
@@ -84,7 +83,6 @@ def fit(
     fabric.launch()
     if fabric.is_global_zero:
         claim(folder, recipe, seed)
-        join(folder)
     fabric.barrier()
     _seed_everything(mix(seed, 0))
     run = Run(recipe.task(seed), fabric, speed, seed)

@@ -112,8 +112,6 @@ def test_a_compiled_network_is_saved_under_its_plain_names(home, rng):
 def test_names_and_cards_of_a_folder(home, saved):
     for name in ("b.1", "a"):
         checkpoints.save_checkpoint(saved, card(name), home)
-    (home / "backlog.json").write_text("[]")
-    (home / "BACKLOG.md").write_text("")
     assert checkpoints.names(home) == ["a", "b.1", NAME] == [c.name for c in checkpoints.cards(home)]
     assert checkpoints.names(home / "nowhere") == checkpoints.cards(home / "nowhere") == []
 

@@ -8,14 +8,9 @@ from cards_made_up import answers, card, conv, randomised, run
 from torch import nn
 
 from restore_lib import cli, files
-from restore_lib.pretrained import backlog, checkpoints
-from restore_lib.pretrained.backlog import Wanted
+from restore_lib.pretrained import checkpoints
 
 NAME = "small"
-TWO = [
-    Wanted("first", "denoiser-25", "gpu", 0, "Table 1", 1000, 1000),
-    Wanted("second", "denoiser-35", "cpu", 3, "Table 1, sigma 35", 3000, 1999),
-]
 
 
 @pytest.fixture
@@ -94,14 +89,3 @@ def test_errors_of_export_reach_the_shell(home, saved, tmp_path):
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("restore: ") and "PyTorch (pickle) file" in err
     assert not (tmp_path / "a.safetensors").exists()
-
-
-def test_the_command_shows_the_page_and_the_next(tmp_path, call):
-    backlog.save(TWO, tmp_path)
-    (tmp_path / "BACKLOG.md").unlink()
-    assert call("backlog", "--folder", tmp_path) == (0, backlog.markdown(TWO), "")
-    assert call("backlog", "--next", "--folder", tmp_path)[1] == f"{TWO[1].command}\n"
-    assert call("backlog", "--write", "--folder", tmp_path) == (0, "", "")
-    assert (tmp_path / "BACKLOG.md").read_text(encoding="utf-8") == backlog.markdown(TWO)
-    backlog.save(TWO[:1], tmp_path)
-    assert call("backlog", "--next", "--folder", tmp_path) == (0, "", "")

@@ -1,6 +1,5 @@
 """`restore train` and `restore evaluate` as a user meets them."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,7 +9,6 @@ import pytest
 from restore_lib import cli
 from restore_lib.experiments import load
 from restore_lib.pretrained import checkpoints
-from restore_lib.pretrained.backlog import load as load_backlog
 from restore_lib.training.watch import read_metrics
 
 
@@ -67,7 +65,7 @@ def test_a_run_in_two_pieces_kept_and_measured(restore, tmp_path):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("train", "nothing"), "There is no recipe called nothing"),
+        (("train", "nothing"), "There is no recipe called nothing: `restore recipes` shows what there is"),
         (("train", "small-denoiser", "--tier", "huge"), "There is no tier huge"),
         (("train", "small-denoiser", "--set", "steps"), "--set wants FIELD=VALUE"),
         (("train", "small-denoiser", "--set", "depht=3"), "has no field depht"),
@@ -82,13 +80,5 @@ def test_mistakes_get_one_sentence(refused, words, sentence):
 
 
 def test_recipes_are_listed_with_their_cost(restore):
-    out = restore("train", "list")
+    out = restore("recipes")
     assert "small-denoiser" in out and "8,000 steps" in out
-
-
-def test_the_backlogs_commands_are_commands(refused):
-    """Every wanted checkpoint names a recipe and tier that exist."""
-    for wanted in load_backlog():
-        error = refused(*wanted.command.split()[1:], "--set", "no_such_field=1")
-        assert "has no field no_such_field" in error, wanted
-    json.dumps([wanted.name for wanted in load_backlog()])
