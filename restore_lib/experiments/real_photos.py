@@ -25,7 +25,7 @@ from restore_lib.experiments.evaluation import EvaluationProtocol, Model
 from restore_lib.experiments.realsr_experiment import CONDITION
 from restore_lib.experiments.records import RunRecord, save
 from restore_lib.pretrained.architectures import load_network
-from restore_lib.realsr import experiment
+from restore_lib.realsr import hidden_camera
 from restore_lib.realsr.inference import upscale
 
 PAIRS, PHONES = "realsr_x4_crops", "phone_photos"
@@ -69,7 +69,7 @@ def prepare_pair(item: Item, scale: float, generator: torch.Generator) -> tuple[
 def prepare_phone(item: Item, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """The middle of a phone photo, and a black picture that has the size of the result and no other use."""
     lr = middle(item.image)
-    height, width = (experiment.SCALE * n for n in lr.shape[-2:])
+    height, width = (hidden_camera.SCALE * n for n in lr.shape[-2:])
     return lr, lr.new_zeros(()).expand(3, height, width)
 
 
@@ -96,7 +96,7 @@ def usable() -> dict[str, Callable[[Tensor], float]]:
     return found
 
 
-ONE = {CONDITION: float(experiment.SCALE)}
+ONE = {CONDITION: float(hidden_camera.SCALE)}
 TITLES = {PAIRS: "pairs by two zooms of a camera (RealSR's test set)", PHONES: "phone photos, without reference"}
 PROTOCOLS = {
     PAIRS: EvaluationProtocol("track2-pairs", TITLES[PAIRS], PAIR_RULES, ONE, prepare_pair, measure_pair),

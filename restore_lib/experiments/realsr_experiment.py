@@ -21,7 +21,7 @@ from restore_lib.experiments.records import Measurement, RunRecord, save
 from restore_lib.pretrained.architectures import load_network
 from restore_lib.pretrained.cards import Card, longest
 from restore_lib.pretrained.checkpoints import cards
-from restore_lib.realsr import experiment
+from restore_lib.realsr import hidden_camera
 from restore_lib.realsr.inference import upscale
 from restore_lib.realsr.interpolation import interpolated
 from restore_lib.realsr.published import authors_model
@@ -32,8 +32,8 @@ from restore_lib.resampling import imresize
 from restore_lib.training.speed import has_bfloat16
 
 WORLD = "photos"
-DATASET = experiment.world(WORLD).test[0]
-RULE = metrics.Protocol("rgb", experiment.SCALE, True, "the hidden degradation", "track 1")
+DATASET = hidden_camera.photo_sets(WORLD).test[0]
+RULE = metrics.Protocol("rgb", hidden_camera.SCALE, True, "the hidden degradation", "track 1")
 CONDITION = "x4"
 METRICS = ("psnr", "ssim", "lpips_alex")
 SPREADS = ("psnr_spread", "lpips_alex_spread")
@@ -61,13 +61,13 @@ RULES = {
 
 def prepare(item, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """A test photo's degraded reduction, which is always the same one, and the photo."""
-    pair = experiment.unseen_pair(item, WORLD)
+    pair = hidden_camera.unseen_pair(item, WORLD)
     return pair.lr, pair.hr
 
 
 def measure(sr: Float[Tensor, "3 h w"], hr: Float[Tensor, "3 h w"], scale: float = 4.0) -> dict[str, float]:
     """PSNR, SSIM and LPIPS of the rounded result, all without the border."""
-    b = experiment.SCALE
+    b = hidden_camera.SCALE
     sr, hr = (((x.clamp(0, 1) * 255).round() / 255)[..., b:-b, b:-b] for x in (sr, hr))
     rule = replace(RULE, border=0)
     return {
@@ -294,4 +294,4 @@ def enlarged(
     if recipe.startswith("zssr"):
         return zssr(lr, (2, 4), None, settings, seed=seed).sr
     kernel = kernel_study.estimated([lr], seed=seed)[0].kernel
-    return k_zssr(lr, kernel, experiment.SCALE, settings, seed=seed).sr
+    return k_zssr(lr, kernel, hidden_camera.SCALE, settings, seed=seed).sr

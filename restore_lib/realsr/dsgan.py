@@ -16,12 +16,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from restore_lib import images, metrics
+from restore_lib import metrics
 from restore_lib.pretrained.architectures import build, describe
-from restore_lib.realsr import experiment
+from restore_lib.realsr import hidden_camera
+from restore_lib.realsr.hidden_camera import PairSettings, levels, training_pairs
 from restore_lib.realsr.losses import discriminator_loss, generator_loss
 from restore_lib.realsr.pairs import Pair, PairedData
-from restore_lib.realsr.sr_pairs import PairSettings, make
 from restore_lib.resampling import imresize
 from restore_lib.training.recipes import Recipe, sourced
 from restore_lib.training.task import Run, Task
@@ -150,7 +150,7 @@ class DSGANRecipe(Recipe):
 
     def training_data(self) -> tuple[str, str]:
         """Name and hash of the photos that it is trained on."""
-        return experiment.described(self.world), experiment.digest(self.world, self.sources)
+        return hidden_camera.description(self.world), hidden_camera.digest(self.world, self.sources)
 
     def rate(self, step: int) -> float:
         """Factor of the learning rate before a step: 1 for the first half, then down to 0 in a line."""
@@ -158,8 +158,9 @@ class DSGANRecipe(Recipe):
 
     def task(self, seed: int) -> Task:
         """Networks, optimisers, batches and step for the loop."""
-        clean = make(PairSettings(world=self.world, way="bicubic", sources=self.sources))
-        real = PairedData([_twice(*found) for found in experiment.sources(self.world, self.sources)], clean.noises, 1)
+        clean = training_pairs(PairSettings(world=self.world, way="bicubic", sources=self.sources))
+        photos = [(name, levels(photo)) for name, photo in hidden_camera.sources(self.world, self.sources)]
+        real = PairedData([Pair(name, photo, photo) for name, photo in photos], clean.noises, 1)
         networks = {"generator": build(self.architecture()), "discriminator": HighPassDiscriminator(self.judge_width)}
         optimizers = {
             name: torch.optim.Adam(network.parameters(), self.learning_rate, betas=(self.beta1, 0.999))
@@ -181,13 +182,8 @@ class DSGANRecipe(Recipe):
             frozen={"lpips": metrics.lpips_network("alex")} if self.perceptual_weight else {},
             step=degrading_step(self.colour_weight, self.texture_weight, self.perceptual_weight),
             batches=batches,
-            validate=alike(experiment.held_pairs(self.world)),
+            validate=alike(hidden_camera.validation_pairs(self.world)),
         )
-
-
-def _twice(name: str, photo: Float[Tensor, "3 h w"]) -> Pair:
-    levels = torch.from_numpy(images.to_uint8(photo)).permute(2, 0, 1).contiguous()
-    return Pair(name, levels, levels)
 
 
 def alike(pairs: list[Pair]) -> Callable[[Mapping[str, nn.Module]], Mapping[str, float]]:
@@ -200,7 +196,7 @@ def alike(pairs: list[Pair]) -> Callable[[Mapping[str, nn.Module]], Mapping[str,
         network, ratios = networks["generator"], []
         device = next(network.parameters()).device
         for pair in pairs:
-            made = network(imresize(pair.hr, scale=1 / experiment.SCALE).clamp(0, 1)[None].to(device)).float().cpu()
+            made = network(imresize(pair.hr, scale=1 / hidden_camera.SCALE).clamp(0, 1)[None].to(device)).float().cpu()
             ratios.append(float(high(made).std() / high(pair.lr[None]).std()))
         return {"high_ratio": sum(ratios) / len(ratios)}
 

@@ -16,15 +16,15 @@ from restore_lib.nets.edsr import EDSR
 from restore_lib.nets.rrdbnet import RRDBNet
 from restore_lib.pretrained.architectures import build, describe
 from restore_lib.pretrained.checkpoints import load_into
-from restore_lib.realsr import experiment
+from restore_lib.realsr import hidden_camera
 from restore_lib.realsr.discriminators import PatchDiscriminator, VGGDiscriminator
+from restore_lib.realsr.hidden_camera import PairSettings, training_pairs
 from restore_lib.realsr.losses import LossWeights, perceptual_network, stage_1_step, stage_2_step
 from restore_lib.realsr.pairs import Pair
-from restore_lib.realsr.sr_pairs import PairSettings, make
 from restore_lib.training.recipes import Recipe, sourced
 from restore_lib.training.task import Task
 
-RULE = metrics.Protocol("rgb", experiment.SCALE, True, "the hidden degradation", "track 1")
+RULE = metrics.Protocol("rgb", hidden_camera.SCALE, True, "the hidden degradation", "track 1")
 SMOKE = {
     "steps": 12,
     "batch_size": 2,
@@ -85,13 +85,13 @@ class SRRecipe(Recipe):
         if self.network == "edsr":
             residual_scale = 0.1 if self.width >= 256 else 1.0  # Sec. 3.3 of EDSR
             return describe(
-                EDSR, blocks=self.blocks, width=self.width, residual_scale=residual_scale, scale=experiment.SCALE
+                EDSR, blocks=self.blocks, width=self.width, residual_scale=residual_scale, scale=hidden_camera.SCALE
             )
-        return describe(RRDBNet, blocks=self.blocks, width=self.width, growth=self.growth, scale=experiment.SCALE)
+        return describe(RRDBNet, blocks=self.blocks, width=self.width, growth=self.growth, scale=hidden_camera.SCALE)
 
     def training_data(self) -> tuple[str, str]:
         """Name and hash of the photos that it is trained on."""
-        return experiment.described(self.world), experiment.digest(self.world, self.sources)
+        return hidden_camera.description(self.world), hidden_camera.digest(self.world, self.sources)
 
     def pair_settings(self) -> PairSettings:
         """How its pairs are made."""
@@ -104,7 +104,7 @@ class SRRecipe(Recipe):
             load_into(network, self.start)
         elif self.begin == "interpolation" and self.network == "rrdb":
             interpolating(network)
-        pairs = make(self.pair_settings(), seed)
+        pairs = training_pairs(self.pair_settings(), seed)
         optimizer = self.optimizer(network)
         return Task(
             networks={"generator": network},
@@ -114,7 +114,7 @@ class SRRecipe(Recipe):
             batches=lambda step, rank, world: pairs.crops(
                 step, rank, world, batch=self.batch_size, size=self.size, seed=seed
             ),
-            validate=validation(experiment.held_pairs(self.world)),
+            validate=validation(hidden_camera.validation_pairs(self.world)),
             average={"generator": self.decay} if self.decay else {},
         )
 
@@ -173,7 +173,9 @@ class GANRecipe(SRRecipe):
             task.frozen["features"] = perceptual_network(self.features)
         weights = LossWeights(self.pixel_weight, self.feature_weight, self.adversarial_weight)
         task.step = partial(stage_2_step, weights=weights, kind=self.kind, together=self.together)
-        task.validate = validation(experiment.held_pairs(self.world), "" if self.features == "untrained" else LPIPS_NET)
+        task.validate = validation(
+            hidden_camera.validation_pairs(self.world), "" if self.features == "untrained" else LPIPS_NET
+        )
         return task
 
 

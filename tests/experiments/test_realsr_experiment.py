@@ -13,7 +13,7 @@ from restore_lib.experiments import load_all, realsr_experiment, realsr_tables
 from restore_lib.pretrained.architectures import build
 from restore_lib.pretrained.cards import Card
 from restore_lib.pretrained.checkpoints import save_checkpoint
-from restore_lib.realsr import experiment
+from restore_lib.realsr import hidden_camera
 from restore_lib.realsr.interpolation import interpolated
 from restore_lib.realsr.sr_recipes import PIXELS
 from restore_lib.realsr.sr_variants import SR
@@ -172,4 +172,4 @@ def test_every_line_has_a_method_that_runs():
         assert line.paper is None or (line.why and not line.comparable)
     printed = {line.paper.row for line in table.lines if line.paper}
     assert printed == {"EDSR", "ESRGAN", "ZSSR", "K-ZSSR", "RealSR"}
-    assert experiment.world("photos").test[0] == realsr_experiment.DATASET
+    assert hidden_camera.photo_sets("photos").test[0] == realsr_experiment.DATASET

@@ -7,109 +7,16 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from restore_lib import images
-from restore_lib.errors import DataError, TrainingError
 from restore_lib.experiments.recipes import find
 from restore_lib.nets.rrdbnet import RRDBNet
 from restore_lib.pretrained.architectures import build
 from restore_lib.pretrained.checkpoints import Card, save_checkpoint
-from restore_lib.realsr import experiment, sr_pairs
-from restore_lib.realsr.sr_pairs import PairSettings, make
+from restore_lib.realsr import hidden_camera
 from restore_lib.realsr.sr_recipes import GAN, PIXELS, GANRecipe, interpolating, validation
 from restore_lib.realsr.sr_variants import EDSR_BICUBIC, SR, STAGE_1, STAGE_2
-from restore_lib.resampling import imresize
 from restore_lib.training import at_tier, fit
 from restore_lib.training.recipes import provenance, values
 from restore_lib.training.watch import read_metrics
-
-SMALL = PairSettings(world="embedded", kernels="true", kernel_photos=2, sources=2)
-
-
-def as_image(levels):
-    return levels.float() / 255
-
-
-def test_bicubic_pairs_are_bicubic_and_cleaned_up_sources_are_half_as_large():
-    made = make(replace(SMALL, way="bicubic"))
-    degraded = dict(experiment.sources("embedded", 2))
-    assert [pair.name for pair in made.pairs] == ["coffee", "rocket", "astronaut", "china"] and not len(made.noises)
-    for pair in made.pairs:
-        assert pair.hr.dtype == torch.uint8 and pair.kernel is None
-        expected = imresize(as_image(pair.hr), scale=1 / 4).clamp(0, 1)
-        assert (as_image(pair.lr) - expected).abs().max() < 0.51 / 255  # rounded
-    assert made.pairs[0].hr.shape[-2] == degraded["coffee"].shape[-2] // 2 // 4 * 4
-    whole = make(replace(SMALL, way="bicubic", clean_up=1)).pairs[0]
-    assert torch.equal(as_image(whole.hr), images.modcrop(degraded["coffee"], 4))
-
-
-def test_ways_differ_in_kernels_and_noise_alone():
-    kernel, noise, both = (make(replace(SMALL, way=way)) for way in ("kernel", "noise", "both"))
-    assert not len(kernel.noises) and len(noise.noises) and len(both.noises) == len(noise.noises)
-    assert [p.kernel is None for p in noise.pairs] == [True] * 4 and {p.kernel for p in both.pairs} <= {0, 1}
-    assert all(torch.equal(a.lr, b.lr) for a, b in zip(kernel.pairs, both.pairs, strict=True))
-    assert all(torch.equal(a.hr, b.hr) for a, b in zip(kernel.pairs, noise.pairs, strict=True))
-    wrong = make(replace(SMALL, way="noise", camera="wrong"))
-    assert wrong.noises.sources == ["made up"]
-
-
-def test_what_cannot_be_is_refused_in_one_sentence():
-    sizes = (
-        {"noise_scales": ()},
-        {"noise_scales": (2.0,)},
-        {"noise_scales": (1.0, 0.4)},
-        {"noise_scales": (0.5,), "camera": "wrong"},
-    )
-    for changes in ({"way": "all"}, {"camera": "left"}, {"kernels": "guessed"}, {"way": "learned"}, {"learned": "x"}):
-        with pytest.raises(TrainingError):
-            replace(SMALL, **changes)
-    for changes in sizes:
-        with pytest.raises(TrainingError, match="noise_scales"):
-            replace(SMALL, **changes)
-
-
-def test_noise_of_two_sizes_is_added_to_the_same_pairs():
-    one, two = make(SMALL), make(smoke(find("rrdb-l1-scales")).pair_settings())
-    assert all(torch.equal(a.lr, b.lr) and torch.equal(a.hr, b.hr) for a, b in zip(one.pairs, two.pairs, strict=True))
-    assert [s for s in two.noises.sources if " x0.5 " not in s] == one.noises.sources
-    assert len(two.noises) > len(one.noises)
-
-
-def test_estimated_kernels_are_kept_and_bad_ones_left_out(monkeypatch, rng):
-    calls = []
-
-    class Estimate:
-        def __init__(self, value, problems):
-            self.kernel = torch.full((5, 5), value, dtype=torch.float64)
-            self.diagnostics = type("D", (), {"problems": problems})()
-
-    def fake(photos, scale, seed, settings, strict):
-        calls.append(len(photos))
-        made = [Estimate(float(i), ("bad",) if i == 1 else ()) for i in range(len(photos))]
-        return made[:3] + [None] * (len(photos) - 3)  # estimation failed on the fourth photo and on those after it
-
-    monkeypatch.setattr(sr_pairs, "estimate_kernels", fake)
-    pictures = [torch.rand(3, 8, 8, generator=rng) for _ in range(3)]
-    first, second = sr_pairs.estimated(pictures), sr_pairs.estimated(pictures)
-    assert calls == [3] and [k[0, 0].item() for k in first] == [0, 2] == [k[0, 0].item() for k in second]
-    sr_pairs.estimated(pictures[:2])
-    assert [k[0, 0].item() for k in sr_pairs.estimated([*pictures, pictures[0]])] == [0, 2]
-    assert calls == [3, 2, 4]
-
-    monkeypatch.setattr(sr_pairs, "estimate_kernels", lambda photos, *_, **__: [None] * len(photos))
-    with pytest.raises(DataError, match="no kernel in 1 photos"):
-        sr_pairs.estimated(pictures[2:])
-
-
-def test_learned_pairs_are_what_the_network_makes(monkeypatch):
-    class Darker(torch.nn.Module):
-        def forward(self, x):
-            return x - 0.1
-
-    monkeypatch.setattr(sr_pairs, "load_network", lambda name: Darker())
-    plain, made = make(replace(SMALL, way="bicubic")), make(replace(SMALL, way="learned", learned="any"))
-    for a, b in zip(plain.pairs, made.pairs, strict=True):
-        assert torch.equal(a.hr, b.hr)
-        assert ((as_image(a.lr) - 0.1).clamp(min=0) - as_image(b.lr)).abs().max() < 1.01 / 255
 
 
 def smoke(recipe, **changes):
@@ -202,7 +109,7 @@ def test_learning_rates_follow_the_schedules():
 
 
 def test_validation_is_the_mean_over_pairs():
-    pairs = experiment.held_pairs("embedded")
+    pairs = hidden_camera.validation_pairs("embedded")
     exact = {"generator": torch.nn.Upsample(scale_factor=4, mode="nearest")}
     exact["generator"].register_parameter("p", torch.nn.Parameter(torch.zeros(1)))
     found = validation(pairs)(exact)

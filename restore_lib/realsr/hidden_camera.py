@@ -1,0 +1,411 @@
+"""A "Track 1" of our own: a camera whose degradation no method knows, and training pairs from what it shows.
+
+The challenge that RealSR won [lugmayr2020ntire] gave degraded photos without clean versions, clean photos of other
+scenes, and a test of clean photos that were made smaller and then degraded in the same way. Its photos are not free to
+pass on; this is the same task with other photos:
+
+- the *degradation* is a blur by an anisotropic Gaussian, another one for each photo, and noise that real cameras left
+  in flat places of DND's photos [plotz2017dnd], at half its strength, which brings bicubic interpolation near what it
+  has in the challenge; then levels are rounded to 8 bits. It is known to no method;
+- *sources* are degraded photos as a camera would give them, at their full size: all that training sees of it;
+- *targets* are clean photos of other scenes;
+- *validation* and *test* pairs are clean photos with their reduction by 4, degraded.
+
+Half of DND's photos give the noise of sources and validation pairs, the other half that of the tests: a method that
+knew the noise by heart would not be helped. Real noise depends on the brightness; this noise, once collected, does not.
+
+From sources and targets, :func:`training_pairs` makes pairs by RealSR's Algorithm 1 or by parts of it.
+"""
+
+import hashlib
+import warnings
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from restore_lib import data, files, images, noise
+from restore_lib.data.opening import Item
+from restore_lib.errors import DataError, TrainingError
+from restore_lib.pretrained.architectures import load_network
+from restore_lib.realsr.degradation import Degradation, clean_up
+from restore_lib.realsr.kernel_estimation import KernelWarning, estimate_kernels
+from restore_lib.realsr.kernel_losses import KernelSettings
+from restore_lib.realsr.kernels import gaussian_kernel
+from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, collect, fill, luma, noise_variance
+from restore_lib.realsr.pairs import Pair, PairedData
+from restore_lib.resampling import downscale, imresize
+
+SCALE = 4
+BLUR_WIDTHS = (0.4, 1.0)  # standard deviations of the blur along its axes, in pixels of the degraded photo
+BLUR_SIZE = 9
+NOISE_STRENGTH = 0.5  # as if the cameras had had four times the light
+RULE = NoiseRule(patch=64, stride=64, adaptive=1.5)  # photos are small; the noise is too strong for a threshold of 20
+VALIDATION_PHOTOS = 6
+HALVES = ("source", "test")
+
+
+@dataclass(frozen=True)
+class PhotoSets:
+    """Which photos serve as what.
+
+    Attributes
+    ----------
+    sources, targets, test : (str, str)
+        Name and split of a set; or (set, names with spaces between). Sources and targets have no photo in common.
+    noise : str
+        Set of noisy photos; empty: noise is made up.
+    other_noise : str
+        Set of another camera's photos, to collect the wrong noise from; empty: made up.
+    validation : (str, str)
+        As ``test``; empty for the last photos of the sources' set, which are then no sources.
+    """
+
+    sources: tuple[str, str]
+    targets: tuple[str, str]
+    test: tuple[str, str]
+    noise: str = ""
+    other_noise: str = ""
+    validation: tuple[str, str] = ("", "")
+
+
+PHOTO_SETS: Mapping[str, PhotoSets] = {
+    # Kodak: lossless, sharp, free to pass on, and nothing in this room is trained on it.
+    "photos": PhotoSets(
+        ("bsds500", "train400"), ("div2k_test_lr_x4", ""), ("kodak24", ""), "dnd_noisy", "phone_photos"
+    ),
+    "2k": PhotoSets(("flickr2k", "train"), ("div2k", "train"), ("kodak24", ""), "dnd_noisy", "phone_photos"),
+    "embedded": PhotoSets(
+        ("embedded", "coffee rocket motorcycle_left"),
+        ("embedded", "astronaut china"),
+        ("embedded", "chelsea"),
+        validation=("embedded", "flower"),
+    ),
+}
+
+
+def photo_sets(name: str) -> PhotoSets:
+    """Photo sets by their name: ``photos``, ``2k`` (larger sets, which you must have) or ``embedded``."""
+    if name not in PHOTO_SETS:
+        raise ValueError(f"there are no photo sets {name!r}: choose one of {', '.join(PHOTO_SETS)}")
+    return PHOTO_SETS[name]
+
+
+PARTS = ("sources", "targets", "validation", "test")
+
+
+def items(sets: str, part: str, count: int = 0) -> list[Item]:
+    """Clean photos of a part of photo sets.
+
+    Parameters
+    ----------
+    sets : str
+        Name of the photo sets.
+    part : {"sources", "targets", "validation", "test"}
+    count : int
+        As many of them, evenly chosen; 0: all.
+    """
+    chosen = photo_sets(sets)
+    if part not in PARTS:
+        raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
+    from_sources = part in ("sources", "validation") and not any(chosen.validation)
+    name, split = chosen.sources if from_sources else getattr(chosen, part)
+    opened = data.open(name, None if name == "embedded" else split or None)
+    photos = [opened[photo] for photo in split.split()] if name == "embedded" else list(opened)
+    if from_sources:
+        photos = photos[:-VALIDATION_PHOTOS] if part == "sources" else photos[-VALIDATION_PHOTOS:]
+    if count and count < len(photos):
+        photos = [photos[i * len(photos) // count] for i in range(count)]
+    return photos
+
+
+@dataclass
+class HiddenCamera:
+    """The degradation.
+
+    Attributes
+    ----------
+    noise_pools : list of NoisePool
+        One pool a noisy photo: a degraded photo has the noise of one of them.
+    """
+
+    noise_pools: Sequence[NoisePool] = field(repr=False)
+
+    def degrade(self, photo: Float[Tensor, "3 h w"], generator: torch.Generator) -> Float[Tensor, "3 h w"]:
+        """Blur a photo, add noise, round: what the camera makes of it, of the same size."""
+        blurred = downscale(photo, draw_blur(generator), 1, align=False)
+        pool = self.noise_pools[int(torch.randint(len(self.noise_pools), (), generator=generator))]
+        noisy = blurred + NOISE_STRENGTH * fill(pool, photo.shape[-2:], generator)
+        return images.from_uint8(images.to_uint8(noisy.clamp(0, 1)))
+
+    def pair(self, name: str, photo: Float[Tensor, "3 _ _"], seed: int = 0) -> Pair:
+        """A clean photo, cut to a multiple of 4, and its reduction, degraded; a pure function of name and seed."""
+        hr = images.modcrop(photo, SCALE)
+        return Pair(name, hr, self.degrade(imresize(hr, scale=1 / SCALE).clamp(0, 1), seeded(seed, name)))
+
+
+def seeded(seed: int, name: str) -> torch.Generator:
+    """Randomness for one photo: the same whichever others there are."""
+    return torch.Generator().manual_seed(zlib.crc32(f"{seed} {name}".encode()))
+
+
+def draw_blur(generator: torch.Generator) -> Float[Tensor, "n n"]:
+    """A random blur of the degradation, in pixels of the degraded photo."""
+    a, b, turn = torch.rand(3, generator=generator, dtype=torch.float64).tolist()
+    low, high = BLUR_WIDTHS
+    return gaussian_kernel(BLUR_SIZE, (low + (high - low) * a, low + (high - low) * b), torch.pi * turn)
+
+
+def x4_kernel(blur: Float[Tensor, "n n"]) -> Float[Tensor, "m m"]:
+    """The one kernel that does what the test's bicubic reduction by 4 and a blur after it do; aligned.
+
+    ``k[u] = sum_t blur[t] b[u - 4 t]`` with the bicubic kernel b of 16 cells.
+    """
+    one_axis = imresize(torch.eye(32, dtype=torch.float64)[None], size=(8, 32))[0, 3, 6:22]  # (16,)
+    bicubic = torch.outer(one_axis, one_axis)
+    whole = functional.conv_transpose2d(blur[None, None].double(), bicubic[None, None], stride=SCALE)[0, 0]
+    return functional.pad(whole, (2, 0, 2, 0))  # puts the middle where downscale wants it
+
+
+@cache
+def camera(sets: str = "photos", half: str = "source", seed: int = 0) -> HiddenCamera:
+    """The hidden camera, with one half of its noise.
+
+    Noisy photos are put in order of their noise; of each four, the first and the last are the tests', so that both
+    halves have weak and strong noise.
+
+    Parameters
+    ----------
+    sets : str
+        Name of the photo sets.
+    half : {"source", "test"}
+    seed : int
+        Of made-up noise.
+    """
+    if half not in HALVES:
+        raise ValueError(f"half must be one of {', '.join(HALVES)}, got {half!r}")
+    noisy_set = photo_sets(sets).noise
+    if not noisy_set:
+        first = seed + 10 * HALVES.index(half)
+        return HiddenCamera([made_up_noise(sigma, first + i) for i, sigma in enumerate((12.0, 20.0))])
+    noisy = sorted(data.open(noisy_set), key=lambda item: noise_variance(luma(item.image)))
+    pools = []
+    for rank, item in enumerate(noisy):
+        pool = NoisePool()
+        if (rank % 4 in (0, 3)) == (half == "test") and pool.add(item.image, RULE, item.name) > 1:  # one says little
+            pools.append(pool)
+    if not pools:
+        raise DataError(f"No photo of {noisy_set} has a flat place to collect noise from: get the set again.")
+    return HiddenCamera(pools)
+
+
+def made_up_noise(sigma: float, seed: int, size: int = 192) -> NoisePool:
+    """A pool of made-up noise like a camera's: coarser than white noise, and stronger in red and blue than in green."""
+    generator = torch.Generator().manual_seed(seed)
+    grey = torch.full((3, size, size), 0.5)
+    raw = noise.gaussian(grey, sigma, generator) - 0.5
+    smooth = functional.avg_pool2d(functional.pad(raw, (1, 0, 1, 0), mode="circular"), 2, stride=1)  # (3, size, size)
+    shares = torch.tensor([2.2, 1.6, 2.6])[:, None, None]  # averaging four pixels has halved it
+    return NoisePool([grey + smooth * shares], ["made up"])
+
+
+def other_noise(sets: str = "photos", seed: int = 0) -> NoisePool:
+    """Noise of cameras that the sources do not come from."""
+    noisy_set = photo_sets(sets).other_noise
+    if not noisy_set:
+        return made_up_noise(2.0, seed + 99)
+    return collect([(item.name, item.image) for item in data.open(noisy_set)], NoiseRule(patch=64, stride=64))
+
+
+def sources(sets: str = "photos", count: int = 0, seed: int = 0) -> list[tuple[str, Float[Tensor, "3 _ _"]]]:
+    """Degraded photos as the camera gives them: name and photo."""
+    hidden = camera(sets, "source", seed)
+    photos = items(sets, "sources", count)
+    return [(item.name, hidden.degrade(item.image, seeded(seed, item.name))) for item in photos]
+
+
+def validation_pairs(sets: str = "photos", seed: int = 0) -> list[Pair]:
+    """Pairs to validate with: photos that are no sources, degraded with the sources' noise."""
+    hidden = camera(sets, "source", seed)
+    return [hidden.pair(item.name, item.image, seed) for item in items(sets, "validation")]
+
+
+def unseen_pair(item: Item, sets: str = "photos", seed: int = 0) -> Pair:
+    """A clean test photo and what a method gets of it: reduced by 4 and degraded with the tests' half of the noise."""
+    return camera(sets, "test", seed).pair(item.name, item.image, seed)
+
+
+def description(sets: str = "photos") -> str:
+    """The sets that training sees, in words."""
+    chosen = photo_sets(sets)
+    parts = [" ".join(filter(None, part)) for part in (chosen.sources, chosen.targets)]
+    return " + ".join([*parts, f"noise of {chosen.noise}" if chosen.noise else "made-up noise"])
+
+
+def digest(sets: str = "photos", count: int = 0) -> str:
+    """SHA-256 over the files that training sees."""
+    noisy_set, total = photo_sets(sets).noise, hashlib.sha256()
+    for photos in (items(sets, "sources", count), items(sets, "targets"), data.open(noisy_set) if noisy_set else ()):
+        for item in photos:
+            total.update(f"{item.name} {files.sha256(item.parts['image'])}\n".encode())
+    return total.hexdigest()
+
+
+CHOICES = {
+    "way": ("bicubic", "kernel", "noise", "both", "learned"),
+    "camera": ("right", "wrong"),
+    "kernels": ("estimated", "true"),
+}
+SMALLEST = 0.5  # size of the sources at which noise can be collected: patches of 32 pixels are left
+
+
+@dataclass(frozen=True)
+class PairSettings:
+    """How training pairs are made: parts of RealSR's Algorithm 1 that can be left out.
+
+    Attributes
+    ----------
+    world : str
+        Name of the photo sets.
+    way : {"bicubic", "kernel", "noise", "both", "learned"}
+        LR images are reduced bicubically or with kernels (kernel, both), get collected noise (noise, both), or are what
+        a trained network makes of the bicubic reduction.
+    camera : {"right", "wrong"}
+        Whose noise: the sources', or other cameras'.
+    kernels : {"estimated", "true"}
+        KernelGAN's, or the hidden camera's own.
+    kernel_photos : int
+        Sources whose kernel is estimated.
+    clean_up : int
+        Sources are reduced by this to serve as HR images; 1: as they are.
+    sources : int
+        Sources, evenly chosen; 0: all.
+    learned : str
+        Checkpoint of the network that degrades.
+    noise_scales : tuple of float
+        Sizes of the sources at which noise is collected.
+    """
+
+    world: str = "photos"
+    way: str = "both"
+    camera: str = "right"
+    kernels: str = "estimated"
+    kernel_photos: int = 8
+    clean_up: int = 2
+    sources: int = 60
+    learned: str = ""
+    noise_scales: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise TrainingError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}.")
+        if (self.way == "learned") != bool(self.learned):
+            raise TrainingError('The way "learned" needs the checkpoint of a degrading network, and no other way does.')
+        if not self.noise_scales or not all(SMALLEST <= scale <= 1 for scale in self.noise_scales):
+            raise TrainingError(
+                f"noise_scales must be from {SMALLEST} to 1, got {tuple(self.noise_scales)}: smaller patches of noise "
+                "than training's crops would never be drawn."
+            )
+        if self.camera == "wrong" and tuple(self.noise_scales) != (1.0,):
+            raise TrainingError("Other cameras' noise is collected at full size alone: leave noise_scales at (1,).")
+
+
+def training_pairs(settings: PairSettings, seed: int = 0) -> PairedData:
+    """The paired set: images as levels of 8 bits, as the released code's PNG files; noise is drawn with the crops.
+
+    Parameters
+    ----------
+    settings : PairSettings
+    seed : int
+        Of the choice of kernels. The sources are always the same ones.
+    """
+    photos = sources(settings.world, settings.sources)
+    pool, kernels = NoisePool(), []
+    if settings.way in ("noise", "both"):
+        right = settings.camera == "right"
+        pool = collect(photos, RULE, settings.noise_scales) if right else other_noise(settings.world)
+        if not len(pool):
+            raise DataError("No source has a flat place to collect noise from: take more sources.")
+    if settings.way in ("kernel", "both"):
+        count = settings.kernel_photos
+        chosen = [photos[i * len(photos) // count][1] for i in range(min(count, len(photos)))]
+        kernels = estimated_kernels(chosen) if settings.kernels == "estimated" else true_kernels(count)
+    degradation = Degradation(SCALE, kernels)
+    network = load_network(settings.learned) if settings.learned else None
+    hr_images = [
+        (name, clean_up(photo, settings.clean_up) if settings.clean_up > 1 else images.modcrop(photo, SCALE))
+        for name, photo in photos
+    ] + [(item.name, images.modcrop(item.image, SCALE)) for item in items(settings.world, "targets")]
+    generator = torch.Generator().manual_seed(seed)
+    return PairedData([_pair(name, hr, degradation, network, generator) for name, hr in hr_images], pool, SCALE)
+
+
+@torch.no_grad()
+def _pair(
+    name: str, hr: Tensor, degradation: Degradation, network: nn.Module | None, generator: torch.Generator
+) -> Pair:
+    """An HR image and its LR image before noise, both in uint8."""
+    hr = images.from_uint8(images.to_uint8(hr))  # what LR images are made of is what they are compared with
+    if network is None:
+        pair = degradation.pair(name, hr, generator)
+    else:
+        pair = Pair(name, hr, network(imresize(hr, scale=1 / SCALE).clamp(0, 1)[None])[0].clamp(0, 1))
+    return Pair(name, levels(pair.hr), levels(pair.lr), pair.kernel)
+
+
+def levels(image: Float[Tensor, "3 h w"]) -> Tensor:
+    """An image in [0, 1] as levels in uint8, (3, h, w)."""
+    return torch.from_numpy(images.to_uint8(image)).permute(2, 0, 1).contiguous()
+
+
+def true_kernels(count: int, seed: int = 1) -> list[Float[Tensor, "_ _"]]:
+    """Kernels for x4 drawn from the hidden degradation itself, which no method can do: an upper bound."""
+    return [x4_kernel(draw_blur(seeded(seed, str(i)))) for i in range(count)]
+
+
+def estimated_kernels(photos: Sequence[Float[Tensor, "3 _ _"]], seed: int = 0) -> list[Float[Tensor, "_ _"]]:
+    """KernelGAN's kernels of photos for x4, kept in the cache; without those that its diagnostics complain of.
+
+    About half a minute a photo where they are not in the cache yet. On a noisy photo an estimation may fail: there are
+    fewer kernels than photos then.
+
+    Raises
+    ------
+    DataError
+        No estimation succeeded.
+    """
+    settings = KernelSettings()
+    content = hashlib.sha256(f"{settings} {seed} {SCALE}".encode())
+    for photo in photos:
+        content.update(f"{tuple(photo.shape)}".encode() + photo.contiguous().numpy().tobytes())
+    path = files.cache_folder() / "kernelgan" / f"pool-{content.hexdigest()[:32]}.npz"
+    kernels = _cached_kernels(path)
+    if kernels is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", KernelWarning)  # those are left out below
+            estimates = [one for one in estimate_kernels(photos, SCALE, seed, settings=settings, strict=False) if one]
+        good = [one for one in estimates if not one.diagnostics.problems]
+        kernels = [one.kernel for one in good or estimates]
+        if not kernels:
+            raise DataError(f"KernelGAN found no kernel in {len(photos)} photos: take more, or less noisy ones.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with files.atomic_write(path) as temporary, Path(temporary).open("wb") as out:
+            np.savez(out, **{f"kernel{i}": kernel.numpy() for i, kernel in enumerate(kernels)})
+    return kernels
+
+
+def _cached_kernels(path: Path) -> list[Tensor] | None:
+    """Kernels in a file; None where there is none, or it is damaged."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return [torch.from_numpy(archive[f"kernel{i}"]) for i in range(len(archive.files))] or None
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
