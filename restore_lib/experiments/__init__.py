@@ -7,8 +7,8 @@ finds numbers on a page that neither a record nor a source backs.
 """
 
 from restore_lib.experiments import ledger, pages, protocols, published, tables
-from restore_lib.experiments.backing import unbacked_numbers
-from restore_lib.experiments.evaluation import EvaluationProtocol, evaluate
+from restore_lib.experiments.audit import unbacked_numbers
+from restore_lib.experiments.protocols import EvaluationProtocol, evaluate
 from restore_lib.experiments.records import (
     Measurement,
     OverSeeds,

@@ -13,7 +13,7 @@ from torch import nn
 from restore_lib import data, files, tiers
 from restore_lib.errors import DataError
 from restore_lib.experiments import cell_borders, protocols, runs
-from restore_lib.experiments.evaluation import EvaluationProtocol, Model, evaluate
+from restore_lib.experiments.protocols import EvaluationProtocol, Model, evaluate
 from restore_lib.experiments.records import RunRecord, load_all, save
 from restore_lib.pretrained.architectures import load_network
 from restore_lib.pretrained.cards import Card, longest

@@ -9,8 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from restore_lib import images
-from restore_lib.experiments.evaluation import EvaluationProtocol
-from restore_lib.experiments.protocols import Pair, from_8bit, scales, to_8bit
+from restore_lib.experiments.protocols import EvaluationProtocol, Pair, from_8bit, scales, to_8bit
 from restore_lib.resampling import resize_antialiased
 
 SMALLEST = 4  # pixels of a cell that has an inside

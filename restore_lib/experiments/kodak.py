@@ -13,9 +13,8 @@ from restore_lib.denoising import baselines
 from restore_lib.denoising.dncnn import AUTHORS, author_network
 from restore_lib.errors import DataError
 from restore_lib.experiments import runs
-from restore_lib.experiments.evaluation import EvaluationProtocol, Model
 from restore_lib.experiments.keeping import as_model, measure
-from restore_lib.experiments.protocols import gaussian_noise
+from restore_lib.experiments.protocols import EvaluationProtocol, Model, gaussian_noise
 from restore_lib.experiments.records import save
 from restore_lib.pretrained.cards import Card
 from restore_lib.pretrained.checkpoints import cards

@@ -1,6 +1,6 @@
 """The ledger: paper | official code's own log | ours | difference | why, in the terminal and on the book's page.
 
-Every number keeps a reference to where it comes from, in a form that :mod:`restore_lib.experiments.backing` can check.
+Every number keeps a reference to where it comes from, in a form that :mod:`restore_lib.experiments.audit` can check.
 """
 
 from collections.abc import Mapping, Sequence

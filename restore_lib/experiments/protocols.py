@@ -1,21 +1,131 @@
-"""The three protocols under which published super-resolution numbers arise.
+"""Under which rules a method is measured: how inputs are made, and what counts.
 
-None is better than the others, but a number means nothing without its protocol: bicubic interpolation of the same
-photo scores up to 2 dB apart under these.
+:func:`evaluate` measures a method on a set of images under an :class:`EvaluationProtocol`. The three protocols under
+which published super-resolution numbers arise are ``CLASSIC``, ``LIIF`` and ``DIINN``. None is better than the others,
+but a number means nothing without its protocol: bicubic interpolation of the same photo scores up to 2 dB apart.
 """
 
-from dataclasses import replace
-from numbers import Real
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from restore_lib import images, metrics, noise
-from restore_lib.experiments.evaluation import EvaluationProtocol
+from restore_lib import images, metrics, noise, resampling
+from restore_lib.experiments.records import Measurement, measurement
 from restore_lib.resampling import imresize, resize_antialiased
 
+Model = Callable[[Float[Tensor, "c h w"], tuple[int, int]], Float[Tensor, "c H W"]]
 Pair = tuple[Float[Tensor, "c h w"], Float[Tensor, "c H W"]]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The conventions behind a number, in words.
+
+    Attributes
+    ----------
+    name, title : str
+        Short name (part of a record's file name) and readable name.
+    rules : mapping of str to str
+        The conventions, printed above every table and kept in every record.
+    conditions : mapping of str to float
+        What is varied, by name: ``{"x2": 2.0}`` for scales, ``{"sigma 25": 25.0}`` for noise.
+    """
+
+    name: str
+    title: str
+    rules: Mapping[str, str]
+    conditions: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class EvaluationProtocol(Protocol):
+    """How a method is tested: the same pair of images can differ by 2 dB under two of these.
+
+    Attributes
+    ----------
+    prepare : callable
+        ``prepare(item, value, generator)`` reads an item of a data set and returns the input of the method and the
+        target, (c, h, w) and (c, H, W) in [0, 1], for one value of ``conditions``. Random parts, if any, are drawn
+        from the generator.
+    measure : callable
+        ``measure(restored, target, value)`` returns metrics by name.
+    """
+
+    prepare: Callable
+    measure: Callable[[Tensor, Tensor, float], Mapping[str, float]]
+
+
+def evaluate(
+    model: Model | Mapping[str, Model],
+    dataset: Iterable,
+    protocol: EvaluationProtocol,
+    conditions: Iterable[str] | None = None,
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    progress: Callable[[str], None] | None = None,
+) -> list[Measurement]:
+    """Run a method over a data set and measure what comes out.
+
+    Parameters
+    ----------
+    model
+        ``model(given, size)`` returns the restored image (c, H, W), where ``given`` is (c, h, w) in [0, 1] and
+        ``size`` is (H, W). A denoiser ignores ``size``; a network for one scale may. Values may leave [0, 1]:
+        the protocol says what happens to them. A method that must know the condition, such as the noise level, is
+        given as one model for each: ``{"sigma 25": ..., "sigma 50": ...}``.
+    dataset
+        Items with a ``name``, as :func:`restore_lib.data.open` gives them; a slice of it tests on fewer images.
+    protocol
+        Makes the inputs and measures.
+    conditions
+        Names out of ``protocol.conditions``; all of them by default.
+    seed
+        For protocols with noise. An image gets the same noise whichever other images are tested.
+    device
+        Where inputs are put; results are measured on the CPU.
+    progress
+        Called with an image's name after each image.
+
+    Returns
+    -------
+    list of Measurement
+        For each condition and metric, with one value an image.
+
+    Raises
+    ------
+    ValueError
+        An unknown condition, an empty data set, or a result of the wrong size.
+    """
+    conditions = list(protocol.conditions if conditions is None else conditions)
+    if not set(conditions) <= set(protocol.conditions):
+        raise ValueError(f"protocol {protocol.name} knows {', '.join(protocol.conditions)}, got {conditions}")
+    values: dict[tuple[str, str], list[float]] = {}
+    for item in dataset:
+        for condition in conditions:
+            generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {item.name} {condition}".encode()))
+            value = protocol.conditions[condition]
+            given, target = protocol.prepare(item, value, generator)
+            with torch.no_grad():
+                method = model[condition] if isinstance(model, Mapping) else model
+                restored = method(given.to(device), tuple(target.shape[-2:])).to("cpu", target.dtype)
+            if restored.shape != target.shape:
+                raise ValueError(
+                    f"{item.name} at {condition}: the method returned {tuple(restored.shape)}, "
+                    f"the protocol expects {tuple(target.shape)}"
+                )
+            for metric, number in protocol.measure(restored, target, value).items():
+                values.setdefault((condition, metric), []).append(number)
+        if progress is not None:
+            progress(item.name)
+    if not values:
+        raise ValueError("the data set has no images")
+    order = sorted(values, key=lambda key: conditions.index(key[0]))
+    return [measurement(condition, metric, values[condition, metric]) for condition, metric in order]
 
 
 def to_8bit(image: Float[Tensor, "c h w"]) -> UInt8[Tensor, "c h w"]:
@@ -28,14 +138,14 @@ def from_8bit(image: UInt8[Tensor, "c h w"]) -> Float[Tensor, "c h w"]:
     return image.float() / 255
 
 
-def whole(item):
+def with_odd_sides(item):
     """An item whose picture is read with odd sides, too: B100 as copied between benchmarks has lost them."""
     return replace(item, even=False) if getattr(item, "even", False) else item
 
 
 def luma_pair(item, scale: float, generator: torch.Generator) -> Pair:
     """8-bit luma cropped to a multiple of the scale, and its reduction by MATLAB's bicubic, not rounded."""
-    photo = whole(item).read("image", channels="native")
+    photo = with_odd_sides(item).read("image", channels="native")
     luma = images.rgb_to_y(photo) if len(photo) == 3 else photo  # a grey picture is its own luma
     hr = from_8bit(to_8bit(images.modcrop(luma, int(scale))))  # (1, H, W)
     return imresize(hr, scale=1 / scale), hr
@@ -142,7 +252,7 @@ def denoising_metrics(restored: Tensor, clean: Tensor, sigma: float) -> dict[str
     return {"psnr": metrics.psnr(restored, clean, rule), "ssim": metrics.ssim(restored, clean, rule)}
 
 
-def gaussian_noise(*sigmas: Real) -> EvaluationProtocol:
+def gaussian_noise(*sigmas: int | float) -> EvaluationProtocol:
     """Denoising of photos under Gaussian noise of given strengths, on the scale 0 to 255."""
     return EvaluationProtocol(
         name="awgn",
@@ -156,3 +266,89 @@ def gaussian_noise(*sigmas: Real) -> EvaluationProtocol:
         prepare=noisy_pair,
         measure=denoising_metrics,
     )
+
+
+DISTORTIONS = ("shift", "brighter", "less contrast", "noise", "blur", "JPEG", "hole")
+UNROUNDED = metrics.Protocol(channels="rgb", border=0, quantize=False)
+SIDE = 256
+
+
+def equal_error(image: Float[Tensor, "3 h w"], seed: int = 0) -> dict[str, Float[Tensor, "3 h w"]]:
+    """Distort an image in seven ways, each with exactly the squared error of a shift by one pixel.
+
+    A distortion is an error image added to the photo. The error of "shift" is what it is; every other one is scaled
+    until its mean square agrees, so PSNR on all pixels cannot tell the results apart.
+
+    Parameters
+    ----------
+    image
+        Values that leave room, for instance within [0.15, 0.85]: results are not clipped.
+    seed
+        Of the noise.
+
+    Returns
+    -------
+    dict
+        Distorted images by name, ``"shift"`` first.
+    """
+    wide = torch.ones(5, 5, dtype=image.dtype) / 25
+    hole = torch.zeros_like(image)
+    top, left = image.shape[-2] // 4, image.shape[-1] // 4
+    hole[:, top : top + image.shape[-2] // 6, left : left + image.shape[-1] // 6] = 1
+    generator = torch.Generator().manual_seed(seed)
+    errors = {
+        "shift": image.roll(1, dims=-1) - image,
+        "brighter": torch.ones_like(image),
+        "less contrast": image.mean() - image,
+        "noise": noise.gaussian(torch.zeros_like(image), 25, generator),
+        "blur": resampling.downscale(image, wide, 1) - image,
+        "JPEG": noise.jpeg(image, 8) - image,
+        "hole": hole * (image.mean() - image),
+    }
+    target = errors["shift"].square().mean()
+    return {name: image + error * (target / error.square().mean()).sqrt() for name, error in errors.items()}
+
+
+def portrait(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 side side"]:
+    """The middle of a photo's upper 256 rows, 256 pixels wide, with its values drawn in to [0.15, 0.85].
+
+    Raises
+    ------
+    ValueError
+        The photo is smaller than that.
+    """
+    height, width = image.shape[-2:]
+    if min(height, width) < SIDE:
+        raise ValueError(f"the photo has {height} x {width} pixels: take one of at least {SIDE} x {SIDE}")
+    left = (width - SIDE) // 2
+    return 0.15 + 0.7 * image[:, :SIDE, left : left + SIDE]
+
+
+def distorted_pair(item, value: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Distortion number ``value`` of an item's portrait, and the portrait."""
+    clean = portrait(item.image)
+    return equal_error(clean)[DISTORTIONS[int(value)]], clean
+
+
+def three_metrics(restored: Tensor, clean: Tensor, value: float) -> dict[str, float]:
+    """PSNR and SSIM on all RGB values, neither clipped nor rounded; LPIPS with two networks."""
+    return {
+        "psnr": metrics.psnr(restored, clean, UNROUNDED),
+        "ssim": metrics.ssim(restored, clean, UNROUNDED),
+        "lpips_alex": metrics.lpips(restored, clean, net="alex"),
+        "lpips_vgg": metrics.lpips(restored, clean, net="vgg"),
+    }
+
+
+EQUAL_ERROR = EvaluationProtocol(
+    name="equal-error",
+    title="Seven distortions with the squared error of a shift by one pixel",
+    rules={
+        "original": "the middle of the upper 256 rows, 256 pixels wide, values drawn in by 3/20 from black and white",
+        "distortions": "error images scaled to the mean square of the error of the shift; noise from seed 0",
+        "measured on": "all RGB pixels, neither clipped nor rounded",
+    },
+    conditions={name: float(number) for number, name in enumerate(DISTORTIONS)},
+    prepare=distorted_pair,
+    measure=three_metrics,
+)

@@ -4,14 +4,15 @@ They lie in one file, ``published.json``, as printed: text, so that ``30.90`` ke
 memory are not in it; tables whose numbers were never seen are listed there as missing, so that nobody fills them in.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
+from typing import Literal, get_args
 
-FILE = Path(__file__).with_name("published.json")
-KINDS = (
+from pydantic import ConfigDict, TypeAdapter
+
+Kind = Literal[
     "picture of the paper's table",
     "picture in the official repository",
     "official code's own log",
@@ -19,7 +20,8 @@ KINDS = (
     "third-party README",
     "third-party notes",
     "issue thread",
-)
+]
+KINDS = get_args(Kind)
 LOG = "official code's own log"
 
 
@@ -52,7 +54,7 @@ class PublishedTable:
     title: str
     citation: str
     where: str
-    kind: str
+    kind: Kind
     seen: str
     protocol: str
     columns: Sequence[str]
@@ -103,21 +105,31 @@ class Number:
         return f"published:{self.table.name}#{self.row}/{self.column}"
 
 
-@lru_cache(maxsize=1)
-def _content() -> tuple[dict[str, PublishedTable], dict[str, Missing]]:
-    content = json.loads(FILE.read_text(encoding="utf-8"))
-    tables = {table["name"]: PublishedTable(**table) for table in content["tables"]}
-    return tables, {table["name"]: Missing(**table) for table in content["missing"]}
+@dataclass(frozen=True)
+class _File:
+    """What ``published.json`` holds."""
+
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
+
+    tables: Sequence[PublishedTable]
+    missing: Sequence[Missing]
 
 
+@cache
+def _content() -> _File:
+    return TypeAdapter(_File).validate_json(Path(__file__).with_name("published.json").read_bytes())
+
+
+@cache
 def tables() -> Mapping[str, PublishedTable]:
     """All published tables by name."""
-    return _content()[0]
+    return {table.name: table for table in _content().tables}
 
 
+@cache
 def missing() -> Mapping[str, Missing]:
     """Tables whose numbers are not available, by name."""
-    return _content()[1]
+    return {table.name: table for table in _content().missing}
 
 
 def number(table: str, row: str, column: str) -> Number | None:
@@ -128,10 +140,10 @@ def number(table: str, row: str, column: str) -> Number | None:
     ValueError
         There is no such table, row or column: a blank is said by None, a typing error is not.
     """
-    found = tables().get(table)
-    if found is None:
+    printed = tables().get(table)
+    if printed is None:
         raise ValueError(f"no published table is called {table!r}: choose one of {', '.join(tables())}")
-    if row not in found.rows or column not in found.columns:
+    if row not in printed.rows or column not in printed.columns:
         raise ValueError(f"{table} has no row {row!r} with a column {column!r}")
-    text = found.rows[row][found.columns.index(column)]
-    return None if text is None else Number(text, found, row, column)
+    text = printed.rows[row][printed.columns.index(column)]
+    return None if text is None else Number(text, printed, row, column)

@@ -21,7 +21,7 @@ from restore_lib import data, images, metrics, tiers
 from restore_lib.data.opening import Item
 from restore_lib.errors import DataError
 from restore_lib.experiments import realsr_experiment, runs
-from restore_lib.experiments.evaluation import EvaluationProtocol, Model
+from restore_lib.experiments.protocols import EvaluationProtocol, Model
 from restore_lib.experiments.realsr_experiment import CONDITION
 from restore_lib.experiments.records import RunRecord, save
 from restore_lib.pretrained.architectures import load_network

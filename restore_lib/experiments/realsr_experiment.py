@@ -16,7 +16,7 @@ from restore_lib import data, metrics, tiers
 from restore_lib.data.opening import Item
 from restore_lib.errors import DataError
 from restore_lib.experiments import kernel_study, runs
-from restore_lib.experiments.evaluation import EvaluationProtocol, Model, evaluate
+from restore_lib.experiments.protocols import EvaluationProtocol, Model, evaluate
 from restore_lib.experiments.records import Measurement, RunRecord, save
 from restore_lib.pretrained.architectures import load_network
 from restore_lib.pretrained.cards import Card, longest
@@ -174,7 +174,7 @@ def spread(record: RunRecord) -> RunRecord:
         found = record.find(CONDITION, name.removesuffix("_spread"))
         if found and len(found.per_image) > 1:
             more.append(Measurement(CONDITION, name, round(statistics.stdev(found.per_image), 6)))
-    return replace(record, measurements=[*record.measurements, *more])
+    return replace(record, measurements=(*record.measurements, *more))
 
 
 def trained() -> list[Card]:

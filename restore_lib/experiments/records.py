@@ -8,13 +8,22 @@ import math
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated
 
+import torch
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from restore_lib import vision_metrics
 from restore_lib.errors import RecordError
 from restore_lib.files import atomic_write
 
 DECIMALS = 6  # what is kept of a value: far below what any metric means
+STRICT = ConfigDict(strict=True, extra="forbid")
+Text = Annotated[str, Field(min_length=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Words = Annotated[Mapping[str, str], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -29,14 +38,16 @@ class Measurement:
         Name of the metric: ``"psnr"``, ``"ssim"``, ``"lr_psnr"``, ``"accuracy"``, ...
     value : float
         The number for tables: the mean of ``per_image`` where the metric is one number an image.
-    per_image : sequence of float
+    per_image : tuple of float
         In the order of the record's ``images``; empty for metrics of a whole set (mean IoU, accuracy).
     """
 
-    condition: str
-    metric: str
-    value: float
-    per_image: Sequence[float] = ()
+    __pydantic_config__ = STRICT
+
+    condition: Text
+    metric: Text
+    value: Finite
+    per_image: tuple[Finite, ...] = ()
 
     @property
     def spread(self) -> float | None:
@@ -46,8 +57,13 @@ class Measurement:
 
 def measurement(condition: str, metric: str, per_image: Iterable[float]) -> Measurement:
     """A measurement from one value an image: rounded, and averaged."""
-    kept = tuple(round(float(value), DECIMALS) for value in per_image)
-    return Measurement(condition, metric, mean(kept), kept)
+    values = tuple(round(float(value), DECIMALS) for value in per_image)
+    return Measurement(condition, metric, mean(values), values)
+
+
+def of_set(condition: str, metric: str, value: float) -> Measurement:
+    """A measurement that is one number for the whole set, rounded."""
+    return Measurement(condition, metric, round(float(value), DECIMALS))
 
 
 def mean(values: Sequence[float]) -> float:
@@ -71,7 +87,7 @@ class RunRecord:
         Training steps that were done; 0 without training.
     dataset, dataset_hash : str
         Name of the image set, and SHA-256 over its files.
-    images : sequence of str
+    images : tuple of str
         Names of its pictures in the order of ``per_image`` values.
     protocol : str
         Name of the evaluation protocol.
@@ -87,26 +103,28 @@ class RunRecord:
         When, as an ISO date and time in UTC.
     commit : str
         Of the library; ends in ``-dirty`` when its files differed from that commit, ``unknown`` outside git.
-    measurements : sequence of Measurement
+    measurements : tuple of Measurement
     settings : mapping
         Fields of the recipe that were used; empty for a method without any.
     """
 
-    recipe: str
-    tier: str
+    __pydantic_config__ = STRICT
+
+    recipe: Text
+    tier: Text
     seed: int | None
-    steps: int
-    dataset: str
-    dataset_hash: str
-    images: Sequence[str]
-    protocol: str
-    rules: Mapping[str, str]
-    versions: Mapping[str, str]
-    device: str
-    seconds: float
-    finished: str
-    commit: str
-    measurements: Sequence[Measurement]
+    steps: Annotated[int, Field(ge=0)]
+    dataset: Text
+    dataset_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    images: Annotated[tuple[str, ...], Field(min_length=1)]
+    protocol: Text
+    rules: Words
+    versions: Words
+    device: Text
+    seconds: Annotated[Finite, Field(ge=0)]
+    finished: Text
+    commit: Text
+    measurements: Annotated[tuple[Measurement, ...], Field(min_length=1)]
     settings: Mapping[str, object] = field(default_factory=dict)
 
     @property
@@ -127,6 +145,102 @@ class RunRecord:
     def conditions(self) -> list[str]:
         """Conditions in the order in which they were run."""
         return list(dict.fromkeys(m.condition for m in self.measurements))
+
+
+RECORD = TypeAdapter(RunRecord)
+
+
+def save(record: RunRecord, folder: Path | str) -> Path:
+    """Write a record into ``folder`` under its own name; never leaves half a file.
+
+    Raises
+    ------
+    RecordError
+        The record holds something that could not be read back (NaN, a mean that is not the mean, ...).
+    RestoreError
+        The disk is full or the folder cannot be written to.
+    """
+    path = Path(folder) / record.file
+    try:
+        text = json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise RecordError(f"{path} cannot be written: a value is not a finite number.") from error
+    parse(text, path)
+    # One line for each list of numbers or names: a file of a hundred images stays readable, and so does its diff.
+    text = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda m: "[" + re.sub(r",\n\s+", ", ", m[1]) + "]", text)
+    with atomic_write(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def load(path: Path | str) -> RunRecord:
+    """Read one record, strictly.
+
+    Raises
+    ------
+    RecordError
+        The file is missing, damaged, renamed, or does not hold what a record must hold.
+    """
+    path = Path(path)
+    try:
+        record = parse(path.read_bytes(), path)
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read ({error.strerror}): run its table again.") from error
+    if path.name != record.file:
+        raise RecordError(f"{path} holds the record of {record.file}: give it that name, or delete it.")
+    return record
+
+
+def load_all(folder: Path | str) -> list[RunRecord]:
+    """All records of a folder, by file name; an empty list when it does not exist.
+
+    Raises
+    ------
+    RecordError
+        One of the files is not a good record.
+    """
+    return [load(path) for path in sorted(Path(folder).glob("*.json"))]
+
+
+def results_folder() -> Path:
+    """Where records are kept: ``results/`` of the repository that holds this library, else of the current folder."""
+    root = Path(__file__).resolve().parent.parent.parent
+    return (root if (root / "pyproject.toml").exists() else Path.cwd()) / "results"
+
+
+def parse(text: str | bytes, path: Path) -> RunRecord:
+    """The record that a file's text holds; RecordError names the file and the first thing that is wrong."""
+    try:
+        record = RECORD.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "json_invalid":
+            raise RecordError(
+                f"{path} is damaged ({first['msg']}): restore it from version control or run it again."
+            ) from error
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".lstrip(": ")
+    else:
+        problem = inconsistency(record)
+    if problem:
+        raise RecordError(f"{path} is not a good run record: {problem}. Run it again, or mend the file.")
+    return record
+
+
+def inconsistency(record: RunRecord) -> str:
+    """What does not agree inside a record, in words; empty where all does."""
+    if len(set(record.images)) != len(record.images):
+        return "two images have the same name"
+    seen = set()
+    for m in record.measurements:
+        name = f"{m.metric} under {m.condition}"
+        if name in seen:
+            return f"{name} is there twice"
+        if m.per_image and len(m.per_image) != len(record.images):
+            return f"{name} has {len(m.per_image)} values for {len(record.images)} images"
+        if m.per_image and m.value != mean(m.per_image):
+            return f"{name} is {m.value}, not the mean {mean(m.per_image)} of its images"
+        seen.add(name)
+    return ""
 
 
 @dataclass(frozen=True)
@@ -155,148 +269,86 @@ def over_seeds(records: Iterable[RunRecord], condition: str, metric: str, image:
     measured = [(record, m) for record in records if (m := record.find(condition, metric)) is not None]
     if image:
         measured = [(record, m) for record, m in measured if m.per_image and image in record.images]
-        found = [m.per_image[record.images.index(image)] for record, m in measured]
+        values = [m.per_image[record.images.index(image)] for record, m in measured]
     else:
-        found = [m.value for _, m in measured]
-    if not found:
+        values = [m.value for _, m in measured]
+    if not values:
         return None
-    return OverSeeds(mean(found), statistics.stdev(found) if len(found) > 1 else None, len(found))
+    return OverSeeds(mean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
 
 
-def save(record: RunRecord, folder: Path | str) -> Path:
-    """Write a record into ``folder`` under its own name; never leaves half a file.
+@dataclass(frozen=True)
+class PairedDifference:
+    """The first method's mean minus the second's, with a 95 % bootstrap interval over pictures.
+
+    Attributes
+    ----------
+    mean, low, high : float
+        In units of the metric.
+    pictures : int
+        How many both methods were measured on.
+    """
+
+    mean: float
+    low: float
+    high: float
+    pictures: int
+
+    @property
+    def sure(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low > 0 or self.high < 0
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.1f} ({self.low:+.1f} to {self.high:+.1f})"
+
+
+def paired_difference(
+    records: Sequence[RunRecord], first: str, second: str, dataset: str, condition: str, metric: str
+) -> PairedDifference | None:
+    """Which of two methods is better on the same pictures: a paired comparison, picture by picture.
+
+    A picture's values over draws of the noise are averaged first.
+
+    Parameters
+    ----------
+    records : sequence of RunRecord
+        Such as :func:`load_all` gives; of one protocol, if methods were measured under several.
+    first, second : str
+        Recipes of the records: ``"joint+classifier-tiny"``.
+    dataset, condition, metric : str
+        The metric must have one value a picture: ``"top1_each"``.
 
     Returns
     -------
-    Path
-        The file.
+    PairedDifference or None
+        None when one of them was not measured.
 
     Raises
     ------
-    RecordError
-        The record holds something that could not be read back (NaN, a mean that is not the mean, ...).
-    RestoreError
-        The disk is full or the folder cannot be written to.
+    ValueError
+        The records hold the metric under more than one protocol.
     """
-    path = Path(folder) / record.file
-    content = asdict(record)
-    check(content, path)
-    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    # One line for each list of numbers or names: a file of a hundred images stays readable, and so does its diff.
-    text = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda m: "[" + re.sub(r",\n\s+", ", ", m[1]) + "]", text)
-    with atomic_write(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
-    return path
+    one, two = (by_picture(records, name, dataset, condition, metric) for name in (first, second))
+    shared = [name for name in one if name in two]
+    if not shared:
+        return None
+    differences = torch.tensor([one[name] - two[name] for name in shared], dtype=torch.float64)
+    low, high = vision_metrics.bootstrap(differences, torch.mean)
+    return PairedDifference(float(differences.mean()), low, high, len(shared))
 
 
-def load(path: Path | str) -> RunRecord:
-    """Read one record, strictly.
-
-    Raises
-    ------
-    RecordError
-        The file is missing, damaged, renamed, or does not hold what a record must hold.
-    """
-    path = Path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_a_number)
-    except OSError as error:
-        raise RecordError(f"{path} cannot be read ({error.strerror}): run its table again.") from error
-    except ValueError as error:  # truncated JSON, NaN, bytes that are no text
-        raise RecordError(f"{path} is damaged ({error}): restore it from version control or run it again.") from error
-    check(content, path)
-    measurements = tuple(
-        Measurement(m["condition"], m["metric"], float(m["value"]), tuple(float(v) for v in m["per_image"]))
-        for m in content["measurements"]
-    )
-    content |= {"measurements": measurements, "images": tuple(content["images"]), "seconds": float(content["seconds"])}
-    record = RunRecord(**content)
-    if path.name != record.file:
-        raise RecordError(f"{path} holds the record of {record.file}: give it that name, or delete it.")
-    return record
-
-
-def load_all(folder: Path | str) -> list[RunRecord]:
-    """All records of a folder, by file name; an empty list when it does not exist.
-
-    Raises
-    ------
-    RecordError
-        One of the files is not a good record.
-    """
-    return [load(path) for path in sorted(Path(folder).glob("*.json"))]
-
-
-def results_folder() -> Path:
-    """Where records are kept: ``results/`` of the repository that holds this library, else of the current folder."""
-    root = Path(__file__).resolve().parent.parent.parent
-    return (root if (root / "pyproject.toml").exists() else Path.cwd()) / "results"
-
-
-def _not_a_number(text: str):
-    raise ValueError(f"{text} is no result")
-
-
-def check(content: object, path: Path | str) -> None:
-    """Refuse what is not the content of a record.
-
-    Raises
-    ------
-    RecordError
-        One sentence that names the file and the first thing that is wrong.
-    """
-    problem = next(_problems(content), None)
-    if problem:
-        raise RecordError(f"{path} is not a good run record: {problem}. Run it again, or mend the file.")
-
-
-KINDS = {"seed": (int, type(None)), "steps": int, "seconds": (int, float)}
-KINDS |= dict.fromkeys(("images", "measurements"), (list, tuple)) | dict.fromkeys(
-    ("rules", "versions", "settings"), dict
-)
-
-
-def _problems(content):
-    """What is wrong with the JSON content of a record, in words."""
-    if not isinstance(content, dict):
-        yield "it is not one JSON object"
-        return
-    for known in fields(RunRecord):
-        if known.name not in content:
-            yield f"the field {known.name} is missing"
-            continue
-        value = content[known.name]
-        if not isinstance(value, KINDS.get(known.name, str)) or isinstance(value, bool):
-            yield f"the field {known.name} is {value!r}"
-        elif known.name != "settings" and value in ("", [], (), {}):
-            yield f"the field {known.name} is empty"
-    unknown = sorted(set(content) - {f.name for f in fields(RunRecord)})
-    if unknown:
-        yield f"the field {unknown[0]} is unknown"
-    if not (math.isfinite(content["seconds"]) and content["seconds"] >= 0 and content["steps"] >= 0):
-        yield "seconds and steps must not be negative"
-    if not re.fullmatch(r"[0-9a-f]{64}", content["dataset_hash"]):
-        yield "dataset_hash is not a SHA-256"
-    if len(set(content["images"])) != len(content["images"]):
-        yield "two images have the same name"
-    seen = set()
-    for number, found in enumerate(content["measurements"], 1):
-        for problem in _measurement_problems(found, len(content["images"])):
-            yield f"measurement {number}: {problem}"
-        if (found["condition"], found["metric"]) in seen:
-            yield f"measurement {number}: {found['metric']} under {found['condition']} is there twice"
-        seen.add((found["condition"], found["metric"]))
-
-
-def _measurement_problems(found, images: int):
-    wanted = {f.name for f in fields(Measurement)}
-    if not isinstance(found, dict) or set(found) != wanted:
-        yield f"it must have the fields {', '.join(sorted(wanted))}"
-        return
-    numbers = [found["value"], *found["per_image"]]
-    if any(isinstance(n, bool) or not isinstance(n, int | float) or not math.isfinite(n) for n in numbers):
-        yield "a value is not a finite number"
-    elif found["per_image"] and len(found["per_image"]) != images:
-        yield f"{len(found['per_image'])} values for {images} images"
-    elif found["per_image"] and found["value"] != mean(found["per_image"]):
-        yield f"value {found['value']} is not the mean {mean(found['per_image'])} of its images"
+def by_picture(
+    records: Sequence[RunRecord], recipe: str, dataset: str, condition: str, metric: str
+) -> dict[str, float]:
+    """One value for each picture: the mean over the records, which differ in their draw of the noise."""
+    values: dict[str, list[float]] = {}
+    protocols = set()
+    for record in records:
+        if (record.recipe, record.dataset) == (recipe, dataset) and (m := record.find(condition, metric)):
+            protocols.add(record.protocol)
+            for name, value in zip(record.images, m.per_image, strict=True):
+                values.setdefault(name, []).append(value)
+    if len(protocols) > 1:
+        raise ValueError(f"{metric} of {recipe} under {' and '.join(sorted(protocols))}: give the records of one")
+    return {name: sum(each) / len(each) for name, each in values.items()}

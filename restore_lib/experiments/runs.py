@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from restore_lib import __version__, data, tiers
-from restore_lib.experiments import distortions, protocols
-from restore_lib.experiments.evaluation import EvaluationProtocol, Model, evaluate
+from restore_lib.experiments import protocols
+from restore_lib.experiments.protocols import EvaluationProtocol, Model, evaluate
 from restore_lib.experiments.records import Measurement, RunRecord, save
 from restore_lib.resampling import imresize, resize_antialiased
 
@@ -87,7 +87,7 @@ def described(
         steps=steps,
         dataset=pictures.name,
         dataset_hash=pictures.digest(),
-        images=images,
+        images=tuple(images),
         protocol=protocol,
         rules=rules,
         versions=versions(),
@@ -95,7 +95,7 @@ def described(
         seconds=round(time.monotonic() - begun, 1),
         finished=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         commit=commit(),
-        measurements=measured,
+        measurements=tuple(measured),
         settings=settings or {},
     )
 
@@ -181,7 +181,7 @@ def equal_error(
     def as_it_is(given: Tensor, size: tuple[int, int]) -> Tensor:
         return given
 
-    return [save(run("none", as_it_is, name, distortions.PROTOCOL, tier=tier, progress=tell), folder) for name in sets]
+    return [save(run("none", as_it_is, name, protocols.EQUAL_ERROR, tier=tier, progress=tell), folder) for name in sets]
 
 
 def versions() -> dict[str, str]:

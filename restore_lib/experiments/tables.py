@@ -7,7 +7,6 @@ from restore_lib.errors import RecordError
 from restore_lib.experiments import (
     anyscale_tables,
     denoising_tables,
-    distortions,
     keeping,
     protocols,
     published,
@@ -53,7 +52,7 @@ def _bicubic_line(dataset: str, condition: str, metric: str, protocol: str) -> L
 
 def equal_error() -> Table:
     """What three metrics say about seven distortions that have the same squared error."""
-    protocol = distortions.PROTOCOL
+    protocol = protocols.EQUAL_ERROR
     lines = [
         Line("embedded photos", name, metric, "none", "embedded", protocol.name)
         for metric in ("psnr", "ssim", "lpips_alex", "lpips_vgg")

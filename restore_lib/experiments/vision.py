@@ -309,7 +309,7 @@ def _record(look: Look, case: str, seed: int, measured: list[Measurement], tier:
         steps=0,
         dataset=truth.name,
         dataset_hash=truth.digest,
-        images=[truth.names[number] for number in chosen(case, look.source, truth)],
+        images=tuple(truth.names[number] for number in chosen(case, look.source, truth)),
         protocol=PROTOCOL,
         rules=RULES,
         versions=runs.versions(),
@@ -317,7 +317,7 @@ def _record(look: Look, case: str, seed: int, measured: list[Measurement], tier:
         seconds=round(time.monotonic() - begun, 1),
         finished=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         commit=runs.commit(),
-        measurements=measured,
+        measurements=tuple(measured),
         settings={"checkpoints": {name: card(name).sha256[:16] for name in used}},
     )
 

@@ -8,7 +8,7 @@ VALUES = {"x2": {"psnr": (33.125, 34.5), "ssim": (0.91, 0.92)}, "x3": {"psnr": (
 
 def record(values=None, **changes) -> RunRecord:
     values = VALUES if values is None else values
-    found = [measurement(c, m, v) for c, metrics in values.items() for m, v in metrics.items()]
+    measured = tuple(measurement(c, m, v) for c, metrics in values.items() for m, v in metrics.items())
     fields = {
         "recipe": "bicubic",
         "tier": "cpu",
@@ -24,6 +24,7 @@ def record(values=None, **changes) -> RunRecord:
         "seconds": 1.5,
         "finished": "2026-01-02T03:04:05Z",
         "commit": "f" * 40,
-        "measurements": found,
+        "measurements": measured,
     }
-    return RunRecord(**fields | changes)
+    fields |= changes
+    return RunRecord(**fields | {name: tuple(fields[name]) for name in ("images", "measurements")})

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from restore_lib import data
-from restore_lib.experiments import distortions, load, runs, tables
+from restore_lib.experiments import load, protocols, runs, tables
 
 
 @pytest.fixture
@@ -16,15 +16,15 @@ def photo(rng):
 
 
 def test_every_distortion_has_the_squared_error_of_the_shift(photo):
-    found = distortions.equal_error(photo.double())
-    assert tuple(found) == distortions.NAMES
+    found = protocols.equal_error(photo.double())
+    assert tuple(found) == protocols.DISTORTIONS
     errors = {name: (image - photo).square().mean().item() for name, image in found.items()}
     shift = np.mean((np.roll(photo.numpy(), 1, -1) - photo.numpy()) ** 2, dtype=np.float64)
     assert all(error == pytest.approx(shift, rel=1e-5) for error in errors.values()), errors
 
 
 def test_distortions_are_what_they_are_called(photo):
-    found = distortions.equal_error(photo)
+    found = protocols.equal_error(photo)
     torch.testing.assert_close(found["shift"], photo.roll(1, -1))
     brighter = found["brighter"] - photo
     assert brighter.std() < 1e-5 and brighter.mean() > 0
@@ -36,28 +36,28 @@ def test_distortions_are_what_they_are_called(photo):
     assert rows.max() - rows.min() < 8 and columns.max() - columns.min() < 10
     noise = (found["noise"] - photo).flatten()
     assert abs(np.corrcoef(noise[1:], noise[:-1])[0, 1]) < 0.1, "noise of neighbours is independent"
-    assert torch.equal(found["noise"], distortions.equal_error(photo)["noise"])
-    assert not torch.equal(found["noise"], distortions.equal_error(photo, seed=1)["noise"])
+    assert torch.equal(found["noise"], protocols.equal_error(photo)["noise"])
+    assert not torch.equal(found["noise"], protocols.equal_error(photo, seed=1)["noise"])
 
 
 def test_a_portrait_is_the_middle_of_the_top(rng):
     photo = torch.rand(3, 300, 451, generator=rng)
-    part = distortions.portrait(photo)
+    part = protocols.portrait(photo)
     assert part.shape == (3, 256, 256)
     torch.testing.assert_close((part - 0.15) / 0.7, photo[:, :256, 97:353])
     with pytest.raises(ValueError, match="256 x 256"):
-        distortions.portrait(photo[:, :200])
+        protocols.portrait(photo[:, :200])
 
 
 def test_the_run_measures_every_photo_with_every_metric(tmp_path, monkeypatch, rng):
-    monkeypatch.setattr(distortions.metrics, "lpips", lambda a, b, net: (a - b).abs().mean().item() + (net == "vgg"))
+    monkeypatch.setattr(protocols.metrics, "lpips", lambda a, b, net: (a - b).abs().mean().item() + (net == "vgg"))
     monkeypatch.setattr(runs.data, "open", lambda name: data.opening.open(name)[:2])
     told = []
     (path,) = runs.equal_error(tmp_path, progress=lambda image, total: told.append((image, total)))
     record = load(path)
     assert record.images == ("astronaut", "chelsea") and [total for _, total in told] == [2, 2]
-    clean = distortions.portrait(data.open("embedded")[1].image)
-    wrong = distortions.equal_error(clean)["blur"]
+    clean = protocols.portrait(data.open("embedded")[1].image)
+    wrong = protocols.equal_error(clean)["blur"]
     psnr = -10 * np.log10(np.mean((wrong.double() - clean.double()).numpy() ** 2))
     assert record.find("blur", "psnr").per_image[1] == pytest.approx(psnr, abs=1e-3)
     assert record.find("blur", "lpips_vgg").value > 1 > record.find("blur", "lpips_alex").value

@@ -7,11 +7,10 @@ import pytest
 import torch
 from made_up import record
 
-from restore_lib.experiments.paired import by_picture, paired
-from restore_lib.experiments.records import measurement
+from restore_lib.experiments.records import by_picture, measurement, paired_difference
 
 
-def made(recipe: str, seed: int, values: dict[str, float]):
+def record_of(recipe: str, seed: int, values: dict[str, float]):
     found = measurement("sigma 30", "top1_each", values.values())
     return record(recipe=recipe, seed=seed, dataset="scenes", images=tuple(values), measurements=(found,))
 
@@ -20,20 +19,25 @@ def test_seeds_are_averaged_and_pictures_matched_by_name(rng):
     names = [f"scene-{i}" for i in range(40)]
     a, b, c = (dict(zip(names, torch.rand(40, generator=rng).tolist(), strict=True)) for _ in range(3))
     c = dict(list(c.items())[::-1][:30])  # fewer pictures, in another order
-    records = [made("joint+x", 0, a), made("joint+x", 1, b), made("cbm3d+x", 0, c), made("joint+y", 0, c)]
-    found = paired(records, "joint+x", "cbm3d+x", "scenes", "sigma 30", "top1_each")
+    records = [
+        record_of("joint+x", 0, a),
+        record_of("joint+x", 1, b),
+        record_of("cbm3d+x", 0, c),
+        record_of("joint+y", 0, c),
+    ]
+    found = paired_difference(records, "joint+x", "cbm3d+x", "scenes", "sigma 30", "top1_each")
     differences = np.array([(a[name] + b[name]) / 2 - c[name] for name in c])
     assert found.pictures == 30 and found.mean == pytest.approx(differences.mean(), abs=1e-5)
     error = 1.96 * differences.std() / 30**0.5
     assert found.low == pytest.approx(found.mean - error, abs=0.4 * error)
     assert found.high == pytest.approx(found.mean + error, abs=0.4 * error)
     assert found.sure == (found.low > 0 or found.high < 0) and str(found).startswith(f"{found.mean:+.1f} (")
-    assert paired(records, "joint+x", "nobody", "scenes", "sigma 30", "top1_each") is None
+    assert paired_difference(records, "joint+x", "nobody", "scenes", "sigma 30", "top1_each") is None
     assert by_picture(records, "joint+x", "scenes", "sigma 60", "top1_each") == {}
 
 
 def test_protocols_are_not_mixed():
-    one, two = made("joint+x", 0, {"a": 1.0}), replace(made("joint+x", 0, {"a": 2.0}), protocol="another")
+    one, two = record_of("joint+x", 0, {"a": 1.0}), replace(record_of("joint+x", 0, {"a": 2.0}), protocol="another")
     assert by_picture([two], "joint+x", "scenes", "sigma 30", "top1_each") == {"a": 2.0}
     with pytest.raises(ValueError, match="give the records of one"):
         by_picture([one, two], "joint+x", "scenes", "sigma 30", "top1_each")
