@@ -1,6 +1,6 @@
-"""Time the decoders of DIINN, LIIF and Meta-SR beside plain versions of them, on features of 48 x 48 pixels.
+"""Time fast decoders of DIINN, LIIF and Meta-SR beside their own ``forward``, on features of 48 x 48 pixels.
 
-The plain versions, those of the tests, run every layer at every pixel of the large picture, as the official codes do.
+``forward`` runs every layer at every pixel of the large picture, as the official codes do.
 Contestants take turns in one process; what counts is the fastest turn, as other programs only ever slow one down. Both
 get the same weights, and their largest difference is printed.
 """
@@ -17,11 +17,8 @@ import torch
 from timing import device_name, device_option, now
 from torch import nn
 
-from restore_lib.implicit import DIINN, LIIF, MetaSR
-from restore_lib.implicit.anyscale import linear
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "implicit"))
-import plain_implicit as plain
+from restore_lib.fast.decoders import decode, linear
+from restore_lib.implicit import DIINNDecoder, LIIFDecoder, MetaSRDecoder
 
 SIDE, CHANNELS = 48, 64
 MACS = {  # multiplications for a large pixel and for a small one: what no way of ordering them saves
@@ -31,14 +28,13 @@ MACS = {  # multiplications for a large pixel and for a small one: what no way o
 }
 
 
-def contestants() -> dict[str, tuple[nn.Module, object, tuple[int, ...]]]:
-    """Decoder, plain version, scales."""
-    encoder = nn.Identity()
+def contestants() -> dict[str, tuple[nn.Module, tuple[int, ...]]]:
+    """Decoder and scales."""
     return {
-        "DIINN f": (DIINN("f", encoder).decoder, plain.diinn, (2, 3, 4, 8)),
-        "DIINN e": (DIINN("e", encoder).decoder, plain.diinn, (4,)),
-        "LIIF": (LIIF(encoder).decoder, plain.liif, (2, 4)),
-        "Meta-SR": (MetaSR(encoder).decoder, plain.metasr, (2, 4)),
+        "DIINN f": (DIINNDecoder(), (2, 3, 4, 8)),
+        "DIINN e": (DIINNDecoder(variant="e"), (4,)),
+        "LIIF": (LIIFDecoder(), (2, 4)),
+        "Meta-SR": (MetaSRDecoder(), (2, 4)),
     }
 
 
@@ -59,21 +55,21 @@ def duel(fast, slow, rounds: int, device: str) -> tuple[float, float]:
 def in_bfloat16(decoder: nn.Module, feature: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """The decoder with its products in bfloat16."""
     with torch.autocast(feature.device.type, torch.bfloat16):
-        return decoder(feature, size)
+        return decode(decoder, feature, size)
 
 
 def inference(rounds: int, device: str) -> dict[str, dict[str, float]]:
     """Pictures without gradients."""
     feature, rows, peak = torch.randn(1, CHANNELS, SIDE, SIDE, device=device), {}, product_speed(device)
     with torch.no_grad():
-        for name, (decoder, reference, scales) in contestants().items():
+        for name, (decoder, scales) in contestants().items():
             decoder = decoder.to(device)
             for scale in scales:
                 size = (SIDE * scale, SIDE * scale)
-                slowly = partial(reference, decoder, feature, size)
-                fast, slow = duel(partial(decoder, feature, size), slowly, rounds, device)
-                expected = reference(decoder, feature, size)
-                away = float((decoder(feature, size) - expected).abs().max() / expected.abs().max())
+                slowly = partial(decoder, feature, size)
+                fast, slow = duel(partial(decode, decoder, feature, size), slowly, rounds, device)
+                expected = decoder(feature, size)
+                away = float((decode(decoder, feature, size) - expected).abs().max() / expected.abs().max())
                 row = {"ms": fast, "plain_ms": slow, "speedup": slow / fast, "difference": away}
                 if name in MACS:
                     large, small = MACS[name]
@@ -100,11 +96,11 @@ def step(decoder: nn.Module, run, feature: torch.Tensor) -> None:
 def training(rounds: int, device: str) -> dict[str, dict[str, float]]:
     """Forward and back through the decoder alone."""
     feature, rows = torch.randn(1, CHANNELS, SIDE, SIDE, device=device, requires_grad=True), {}
-    for name, (decoder, reference, _) in contestants().items():
+    for name, (decoder, _) in contestants().items():
         decoder = decoder.to(device)
         fast, slow = duel(
+            partial(step, decoder, partial(decode, decoder), feature),
             partial(step, decoder, decoder, feature),
-            partial(step, decoder, partial(reference, decoder), feature),
             rounds,
             device,
         )
@@ -132,9 +128,9 @@ def show(name: str, row: dict[str, float]) -> None:
 def memory() -> dict[str, float]:
     """Peak memory in MB, of a process each, of DIINN's decoder on 128 x 128 features, less the picture's own."""
     code = (
-        "import sys, torch; from restore_lib.implicit import DIINN; torch.set_num_threads(1)\n"
-        "scale = int(sys.argv[1]); decoder = DIINN('f', torch.nn.Identity()).decoder\n"
-        "with torch.no_grad(): decoder(torch.randn(1, 64, 128, 128), (128 * scale, 128 * scale))\n"
+        "import sys, torch; from restore_lib.implicit import DIINNDecoder; torch.set_num_threads(1)\n"
+        "from restore_lib.fast.decoders import decode; scale = int(sys.argv[1])\n"
+        "with torch.no_grad(): decode(DIINNDecoder(), torch.randn(1, 64, 128, 128), (128 * scale, 128 * scale))\n"
         # Linux's own count: getrusage would begin with what the process that started this one had.
         "peak = next(line for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
         "print(int(peak.split()[1]) / 1024 - 3 * 4 * (128 * scale) ** 2 / 2**20)"

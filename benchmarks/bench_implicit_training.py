@@ -8,7 +8,6 @@ batch; what counts is the fastest turn. Printed, too: how far the gradient of al
 import argparse
 import json
 import platform
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,12 +18,10 @@ from torch import Tensor, nn
 
 from restore_lib.data.patches import to_float
 from restore_lib.experiments.recipes import find
+from restore_lib.fast.decoders import decode
 from restore_lib.implicit.recipes import AnyScaleRecipe
 from restore_lib.pretrained.architectures import build
 from restore_lib.training import at_tier
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "implicit"))
-import plain_implicit as plain
 
 Batch = tuple[Tensor, ...]
 
@@ -58,7 +55,6 @@ def contestants(recipe: AnyScaleRecipe, device: str) -> dict[str, Callable[[bool
     pixels = torch.stack([torch.randperm(h * w)[: recipe.queries].sort().values for h, w in sizes.tolist()]).to(device)
     each = [picture for group in groups for picture in group]
     colours = torch.stack([picture.flatten(1)[:, asked] for picture, asked in zip(each, pixels, strict=True)])
-    reference = getattr(plain, recipe.network)
 
     def step(loss: Callable[[], Tensor], half: bool = False) -> Tensor:
         optimizer.zero_grad()
@@ -75,9 +71,9 @@ def contestants(recipe: AnyScaleRecipe, device: str) -> dict[str, Callable[[bool
         return some(network, (lr, sizes, pixels, colours))
 
     return {
-        "plain": lambda: step(all_of(lambda *x: reference(network.decoder, *x))),
-        "all pixels": lambda: step(all_of(network.decoder)),
-        "all pixels, bfloat16": lambda: step(all_of(network.decoder), True),
+        "plain": lambda: step(all_of(network.decoder)),
+        "all pixels": lambda: step(all_of(partial(decode, network.decoder))),
+        "all pixels, bfloat16": lambda: step(all_of(partial(decode, network.decoder)), True),
         f"{recipe.queries} pixels": lambda: step(few),
         f"{recipe.queries} pixels, bfloat16": lambda: step(few, True),
     }

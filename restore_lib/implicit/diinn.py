@@ -5,32 +5,18 @@ layer, the first scales what the second makes of sines.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from numbers import Integral
 from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
-from restore_lib.implicit import coordinates
-from restore_lib.implicit.anyscale import (
-    AnyScale,
-    Decoder,
-    Queries,
-    Size,
-    Tables,
-    checked,
-    inverse_scale,
-    linear,
-    make_encoder,
-    plus,
-    relu,
-    rows,
-    sin,
-    table,
-    times,
-)
+from restore_lib.implicit.anyscale import AnyScale
+from restore_lib.implicit.coordinates import Axis, nearest, queries, unfolded
+from restore_lib.implicit.encoders import make_encoder
+
+Variant = Literal["a", "b", "c", "d", "e", "f", "mode4"]
 
 # What the modulation branch's layers read, and whether the positional layer (Eqs. 8 and 9) comes before them.
 VARIANTS = {
@@ -44,20 +30,7 @@ VARIANTS = {
 }
 
 
-STRIP = 2**19  # pixels of a strip in mode4
-
-
-@dataclass(frozen=True)
-class Split:
-    """Weights of the modulation branch: what multiplies the content, and what the output of a layer before."""
-
-    content: Sequence[Tensor]
-    before: Sequence[Tensor | None]  # the first layer has none before it
-    last: Tensor
-    last_bias: Tensor | None
-
-
-class DIINNDecoder(Decoder):
+class DIINNDecoder(nn.Module):
     """The implicit function f of Eq. 1: from the content around a place, and the place, to its colours.
 
     Parameters
@@ -81,11 +54,11 @@ class DIINNDecoder(Decoder):
 
     def __init__(
         self,
-        channels: Integral = 64,
-        variant: Literal["a", "b", "c", "d", "e", "f", "mode4"] = "f",
+        channels: int = 64,
+        variant: Variant = "f",
         *,
-        width: Integral = 256,
-        layers: Integral = 4,
+        width: int = 256,
+        layers: int = 4,
         third: Literal["area", "side"] = "area",
     ):
         super().__init__()
@@ -93,115 +66,58 @@ class DIINNDecoder(Decoder):
             raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
         if third not in ("area", "side"):
             raise ValueError(f"third must be area or side, got {third!r}")
-        content = 9 * channels
         self.variant, self.third, self.width = variant, third, width
         self.reads, positional = VARIANTS[variant]
-        self.table_width = content if positional else layers * width
+        content = 9 * channels
+        place = content if positional else 3
         before = width if self.reads == "previous" else width + content
         self.position = nn.Linear(3, content) if positional else None
-        place = content if positional else 3
         self.modulation = nn.ModuleList(nn.Linear(before if i else content, width) for i in range(layers))
         self.synthesis = nn.ModuleList(nn.Linear(width if i else place, width) for i in range(layers))
         self.last = nn.Conv2d(width, 3, 3) if variant == "mode4" else nn.Linear(width, 3)
 
-    def place(self, small: Integral, large: Integral) -> coordinates.Axis:
-        """Nearest feature, local coordinates in [-1, 1]."""
-        return coordinates.nearest(small, large)
+    def place(self, small: int, large: int) -> Axis:
+        """The nearest feature, and local coordinates in [-1, 1]."""
+        return nearest(small, large)
 
-    def split(self) -> Split:
-        """Eqs. 4 and 7 multiply a layer's output and the content by one matrix; here by one each."""
-        content, before = [self.modulation[0].weight], [None]
-        for layer in self.modulation[1:]:
-            before.append(layer.weight[:, : self.width].contiguous())
-            content.append(layer.weight[:, self.width :].contiguous())  # has no columns under Eq. 6
-        if self.variant == "mode4":  # nine 1x1 layers, one for each neighbour
-            return Split(content, before, self.last.weight.permute(2, 3, 0, 1).flatten(0, 2), None)
-        return Split(content, before, self.last.weight, self.last.bias)
+    def forward(
+        self, feature: Float[Tensor, "b c h w"], size: Sequence[int], pixels: Int[Tensor, " q"] | None = None
+    ) -> Float[Tensor, "b 3 *pixels"]:
+        """A picture of ``size`` = (height, width) in normalised colours, or some of its pixels (Eqs. 1 to 9).
 
-    def tables(self, padded: Float[Tensor, "b c h2 w2"], weights: Split) -> Tables:
-        """The content's part in each modulation layer; where it has no other part, the layer's output."""
-        if self.position is not None:  # the content is multiplied pixel by pixel (Eq. 9) before it meets a weight
-            columns = nn.functional.unfold(padded, 3)  # (b, 9 c, h w)
-            return (columns.mT.flatten(0, 1).contiguous(),)
-        found = []
-        for i, (layer, weight) in enumerate(zip(self.modulation, weights.content, strict=True)):
-            has_content = weight.shape[1] > 0
-            products = table(padded, weight, layer.bias) if has_content else layer.bias  # (b h w, width)
-            if self.reads != "synthesis+content":  # Eqs. 6 and 7 never leave the small picture
-                products = torch.relu(products + linear(found[-1], weights.before[i], None) if i else products)
-            elif i == 0:
-                products = torch.relu(products)  # Eq. 2
-            found.append(products)
-        return tuple(found)
-
-    def answer(self, tables: Tables, queries: Queries, weights: Split) -> Float[Tensor, "q _"]:
-        """Eqs. 2 to 5, and the last layer; Eqs. 8 and 9 before them in variants that have them."""
-        index, local = queries.index[0], queries.offset[0]
-        area = queries.ratio.prod(1, keepdim=True)
-        third = area if self.third == "area" else area.sqrt()
-        place = torch.cat([local, third.expand(len(local), 1)], dim=1)  # (q, 3)
-        content = None
+        ``pixels`` are ``y * width + x``; in ``"mode4"``, where a pixel needs its neighbours, only whole pictures exist.
+        """
+        (index,), (local,) = queries(feature, size, self.place, pixels)
+        z = unfolded(feature)[:, index]  # (b, q, 9 c), the content of the nearest small pixel
+        area = feature.shape[2] * feature.shape[3] / (size[0] * size[1])
+        third = torch.full_like(local[:, :1], area if self.third == "area" else area**0.5)
+        p = torch.cat([local, third], dim=-1)  # (q, 3)
         if self.position is not None:
-            place = sin(self.position(place))  # (q, 9 c), Eq. 8
-            content = place * rows(tables[0], index)  # (q, 9 c), Eq. 9
-        synthesis = modulation = None
-        for i, layer in enumerate(self.synthesis):
-            before = synthesis if self.reads == "synthesis+content" else modulation
-            modulation = self._modulation(i, before, content, tables, index, weights)  # (q, width)
-            phase = linear(synthesis if i else place, layer.weight, layer.bias)
-            synthesis = times(sin(phase), modulation)  # Eqs. 3 and 5
-        return linear(synthesis, weights.last, weights.last_bias)  # (q, 3)
-
-    def _modulation(
-        self, i: Integral, before: Tensor | None, content: Tensor | None, tables: Tables, index: Tensor, weights: Split
-    ) -> Tensor:
-        """Layer i of the modulation branch; ``before`` is what it reads of layer i - 1."""
-        if content is None:
-            known = rows(tables[i], index)  # (q, width)
-            if i == 0 or self.reads != "synthesis+content":
-                return known  # has been through its ReLU
-            return relu(plus(known, linear(before, weights.before[i], None)))  # Eq. 4
-        bias = self.modulation[i].bias
-        if i == 0:
-            return relu(linear(content, weights.content[0], bias))  # Eq. 2
-        heard = linear(before, weights.before[i], bias)
-        if weights.content[i].shape[1]:
-            heard = plus(heard, linear(content, weights.content[i], None))
-        return relu(heard)
-
-    def forward(self, feature: Float[Tensor, "b c h w"], size: Size) -> Float[Tensor, "b 3 H W"]:
-        """A picture of ``size`` = (height, width) in normalised colours, for any size."""
-        return super().forward(feature, size) if self.variant != "mode4" else self._seen_by_3x3(feature, size)
-
-    def at(self, feature: Tensor, size: Size | Sequence[Size], pixels: Tensor) -> Tensor:
-        """Some pixels of that picture; not in ``"mode4"``, where they need neighbours."""
+            p = torch.sin(self.position(p))  # (q, 9 c), Eq. 8
+            z = p * z  # (b, q, 9 c), Eq. 9
+        m = torch.relu(self.modulation[0](z))  # (b, q, width), Eq. 2
+        s = m * torch.sin(self.synthesis[0](p))  # (b, q, width), Eq. 3
+        for modulation, synthesis in zip(self.modulation[1:], self.synthesis[1:], strict=True):
+            before = {
+                "previous": [m],  # Eq. 6
+                "previous+content": [m, z],  # Eq. 7
+                "synthesis+content": [s, z],  # Eq. 4
+            }[self.reads]
+            m = torch.relu(modulation(torch.cat(before, dim=-1)))  # (b, q, width)
+            s = m * torch.sin(synthesis(s))  # (b, q, width), Eq. 5
         if self.variant == "mode4":
+            return self._last_3x3(s, size, pixels)
+        colours = self.last(s).mT  # (b, 3, q)
+        return colours.unflatten(2, tuple(size)) if pixels is None else colours
+
+    def _last_3x3(self, s: Float[Tensor, "b q width"], size: Sequence[int], pixels: Tensor | None) -> Tensor:
+        """The last layer of the official code's mode 4: a convolution, mirrored at the picture's edge."""
+        if pixels is not None:
             raise ValueError("in mode4 a pixel depends on its neighbours: decode whole pictures")
-        return super().at(feature, size, pixels)
-
-    def _seen_by_3x3(self, feature: Tensor, size: Size) -> Tensor:
-        """Strips of the picture before the last layer, mirrored at the picture's edge; then that layer."""
-        height, width = checked(size)
-        if min(height, width) < 2:
-            raise ValueError(f"mode4 mirrors the border and needs at least 2 x 2 pixels, got {height} x {width}")
-        h, w = feature.shape[2:]
-        down, across = self.place(h, height), self.place(w, width).part(mirrored(-1, width + 1, width))
-        tall, strips = max(1, STRIP // width), []
-        for top in range(0, height, tall):
-            high = min(tall, height - top)
-            strip = down.part(mirrored(top - 1, top + high + 1, height))
-            taps = self.pictures(
-                feature, strip, across, inverse_scale(feature, (height, width))
-            )  # (b, 27, high + 2, width + 2)
-            taps = taps.unflatten(1, (3, 3, 3))
-            parts = [taps[:, y, x, :, y : y + high, x : x + width] for y in range(3) for x in range(3)]
-            strips.append(sum(parts[1:], parts[0]) + self.last.bias[:, None, None])
-        return torch.cat(strips, dim=2)
-
-
-def mirrored(start: Integral, stop: Integral, n: Integral) -> Int[Tensor, " m"]:
-    """Whole numbers from ``start`` to below ``stop``, mirrored at 0 and n - 1."""
-    return (n - 1) - ((n - 1) - torch.arange(start, stop).abs()).abs()
+        if min(size) < 2:
+            raise ValueError(f"mode4 mirrors the border and needs at least 2 x 2 pixels, got {size[0]} x {size[1]}")
+        picture = s.mT.unflatten(2, tuple(size))  # (b, width, H, W)
+        return self.last(functional.pad(picture, (1, 1, 1, 1), mode="reflect"))
 
 
 class DIINN(AnyScale):
@@ -220,11 +136,11 @@ class DIINN(AnyScale):
 
     def __init__(
         self,
-        variant: Literal["a", "b", "c", "d", "e", "f", "mode4"] = "f",
+        variant: Variant = "f",
         encoder: str | nn.Module = "rdn",
         *,
-        width: Integral = 256,
-        layers: Integral = 4,
+        width: int = 256,
+        layers: int = 4,
         third: Literal["area", "side"] = "area",
     ):
         encoder, channels = make_encoder(encoder)

@@ -6,15 +6,15 @@ what a window answers is what the whole picture would answer.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from numbers import Integral
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from restore_lib.implicit.anyscale import AnyScale, Size, checked, inverse_scale
-from restore_lib.implicit.coordinates import Axis
+from restore_lib.fast.decoders import accelerated, decode_grid
+from restore_lib.implicit.anyscale import AnyScale
+from restore_lib.implicit.coordinates import Axis, checked
 from restore_lib.training.speed import in_bfloat16
 
 TILE = 384  # pixels of the small photo
@@ -25,10 +25,10 @@ LOOKS = 2  # how far a decoder looks: the 3x3 features around the next pixel but
 def upscale(
     network: AnyScale,
     lr: Float[Tensor, "3 h w"],
-    size: Size,
+    size: Sequence[int],
     *,
     precision: str = "exact",
-    tile: Integral = TILE,
+    tile: int = TILE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Float[Tensor, "3 H W"]:
     """Enlarge a photo of any size to any size.
@@ -67,19 +67,19 @@ def upscale(
     (height, width), (h, w) = checked(size), lr.shape[1:]
     device = next(network.parameters()).device
     half = in_bfloat16(precision, device)
-    if getattr(network.decoder, "variant", "") == "mode4":
+    if getattr(network.decoder, "variant", "") == "mode4" or accelerated(network.decoder) is None:
         return network(lr[None].to(device), (height, width))[0].to(lr.device)
     out = lr.new_empty(3, height, width)
     margin = reach(network.encoder) + LOOKS
     down = list(windows(network.decoder.place(h, height), h, int(tile), margin))
     across = list(windows(network.decoder.place(w, width), w, int(tile), margin))
-    ratio = inverse_scale(lr[None], (height, width)).to(device)
+    ratio = torch.tensor([[h / height, w / width]], dtype=lr.dtype, device=device)
     for i, (rows, rows_out, rows_axis) in enumerate(down):
         for j, (cols, cols_out, cols_axis) in enumerate(across):
             window = network.normalise(lr[None, :, rows, cols].to(device))  # (1, 3, th, tw)
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 feature = network.encoder(window)
-            picture = network.decoder.pictures(feature.to(lr.dtype), rows_axis, cols_axis, ratio)[0]
+            picture = decode_grid(network.decoder, feature.to(lr.dtype), rows_axis, cols_axis, ratio)[0]
             out[:, rows_out, cols_out] = (picture * network.unit + network.mean).to(lr.device)
             if progress is not None:
                 progress(i * len(across) + j + 1, len(down) * len(across))
@@ -91,7 +91,7 @@ def reach(encoder: nn.Module) -> int:
     return sum(max(layer.kernel_size) // 2 for layer in encoder.modules() if isinstance(layer, nn.Conv2d))
 
 
-def windows(axis: Axis, small: Integral, tile: Integral, margin: Integral) -> Iterator[tuple[slice, slice, Axis]]:
+def windows(axis: Axis, small: int, tile: int, margin: int) -> Iterator[tuple[slice, slice, Axis]]:
     """Windows along one side.
 
     Parameters

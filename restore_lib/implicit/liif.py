@@ -5,28 +5,19 @@ changes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from numbers import Integral
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from restore_lib.implicit import coordinates
-from restore_lib.implicit.anyscale import AnyScale, Decoder, Queries, Tables, linear, make_encoder, relu, rows, table
+from restore_lib.implicit.anyscale import AnyScale
+from restore_lib.implicit.coordinates import Axis, around, queries, unfolded
+from restore_lib.implicit.encoders import make_encoder
 from restore_lib.nets.edsr import MEAN
 
 
-@dataclass(frozen=True)
-class Split:
-    """The first layer: what multiplies the content, and what the place and the cell, transposed."""
-
-    content: Tensor
-    place: Tensor
-
-
-class LIIFDecoder(Decoder):
+class LIIFDecoder(nn.Module):
     """The local implicit image function (Eq. 1), with what Sec. 3 adds to it.
 
     Parameters
@@ -48,51 +39,49 @@ class LIIFDecoder(Decoder):
     346,883 parameters with the defaults.
     """
 
-    block = 512
-
     def __init__(
         self,
-        channels: Integral = 64,
-        hidden: Sequence[Integral] = (256, 256, 256, 256),
+        channels: int = 64,
+        hidden: Sequence[int] = (256, 256, 256, 256),
         *,
         unfold: bool = True,
         ensemble: bool = True,
         cell: bool = True,
     ):
         super().__init__()
+        self.unfold, self.ensemble, self.cell = unfold, ensemble, cell
         self.content = 9 * channels if unfold else channels
-        self.ensemble, self.cell, self.table_width = ensemble, cell, hidden[0]
         widths = [self.content + (4 if cell else 2), *hidden, 3]
         self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
 
-    def place(self, small: Integral, large: Integral) -> coordinates.Axis:
-        """Features on both sides, or the nearest one."""
-        return coordinates.around(small, large, (-1, 1) if self.ensemble else (0,))
+    def place(self, small: int, large: int) -> Axis:
+        """The features on both sides, or the nearest one."""
+        return around(small, large, (-1, 1) if self.ensemble else (0,))
 
-    def split(self) -> Split:
-        """The first layer multiplies content and place by one matrix; here by one each."""
-        weight = self.layers[0].weight
-        return Split(weight[:, : self.content].contiguous(), weight[:, self.content :].T.contiguous())
+    def forward(
+        self, feature: Float[Tensor, "b c h w"], size: Sequence[int], pixels: Int[Tensor, " q"] | None = None
+    ) -> Float[Tensor, "b 3 *pixels"]:
+        """A picture of ``size`` = (height, width) in normalised colours, or some of its pixels (Eqs. 1 and 3 to 5).
 
-    def tables(self, padded: Float[Tensor, "b c h2 w2"], weights: Split) -> Tables:
-        """The content's part in the first layer."""
-        return (table(padded, weights.content, self.layers[0].bias),)
-
-    def answer(self, tables: Tables, queries: Queries, weights: Split) -> Float[Tensor, "q 3"]:
-        """Eq. 1 for each feature that is asked, and Eq. 4."""
-        corners, count = queries.index.shape
-        place = queries.offset.flatten(0, 1)  # (k q, 2)
-        if self.cell:
-            size = (2 * queries.ratio).expand(count, 2)  # a large pixel in halves of a small one
-            place = torch.cat([place, size.repeat(corners, 1)], dim=1)  # (k q, 4)
-        x = relu(torch.addmm(rows(tables[0], queries.index.flatten()), place, weights.place))  # (k q, hidden)
-        for layer in self.layers[1:-1]:
-            x = relu(linear(x, layer.weight, layer.bias))  # (k q, hidden)
-        if self.ensemble:  # mixing before the last layer is mixing after it: it is linear, and shares add up to 1
-            area = queries.offset.prod(-1).abs() + 1e-9  # (4, q)
-            share = area.flip(0) / area.sum(0)  # the area opposite to a feature
-            x = (x.unflatten(0, (corners, count)) * share[..., None]).sum(0)  # (q, hidden)
-        return linear(x, self.layers[-1].weight, self.layers[-1].bias)
+        ``pixels`` are ``y * width + x``.
+        """
+        index, offset = queries(feature, size, self.place, pixels)  # (k, q) and (k, q, 2), k = 4 or 1
+        content = unfolded(feature) if self.unfold else feature.flatten(2).mT  # (b, h w, 9 c), Eq. 3
+        cell = feature.new_tensor([2 * n / large for n, large in zip(feature.shape[2:], size, strict=True)])
+        answers = []
+        for i, place in zip(index, offset, strict=True):
+            z = content[:, i]  # (b, q, 9 c)
+            inputs = [z, place.expand(*z.shape[:2], 2)]
+            if self.cell:
+                inputs.append(cell.expand(*z.shape[:2], 2))  # Eq. 5
+            x = torch.cat(inputs, dim=-1)  # (b, q, 9 c + 4)
+            for layer in self.layers[:-1]:
+                x = torch.relu(layer(x))  # (b, q, hidden)
+            answers.append(self.layers[-1](x))  # (b, q, 3), Eq. 1
+        area = offset.prod(-1).abs() + 1e-9  # (k, q)
+        share = area.flip(0) / area.sum(0)  # (k, q), of the area on the opposite side
+        colours = torch.einsum("kq,kbqc->bcq", share, torch.stack(answers))  # (b, 3, q), Eq. 4
+        return colours.unflatten(2, tuple(size)) if pixels is None else colours
 
 
 class LIIF(AnyScale):
@@ -110,7 +99,7 @@ class LIIF(AnyScale):
         self,
         encoder: str | nn.Module = "rdn",
         *,
-        hidden: Sequence[Integral] = (256, 256, 256, 256),
+        hidden: Sequence[int] = (256, 256, 256, 256),
         unfold: bool = True,
         ensemble: bool = True,
         cell: bool = True,

@@ -4,37 +4,18 @@ The filter depends on where the pixel lies within a small one, and on the scale;
 around that small pixel.
 """
 
-from dataclasses import dataclass
-from numbers import Integral, Real
+from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from restore_lib.implicit import coordinates
-from restore_lib.implicit.anyscale import (
-    AnyScale,
-    Decoder,
-    Queries,
-    Tables,
-    linear,
-    make_encoder,
-    relu,
-    rows,
-    table,
-    times,
-)
+from restore_lib.implicit.anyscale import AnyScale
+from restore_lib.implicit.coordinates import Axis, containing, queries, unfolded
+from restore_lib.implicit.encoders import make_encoder
 
 
-@dataclass(frozen=True)
-class Split:
-    """The second layer, as weights of the features: for each colour and hidden channel, and for each colour alone."""
-
-    hidden: Tensor
-    bias: Tensor
-
-
-class MetaSRDecoder(Decoder):
+class MetaSRDecoder(nn.Module):
     """Meta-upscale module (Sec. 3.3): location projection, weight prediction, feature mapping.
 
     Parameters
@@ -48,40 +29,31 @@ class MetaSRDecoder(Decoder):
     -----
     445,120 parameters with the defaults. A place is the way from the small pixel's corner down and to the right, each
     in [0, 1), and 1 / scale of the height, as in the official code.
-
-    The official code predicts 1,728 weights for each large pixel. They are linear in the hidden channels, and the
-    colour is linear in them; so here the features are multiplied with the second layer first, once for each small
-    pixel, and a large pixel only takes the sum over hidden channels.
     """
 
-    block = 512
-
-    def __init__(self, channels: Integral = 64, width: Integral = 256):
+    def __init__(self, channels: int = 64, width: int = 256):
         super().__init__()
-        self.width, self.table_width = width, 3 * width
+        self.width = width
         self.layers = nn.ModuleList([nn.Linear(3, width), nn.Linear(width, 9 * channels * 3)])
 
-    def place(self, small: Integral, large: Integral) -> coordinates.Axis:
+    def place(self, small: int, large: int) -> Axis:
         """The small pixel that holds the large one's corner (Eq. 3)."""
-        return coordinates.containing(small, large)
+        return containing(small, large)
 
-    def split(self) -> Split:
-        """The second layer from the features' side."""
-        last = self.layers[-1]
-        hidden = last.weight.unflatten(0, (-1, 3)).permute(1, 2, 0).flatten(0, 1)  # (3 width, 9 c)
-        return Split(hidden.contiguous(), last.bias.unflatten(0, (-1, 3)).T.contiguous())
+    def forward(
+        self, feature: Float[Tensor, "b c h w"], size: Sequence[int], pixels: Int[Tensor, " q"] | None = None
+    ) -> Float[Tensor, "b 3 *pixels"]:
+        """A picture of ``size`` = (height, width) in normalised colours, or some of its pixels (Eqs. 3 to 6).
 
-    def tables(self, padded: Float[Tensor, "b c h2 w2"], weights: Split) -> Tables:
-        """Features times second layer: a number for each colour and hidden channel, and one for each colour."""
-        return table(padded, weights.hidden, None), table(padded, weights.bias, None)  # (b h w, 3 width), (b h w, 3)
-
-    def answer(self, tables: Tables, queries: Queries, weights: Split) -> Float[Tensor, "q 3"]:
-        """Eqs. 4 to 6."""
-        index, offset = queries.index[0], queries.offset[0]
-        place = torch.cat([offset, queries.ratio[:, :1].expand(len(offset), 1)], dim=1)  # (q, 3)
-        hidden = relu(linear(place, self.layers[0].weight, self.layers[0].bias))  # (q, width)
-        products = rows(tables[0], index).unflatten(1, (3, -1))  # (q, 3, width)
-        return times(products, hidden[:, None]).sum(-1) + rows(tables[1], index)
+        ``pixels`` are ``y * width + x``.
+        """
+        (index,), (offset,) = queries(feature, size, self.place, pixels)  # (q,) and (q, 2), location projection
+        z = unfolded(feature)[:, index]  # (b, q, 9 c)
+        place = torch.cat([offset, torch.full_like(offset[:, :1], feature.shape[2] / size[0])], dim=1)  # (q, 3), Eq. 5
+        hidden = torch.relu(self.layers[0](place))  # (q, width)
+        filters = self.layers[1](hidden).unflatten(1, (-1, 3))  # (q, 9 c, 3), weight prediction, Eq. 4
+        colours = torch.einsum("bqc,qco->boq", z, filters)  # (b, 3, q), feature mapping, Eq. 6
+        return colours.unflatten(2, tuple(size)) if pixels is None else colours
 
 
 class MetaSR(AnyScale):
@@ -98,6 +70,6 @@ class MetaSR(AnyScale):
         as LIIF's and DIINN's codes do it: from -1 to 1.
     """
 
-    def __init__(self, encoder: str | nn.Module = "rdn", *, width: Integral = 256, rgb_range: Real | None = None):
+    def __init__(self, encoder: str | nn.Module = "rdn", *, width: int = 256, rgb_range: float | None = None):
         encoder, channels = make_encoder(encoder)
         super().__init__(encoder, MetaSRDecoder(channels, width), rgb_range)

@@ -17,10 +17,11 @@ from restore_lib.errors import TrainingError
 from restore_lib.implicit.crops import AnyScaleCrops, reduced
 from restore_lib.implicit.diinn import DIINN
 from restore_lib.implicit.liif import LIIF
+from restore_lib.implicit.losses import step_on_crops, step_on_pixels
 from restore_lib.implicit.metasr import MetaSR
 from restore_lib.pretrained.architectures import build, describe
 from restore_lib.training.recipes import Recipe, sourced, variant
-from restore_lib.training.task import Run, Task
+from restore_lib.training.task import Task
 
 VALIDATED = (2, 3, 4)
 MIDDLE = 192  # pixels of a held photo that are looked at, a multiple of every scale
@@ -82,7 +83,7 @@ class AnyScaleRecipe(Recipe):
             networks={"network": network},
             optimizers={"network": optimizer},
             schedulers={"network": torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))},
-            step=some_pixels if self.queries else all_pixels,
+            step=step_on_pixels if self.queries else step_on_crops,
             batches=lambda step, rank, world: crops.batch(step, rank, world, photos=self.batch_size, seed=seed),
             validate=validation([middle(item.image) for item in held]),
             average={"network": self.decay} if self.decay else {},
@@ -93,29 +94,6 @@ class AnyScaleRecipe(Recipe):
         if self.halve_every:
             return 0.5 ** (step // self.halve_every)
         return min((step + 1) / self.warmup, 0.5 * (1 + math.cos(math.pi * min(step / self.steps, 1))))
-
-
-def some_pixels(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
-    """A step towards the colours of some pixels of each crop, by absolute differences."""
-    lr, sizes, pixels, colours = batch
-    sr = run.networks["network"](run.speed.layout(to_float(lr)), sizes.tolist(), pixels)  # (n, 3, queries)
-    return _update(run, (sr.float() - to_float(colours)).abs().mean())
-
-
-def all_pixels(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
-    """The same for whole crops; every scale counts alike, however large its crops are."""
-    lr, *groups = batch
-    losses = []
-    for small, hr in zip(lr.split([len(group) for group in groups]), groups, strict=True):
-        sr = run.networks["network"](run.speed.layout(to_float(small)), hr.shape[2:])  # as large as hr
-        losses.append((sr.float() - to_float(hr)).abs().mean() * len(hr) / len(lr))
-    return _update(run, sum(losses[1:], losses[0]))
-
-
-def _update(run: Run, loss: Tensor) -> Mapping[str, Tensor]:
-    loss = 2 * loss  # the papers' loss is on colours from -1 to 1
-    run.update("network", loss)
-    return {"loss": loss.detach()}
 
 
 def validation(

@@ -15,7 +15,7 @@ NETWORKS = {
     "liif": lambda e: implicit.LIIF(e, hidden=(8, 8)),
     "no ensemble": lambda e: implicit.LIIF(e, hidden=(8,), ensemble=False),
     "metasr": lambda e: implicit.MetaSR(e, width=6),
-    "metasr 255": lambda e: implicit.MetaSR(e, width=6, rgb_range=255),
+    "metasr 255": lambda e: implicit.MetaSR(e, width=6, rgb_range=255.0),
 }
 
 

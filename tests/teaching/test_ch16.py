@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
+from restore_lib.fast.decoders import decode
 from restore_lib.implicit import DIINNDecoder, coordinates
 from restore_lib.teaching import check
 from restore_lib.teaching.checks import all_exercises
@@ -48,7 +49,7 @@ def test_multiplications_are_those_that_happen(rng):
     channels, width, layers, scale = 5, 32, 4, 4
     decoder, feature = DIINNDecoder(channels, width=width, layers=layers), torch.rand(1, channels, 4, 8, generator=rng)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        decoder(feature, (4 * scale, 8 * scale))
+        decode(decoder, feature, (4 * scale, 8 * scale))
     counted = counter.get_total_flops() / 2 / (4 * scale * 8 * scale)
     assert counted == pytest.approx(COST.reference(9 * channels, width, layers, scale)[1].item())
 

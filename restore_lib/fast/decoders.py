@@ -1,0 +1,330 @@
+"""Decoders of super-resolution at any scale, sooner: content multiplied once for each small pixel, and in blocks.
+
+DIINN, LIIF and Meta-SR compute the colours of a large pixel from its place and the features around it. Whatever
+multiplies the features alone is the same for all large pixels that ask the same small one, so it is computed once for
+each small pixel, into tables. The rest is done for blocks of large pixels that fit into the processor's cache. Tables
+are made for some rows at a time: memory does not grow with the picture, except for the picture itself.
+
+Answers and gradients are those of the decoder's own ``forward``, up to rounding. A decoder of another kind, also one
+that is derived from these three, is called as it is.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+Tables = tuple[Float[Tensor, "p _"], ...]
+Size = tuple[int, int]
+LANES = 16  # images a batch needs for PyTorch to hand a 1x1 convolution to its faster library
+TABLE_BYTES = 16 * 2**20
+STRIP = 2**19  # pixels of a strip in DIINN's mode 4
+
+
+def decode(decoder: nn.Module, feature: Float[Tensor, "b c h w"], size: Sequence[int]) -> Float[Tensor, "b 3 H W"]:
+    """``decoder(feature, size)``: a picture of ``size`` = (height, width) in normalised colours."""
+    fast = accelerated(decoder)
+    return decoder(feature, size) if fast is None else fast.picture(feature, (int(size[0]), int(size[1])))
+
+
+def decode_at(
+    decoder: nn.Module, feature: Float[Tensor, "b c h w"], sizes: Sequence[Sequence[int]], pixels: Int[Tensor, "b q"]
+) -> Float[Tensor, "b 3 q"]:
+    """``decoder(feature, size, pixels)`` for each picture of a batch, with a (height, width) and pixels of its own."""
+    fast = accelerated(decoder)
+    if fast is None or getattr(decoder, "variant", "") == "mode4":  # whose own forward says that it cannot
+        parts = zip(feature.split(1), sizes, pixels, strict=True)
+        return torch.cat([decoder(one, size, some) for one, size, some in parts])
+    return fast.at(feature, [(int(height), int(width)) for height, width in sizes], pixels)
+
+
+def decode_grid(
+    decoder: nn.Module, feature: Float[Tensor, "b c h w"], rows: Any, cols: Any, ratio: Float[Tensor, "1 2"]
+) -> Float[Tensor, "b 3 n m"]:
+    """Part of a picture: all pixels of ``rows`` x ``cols``, places as the decoder's ``place`` gives them.
+
+    Their indices count in ``feature``, which may be that of a window; ``ratio`` is small height and width divided by
+    large ones, of the whole picture. Not for DIINN's mode 4, nor for decoders of another kind.
+    """
+    return KINDS[type(decoder).__name__](decoder).grid(feature, rows, cols, ratio)
+
+
+def accelerated(decoder: nn.Module) -> "FastDecoder | None":
+    """The fast form of a decoder with its weights of the moment, or None where there is none for its kind."""
+    kind = KINDS.get(type(decoder).__name__)
+    return kind(decoder) if kind else None
+
+
+class FastDecoder:
+    """A decoder with its weights cut into what multiplies features and what does not. Subclasses say how."""
+
+    block = 1024  # large pixels that each thread of a processor answers for at once; on a GPU 256 times as many
+    table_width: int  # numbers that the tables hold for a small pixel
+
+    def __init__(self, decoder: Any):
+        self.decoder = decoder
+
+    def tables(self, padded: Float[Tensor, "b c h2 w2"]) -> Tables:
+        """What depends on features only, a row for each small pixel; features have a border of one pixel more."""
+        raise NotImplementedError
+
+    def answer(
+        self, tables: Tables, index: Int[Tensor, "k q"], offset: Float[Tensor, "k q 2"], ratio: Float[Tensor, "_ 2"]
+    ) -> Float[Tensor, "q _"]:
+        """The colours of q large pixels, from tables and the k small pixels (rows of the tables) that each one asks.
+
+        ``offset`` are the ways from these down and to the right, ``ratio`` small height and width divided by large
+        ones: one row for all, or one for each.
+        """
+        raise NotImplementedError
+
+    def picture(self, feature: Float[Tensor, "b c h w"], size: Size) -> Float[Tensor, "b 3 H W"]:
+        """All pixels."""
+        (h, w), place = feature.shape[2:], self.decoder.place
+        ratio = feature.new_tensor([[h / size[0], w / size[1]]])
+        return self.grid(feature, place(h, size[0]), place(w, size[1]), ratio)
+
+    def at(
+        self, feature: Float[Tensor, "b c h w"], sizes: Sequence[Size], pixels: Int[Tensor, "b q"]
+    ) -> Float[Tensor, "b 3 q"]:
+        """Only some pixels of each picture: a training step need not see all."""
+        (h, w), place = feature.shape[2:], self.decoder.place
+        axes = {size: (place(h, size[0]).to(feature), place(w, size[1]).to(feature)) for size in set(sizes)}
+        places = []
+        for i, (size, some) in enumerate(zip(sizes, pixels, strict=True)):
+            rows, cols = axes[size]
+            index, offset = rows.part(some // size[1]).paired(cols.part(some % size[1]), w)
+            places.append((index + i * h * w, offset))
+        index, offset = (torch.cat(part, dim=1) for part in zip(*places, strict=True))  # (k, b q), (k, b q, 2)
+        ratio = feature.new_tensor([(h / height, w / width) for height, width in sizes])  # (b, 2)
+        ratio, block = ratio.repeat_interleave(pixels.shape[1], 0), self._block(feature)
+        tables = self.tables(functional.pad(feature, (1, 1, 1, 1)))
+        parts = zip(index.split(block, 1), offset.split(block, 1), ratio.split(block), strict=True)
+        colours = torch.cat([self._in_lanes(tables, *part) for part in parts])
+        return colours.unflatten(0, pixels.shape).movedim(2, 1)  # (b, 3, q)
+
+    def grid(
+        self, feature: Float[Tensor, "b c h w"], rows: Any, cols: Any, ratio: Float[Tensor, "1 2"]
+    ) -> Float[Tensor, "b _ n m"]:
+        """All pixels of ``rows`` x ``cols``, see :func:`decode_grid`."""
+        shape = rows.index.shape[1], cols.index.shape[1]
+        padded = functional.pad(feature, (1, 1, 1, 1)).split(1)
+        pictures = [torch.cat(list(self._blocks(one, rows, cols, ratio))).T for one in padded]
+        return torch.stack(pictures).unflatten(2, shape)
+
+    def _block(self, feature: Tensor) -> int:
+        return self.block * (torch.get_num_threads() if feature.is_cpu else 256)
+
+    def _blocks(self, padded: Tensor, rows: Any, cols: Any, ratio: Tensor) -> Iterator[Float[Tensor, "q _"]]:
+        """The picture's pixels, row by row, in blocks; with tables of a few rows of small pixels at a time."""
+        w, height, width = padded.shape[3] - 2, rows.index.shape[1], cols.index.shape[1]
+        most = max(1, TABLE_BYTES // (w * 4 * self.table_width) * (1 if padded.is_cpu else 64))
+        high = rows.index.amax(0).cummax(0).values  # mirrored rows at a border may go back a little
+        low = rows.index.amin(0).flip(0).cummin(0).values.flip(0)
+        start = 0
+        while start < height:
+            top = int(low[start])
+            stop = max(start + 1, int(torch.searchsorted(high, torch.tensor(top + most))))
+            tables = self.tables(padded[:, :, top : int(high[stop - 1]) + 3])
+            for pixels in torch.arange(start * width, stop * width).split(self._block(padded)):
+                index, offset = rows.part(pixels // width).paired(cols.part(pixels % width), w)
+                index, offset = (index - top * w).to(padded.device), offset.to(padded.device, padded.dtype)
+                yield self._in_lanes(tables, index, offset, ratio)
+            start = stop
+
+    def _in_lanes(self, tables: Tables, index: Tensor, offset: Tensor, ratio: Tensor) -> Float[Tensor, "q _"]:
+        """Answers for a multiple of ``LANES`` pixels, the last one repeated, cut to those that were asked for."""
+        asked = index.shape[1]
+        if asked % LANES:
+            pick = torch.arange(asked + -asked % LANES, device=index.device).clamp(max=asked - 1)
+            index, offset, ratio = index[:, pick], offset[:, pick], ratio if len(ratio) == 1 else ratio[pick]
+        return self.answer(tables, index, offset, ratio)[:asked]
+
+
+class FastDIINN(FastDecoder):
+    """Eqs. 4 and 7 multiply a layer's output and the content by one matrix; here by one each: W [s; z] = U s + V z."""
+
+    def __init__(self, decoder: Any):
+        super().__init__(decoder)
+        first, *others = (layer.weight for layer in decoder.modulation)
+        width = decoder.width
+        self.before = [None, *(weight[:, :width].contiguous() for weight in others)]  # the first layer has none
+        self.content = [first, *(weight[:, width:].contiguous() for weight in others)]  # no columns under Eq. 6
+        self.last, self.last_bias = decoder.last.weight, decoder.last.bias
+        if decoder.variant == "mode4":  # nine 1x1 layers, one for each neighbour
+            self.last, self.last_bias = self.last.permute(2, 3, 0, 1).flatten(0, 2), None
+        self.table_width = first.shape[1] if decoder.position is not None else len(self.content) * width
+
+    def tables(self, padded: Float[Tensor, "b c h2 w2"]) -> Tables:
+        """The content's part in each modulation layer; where it has no other part, the layer's output."""
+        if self.decoder.position is not None:  # content is multiplied pixel by pixel (Eq. 9) before it meets a weight
+            return (functional.unfold(padded, 3).mT.flatten(0, 1).contiguous(),)  # (b h w, 9 c)
+        tables = []
+        for i, (layer, weight) in enumerate(zip(self.decoder.modulation, self.content, strict=True)):
+            m = products(padded, weight, layer.bias) if weight.shape[1] else layer.bias  # (b h w, width)
+            if self.decoder.reads != "synthesis+content":  # Eqs. 6 and 7 never leave the small picture
+                m = torch.relu(m + linear(tables[-1], self.before[i], None) if i else m)
+            elif i == 0:
+                m = torch.relu(m)  # Eq. 2
+            tables.append(m)
+        return tuple(tables)
+
+    def answer(self, tables: Tables, index: Tensor, offset: Tensor, ratio: Tensor) -> Float[Tensor, "q _"]:
+        """Eqs. 2 to 5, and the last layer; Eqs. 8 and 9 before them in variants that have them."""
+        decoder, index, area = self.decoder, index[0], ratio.prod(1, keepdim=True)
+        third = area if decoder.third == "area" else area.sqrt()
+        p = torch.cat([offset[0], third.expand(len(index), 1)], dim=1)  # (q, 3)
+        z = s = m = None
+        if decoder.position is not None:
+            p = sin(decoder.position(p))  # (q, 9 c), Eq. 8
+            z = p * tables[0].index_select(0, index)  # (q, 9 c), Eq. 9
+        for i, (modulation, synthesis) in enumerate(zip(decoder.modulation, decoder.synthesis, strict=True)):
+            before = s if decoder.reads == "synthesis+content" else m
+            if z is not None:
+                parts = [(before, self.before[i])] if i else []
+                parts += [(z, self.content[i])] if self.content[i].shape[1] else []
+                m = linear(*parts[0], modulation.bias)
+                m = relu(plus(m, linear(*parts[1], None)) if parts[1:] else m)
+            else:
+                m = tables[i].index_select(0, index)  # (q, width), has been through its ReLU where it is complete
+                if i and decoder.reads == "synthesis+content":
+                    m = relu(plus(m, linear(before, self.before[i], None)))  # Eq. 4
+            s = times(sin(linear(p if s is None else s, synthesis.weight, synthesis.bias)), m)  # Eqs. 3 and 5
+        return linear(s, self.last, self.last_bias)  # (q, 3)
+
+    def picture(self, feature: Float[Tensor, "b c h w"], size: Size) -> Float[Tensor, "b 3 H W"]:
+        """All pixels; in mode 4 strips before the last layer, mirrored at the picture's edge, and then that layer."""
+        decoder, (height, width), (h, w) = self.decoder, size, feature.shape[2:]
+        if decoder.variant != "mode4":
+            return super().picture(feature, size)
+        if min(size) < 2:
+            return decoder(feature, size)  # which says why it cannot
+        rows, cols = decoder.place(h, height), decoder.place(w, width).part(mirrored(-1, width + 1, width))
+        ratio, tall, strips = feature.new_tensor([[h / height, w / width]]), max(1, STRIP // width), []
+        for top in range(0, height, tall):
+            high = min(tall, height - top)
+            taps = self.grid(feature, rows.part(mirrored(top - 1, top + high + 1, height)), cols, ratio)
+            taps = taps.unflatten(1, (3, 3, 3))  # (b, 3, 3, 3, high + 2, width + 2)
+            parts = [taps[:, y, x, :, y : y + high, x : x + width] for y in range(3) for x in range(3)]
+            strips.append(sum(parts[1:], parts[0]) + decoder.last.bias[:, None, None])
+        return torch.cat(strips, dim=2)
+
+
+class FastLIIF(FastDecoder):
+    """The first layer multiplies content and place by one matrix; here by one each."""
+
+    block = 512
+
+    def __init__(self, decoder: Any):
+        super().__init__(decoder)
+        weight = decoder.layers[0].weight
+        self.content = weight[:, : decoder.content].contiguous()
+        self.place = weight[:, decoder.content :].T.contiguous()
+        self.table_width = len(weight)
+
+    def tables(self, padded: Float[Tensor, "b c h2 w2"]) -> Tables:
+        """The content's part in the first layer."""
+        return (products(padded, self.content, self.decoder.layers[0].bias),)
+
+    def answer(self, tables: Tables, index: Tensor, offset: Tensor, ratio: Tensor) -> Float[Tensor, "q 3"]:
+        """Eq. 1 for each feature that is asked, and Eq. 4."""
+        corners, count = index.shape
+        place = offset.flatten(0, 1)  # (k q, 2)
+        if self.decoder.cell:
+            size = (2 * ratio).expand(count, 2)  # a large pixel in halves of a small one
+            place = torch.cat([place, size.repeat(corners, 1)], dim=1)  # (k q, 4)
+        x = relu(torch.addmm(tables[0].index_select(0, index.flatten()), place, self.place))  # (k q, hidden)
+        *hidden, last = self.decoder.layers[1:]
+        for layer in hidden:
+            x = relu(linear(x, layer.weight, layer.bias))  # (k q, hidden)
+        if self.decoder.ensemble:  # mixing before the last layer is mixing after it: it is linear, shares add up to 1
+            area = offset.prod(-1).abs() + 1e-9  # (4, q)
+            share = area.flip(0) / area.sum(0)  # the area opposite to a feature
+            x = (x.unflatten(0, (corners, count)) * share[..., None]).sum(0)  # (q, hidden)
+        return linear(x, last.weight, last.bias)
+
+
+class FastMetaSR(FastDecoder):
+    """The second layer from the features' side: no filter is made.
+
+    Filters are linear in the hidden channels, and colours are linear in the filters; so the features are multiplied
+    with the second layer first, once for each small pixel, and a large pixel takes the sum over hidden channels.
+    """
+
+    block = 512
+
+    def __init__(self, decoder: Any):
+        super().__init__(decoder)
+        last = decoder.layers[-1]
+        self.hidden = last.weight.unflatten(0, (-1, 3)).permute(1, 2, 0).flatten(0, 1).contiguous()  # (3 width, 9 c)
+        self.bias = last.bias.unflatten(0, (-1, 3)).T.contiguous()  # (3, 9 c)
+        self.table_width = len(self.hidden)
+
+    def tables(self, padded: Float[Tensor, "b c h2 w2"]) -> Tables:
+        """Features times second layer: a number for each colour and hidden channel, and one for each colour."""
+        return products(padded, self.hidden, None), products(padded, self.bias, None)  # (b h w, 3 width), (b h w, 3)
+
+    def answer(self, tables: Tables, index: Tensor, offset: Tensor, ratio: Tensor) -> Float[Tensor, "q 3"]:
+        """Eqs. 4 to 6."""
+        place = torch.cat([offset[0], ratio[:, :1].expand(offset.shape[1], 1)], dim=1)  # (q, 3)
+        first = self.decoder.layers[0]
+        hidden = relu(linear(place, first.weight, first.bias))  # (q, width)
+        rows = tables[0].index_select(0, index[0]).unflatten(1, (3, -1))  # (q, 3, width)
+        return times(rows, hidden[:, None]).sum(-1) + tables[1].index_select(0, index[0])
+
+
+def linear(x: Float[Tensor, "n i"], weight: Float[Tensor, "o i"], bias: Float[Tensor, " o"] | None) -> Tensor:
+    """``functional.linear``, on x86 processors up to twice as fast.
+
+    PyTorch multiplies matrices of float32 by MKL there, and 1x1 convolutions of at least 16 images by oneDNN.
+    """
+    if not x.is_cpu or x.dtype != torch.float32 or len(x) % LANES or not torch.backends.mkldnn.is_available():
+        return functional.linear(x, weight, bias)
+    images = x.view(LANES, -1, 1, x.shape[1]).permute(0, 3, 1, 2)  # (16, i, n / 16, 1), channels last in memory
+    return functional.conv2d(images, weight[:, :, None, None], bias).permute(0, 2, 3, 1).reshape(len(x), -1)
+
+
+def products(padded: Float[Tensor, "b c h2 w2"], weight: Float[Tensor, "o c9"], bias: Tensor | None) -> Tensor:
+    """A layer on the 3x3 features around each pixel, (b h w, o).
+
+    The unfolded features are never made: a layer on them is a 3x3 convolution. A layer whose ``weight`` fits the plain
+    features gets these.
+    """
+    channels = padded.shape[1]
+    if weight.shape[1] == channels:
+        padded, kernel = padded[:, :, 1:-1, 1:-1], weight[:, :, None, None]
+    else:
+        kernel = weight.unflatten(1, (channels, 3, 3))
+    out = functional.conv2d(padded.contiguous(memory_format=torch.channels_last), kernel, bias)  # (b, o, h, w)
+    return out.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def mirrored(start: int, stop: int, n: int) -> Int[Tensor, " m"]:
+    """Whole numbers from ``start`` to below ``stop``, mirrored at 0 and n - 1."""
+    return (n - 1) - ((n - 1) - torch.arange(start, stop).abs()).abs()
+
+
+def plus(x: Tensor, y: Tensor) -> Tensor:
+    """``x + y``; without gradients in the memory of ``x``, as the three that follow."""
+    return x + y if torch.is_grad_enabled() else x.add_(y)
+
+
+def times(x: Tensor, y: Tensor) -> Tensor:
+    """``x * y``."""
+    return x * y if torch.is_grad_enabled() else x.mul_(y)
+
+
+def relu(x: Tensor) -> Tensor:
+    """``max(x, 0)``."""
+    return torch.relu(x) if torch.is_grad_enabled() else x.relu_()
+
+
+def sin(x: Tensor) -> Tensor:
+    """The sine."""
+    return torch.sin(x) if torch.is_grad_enabled() else x.sin_()
+
+
+KINDS = {"DIINNDecoder": FastDIINN, "LIIFDecoder": FastLIIF, "MetaSRDecoder": FastMetaSR}  # of the room above this one
