@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from restore_lib.denoising.denoiser import BORDER, Denoiser
-from restore_lib.denoising.inference import denoise, folded
+from restore_lib.denoising.denoiser import BORDER, Denoiser, denoise
+from restore_lib.fast.folding import folded
 
 BLOCK, STRIDE = 134, 64
 

@@ -22,8 +22,8 @@ def denoise(
 ) -> None:
     """Take Gaussian noise out of a photo, with the denoiser that was trained for the nearest strength."""
     from restore_lib import images
-    from restore_lib.denoising.inference import denoise as restored
-    from restore_lib.denoising.inference import folded
+    from restore_lib.denoising import denoise as restored
+    from restore_lib.fast.folding import folded
     from restore_lib.pretrained.architectures import load_network
     from restore_lib.training.speed import best_device
 

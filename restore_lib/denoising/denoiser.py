@@ -1,7 +1,7 @@
-"""The multi-scale denoiser of paper A, as its figure draws it and as its authors released it [liu2018denoising].
+"""The multi-scale denoiser F_D of paper A, as its authors released it and as Figure 2 draws it [liu2018denoising].
 
-Features are encoded at full, half and quarter size and decoded back up; each decoder also sees the encoder of its own
-scale. What comes out of the last layer is the difference between the clean and the noisy image.
+Features are encoded at full, half and quarter size and decoded back up; each decoding module also sees the features
+that were encoded at its own scale. The last layer gives the difference between clean and noisy image (Sec. 3.1).
 """
 
 import torch
@@ -9,54 +9,61 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from restore_lib import images
+from restore_lib.training.speed import in_bfloat16
+
 BORDER = 3  # pixels that the released network's two convolutions without padding take off each side
+SMALLEST = 12  # side of the smallest image, in pixels
+CONTEXT = 28  # how far the denoisers see at most (27 pixels, with max pooling); a DnCNN of depth 20 sees 20
+TILE = 512
 
 
 class Residual(nn.Module):
-    """Bottleneck with a skip: 1x1 to few channels, 3x3, 1x1 back; batch norm after each (Sec. 3.1, Fig. 2).
+    """Bottleneck with a skip: 1x1 to a quarter of the channels, 3x3, 1x1 back; batch norm after each (Fig. 2).
 
     Parameters
     ----------
-    width, narrow : int
-        Channels outside and inside.
+    width : int
+        Channels outside: 128 in encoding modules (128, 32, 32, 128), 256 in decoding ones (256, 64, 64, 256).
     relu_after_sum : bool
         True as in the released code; False as in the figure, where the last ReLU comes before the sum.
     """
 
-    def __init__(self, width: int, narrow: int, relu_after_sum: bool):
+    def __init__(self, width: int, relu_after_sum: bool):
         super().__init__()
         self.relu_after_sum = relu_after_sum
-        self.convs = nn.ModuleList(
-            nn.Conv2d(i, o, k, padding=k // 2, bias=False)
-            for i, o, k in ((width, narrow, 1), (narrow, narrow, 3), (narrow, width, 1))
-        )
-        self.norms = nn.ModuleList(batch_norm(conv.out_channels) for conv in self.convs)
+        narrow = width // 4
+        layers = ((width, narrow, 1), (narrow, narrow, 3), (narrow, width, 1))
+        self.convs = nn.ModuleList(nn.Conv2d(i, o, k, padding=k // 2, bias=False) for i, o, k in layers)
+        self.norms = nn.ModuleList(batch_norm(o) for _, o, _ in layers)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Same size as the input."""
-        y = torch.relu(self.norms[0](self.convs[0](x)))  # (b, narrow, h, w)
-        y = torch.relu(self.norms[1](self.convs[1](y)))  # (b, narrow, h, w)
+        y = torch.relu(self.norms[0](self.convs[0](x)))  # (b, c / 4, h, w)
+        y = torch.relu(self.norms[1](self.convs[1](y)))  # (b, c / 4, h, w)
         y = self.norms[2](self.convs[2](y))  # (b, c, h, w)
         return torch.relu(x + y) if self.relu_after_sum else x + torch.relu(y)
 
 
-class Module(nn.Module):
-    """An encoding or decoding module: a 3x3 convolution, batch norm, ReLU, then a residual block.
+class FeatureModule(nn.Module):
+    """A feature encoding or decoding module (Fig. 2): a 3x3 convolution, batch norm, ReLU, then a residual block.
 
     Parameters
     ----------
-    channels, width, narrow : int
-        Channels that come in, that go out, and inside the residual block.
+    channels, width : int
+        Channels that come in, and that go out: 128 when encoding, 256 when decoding.
+    relu_after_sum : bool
+        See :class:`Residual`.
     downsampling : {"stride", "pool"}, optional
         How the module halves the size: its convolution has stride 2, or max pooling comes before it.
     """
 
-    def __init__(self, channels: int, width: int, narrow: int, relu_after_sum: bool, downsampling: str | None = None):
+    def __init__(self, channels: int, width: int, relu_after_sum: bool, downsampling: str | None = None):
         super().__init__()
         self.pool = nn.MaxPool2d(2) if downsampling == "pool" else nn.Identity()
         self.conv = nn.Conv2d(channels, width, 3, 2 if downsampling == "stride" else 1, padding=1)
         self.norm = batch_norm(width)
-        self.residual = Residual(width, narrow, relu_after_sum)
+        self.residual = Residual(width, relu_after_sum)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
         """As high and wide as the input, or half of it."""
@@ -96,6 +103,8 @@ class Denoiser(nn.Module):
     weights mean the same here. Outside they are in [0, 1].
     """
 
+    mean: Tensor
+
     def __init__(
         self,
         variant: str = "released",
@@ -107,47 +116,43 @@ class Denoiser(nn.Module):
         width: int = 128,
     ):
         super().__init__()
-        for name, value, known in (
+        for name, value, choices in (
             ("variant", variant, ("released", "paper")),
             ("fusion", fusion, ("concat", "sum")),
             ("downsampling", downsampling, ("stride", "pool")),
             ("scales", scales, (1, 2, 3)),
         ):
-            if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, got {value!r}")
+            if value not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")
         if width < 4 or width % 4:
             raise ValueError(f"width must be a positive multiple of 4, got {width}")
         self.variant, self.fusion, self.scales, self.residual = variant, fusion, scales, residual
-        self.border = BORDER if variant == "released" else 0
+        released, concat = variant == "released", fusion == "concat"
+        self.border = BORDER if released else 0
         self.register_buffer("mean", torch.tensor([123.0, 117.0, 104.0])[:, None, None], persistent=False)
-        released, join = variant == "released", fusion == "concat"
 
-        def module(channels: int, width: int, narrow: int, down: str | None = None) -> Module:
-            return Module(channels, width, narrow, released, down)
-
-        # full size: what the first layer makes, how much of it there is, and what the decoder gets
+        # Channels at full size, from the encoder and from the deconvolution below it; and from the latter at half size.
         full = width // 2 if released else width
-        up_2 = full if released or not join else width
-        self.first = nn.Conv2d(3, full, 5) if released else module(3, width, width // 4)
+        up_2 = full if released or not concat else width
+        up_3 = width // 4 if released and concat else width
+        self.first = nn.Conv2d(3, full, 5) if released else FeatureModule(3, width, released)
         if scales >= 2:
-            self.encode_2 = module(full, width, width // 4, downsampling)
-            half = width if scales == 2 else 2 * width  # channels that are enlarged to full size
-            self.up_2 = nn.ConvTranspose2d(half, up_2, 4, stride=2, padding=1)
+            self.encode_2 = FeatureModule(full, width, released, downsampling)
+            self.up_2 = nn.ConvTranspose2d(width if scales == 2 else 2 * width, up_2, 4, stride=2, padding=1)
         if scales == 3:
-            up_3 = width // 4 if released and join else width
-            self.encode_3 = module(width, width, width // 4, downsampling)
+            self.encode_3 = FeatureModule(width, width, released, downsampling)
             self.up_3 = nn.ConvTranspose2d(width, up_3, 4, stride=2, padding=1)
-            self.decode_2 = module(width + up_3 if join else width, 2 * width, width // 2)
-        fused = full + up_2 if scales >= 2 and join else full
+            self.decode_2 = FeatureModule(width + up_3 if concat else width, 2 * width, released)
+        fused = full + up_2 if scales >= 2 and concat else full
         if not released:
-            self.decode_1 = module(fused, 2 * width, width // 2)
+            self.decode_1 = FeatureModule(fused, 2 * width, released)
         self.last = nn.Conv2d(fused, 3, 3) if released else nn.Conv2d(2 * width, 3, 3, padding=1)
         for layer in self.modules():
             if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
                 _initialise(layer)
 
     def forward(self, noisy: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 oh ow"]:
-        """Denoise.
+        """Denoise (Sec. 3.1, Fig. 2).
 
         Parameters
         ----------
@@ -165,30 +170,23 @@ class Denoiser(nn.Module):
         ValueError
             An image of less than 12 x 12 pixels.
         """
-        height, width = noisy.shape[-2:]
-        if min(height, width) < 12:
-            raise ValueError(f"height and width must be at least 12, got {height} x {width}")
-        padded = functional.pad(noisy, (0, -width % 4, 0, -height % 4), mode="reflect")  # (b, 3, h', w')
-        clean = self._whole(padded)  # (b, 3, h' - 2 border, w' - 2 border)
-        return clean[..., : height - 2 * self.border, : width - 2 * self.border]
-
-    def _whole(self, noisy: Tensor) -> Tensor:
-        """For sizes that are multiples of 4."""
-        centred = 255 * noisy - self.mean
-        full = self.first(centred)  # (b, 64 or 128, h, w); 4 rows and columns fewer in the released variant
+        height, width = _size(noisy)
+        noisy = functional.pad(noisy, (0, -width % 4, 0, -height % 4), mode="reflect")  # (b, 3, h, w)
+        full = self.first(255 * noisy - self.mean)  # encoding I: (b, 64, h - 4, w - 4) or (b, 128, h, w)
         if self.scales >= 2:
-            half = self.encode_2(full)  # (b, 128, h / 2, w / 2)
+            half = self.encode_2(full)  # encoding II: (b, 128, h / 2, w / 2)
             if self.scales == 3:
-                quarter = self.encode_3(half)  # (b, 128, h / 4, w / 4)
-                half = self.decode_2(self._fuse(half, self.up_3(quarter)))  # (b, 256, h / 2, w / 2)
-            full = self._fuse(full, self.up_2(half))  # (b, 128 or 256, h, w)
+                quarter = self.encode_3(half)  # encoding III: (b, 128, h / 4, w / 4)
+                half = self._fuse(half, self.up_3(quarter))  # (b, 160 or 256, h / 2, w / 2)
+                half = self.decode_2(half)  # decoding II: (b, 256, h / 2, w / 2)
+            full = self._fuse(full, self.up_2(half))  # (b, 128, h - 4, w - 4) or (b, 256, h, w)
         if self.variant == "paper":
-            full = self.decode_1(full)  # (b, 256, h, w)
+            full = self.decode_1(full)  # decoding I: (b, 256, h, w)
         difference = self.last(full)  # (b, 3, h - 2 border, w - 2 border)
-        if not self.residual:
-            return (difference + self.mean) / 255
-        inside = noisy[..., self.border : noisy.shape[-2] - self.border, self.border : noisy.shape[-1] - self.border]
-        return inside + difference / 255
+        b = self.border
+        inside = noisy[..., b : noisy.shape[-2] - b, b : noisy.shape[-1] - b]
+        clean = inside + difference / 255 if self.residual else (difference + self.mean) / 255
+        return clean[..., : height - 2 * b, : width - 2 * b]
 
     def _fuse(self, encoded: Tensor, enlarged: Tensor) -> Tensor:
         return torch.cat([encoded, enlarged], dim=1) if self.fusion == "concat" else encoded + enlarged
@@ -209,3 +207,74 @@ def _initialise(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
     nn.init.uniform_(layer.weight, -bound, bound)
     if layer.bias is not None:
         nn.init.constant_(layer.bias, 0.0 if isinstance(layer, nn.ConvTranspose2d) else 0.2)
+
+
+def _size(noisy: Tensor) -> tuple[int, int]:
+    height, width = noisy.shape[-2:]
+    if min(height, width) < SMALLEST:
+        raise ValueError(f"height and width must be at least {SMALLEST}, got {height} x {width}")
+    return height, width
+
+
+def same_size(denoiser: nn.Module, noisy: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """Denoise images, mirrored at their borders first by as much as the network takes off."""
+    return denoiser(functional.pad(noisy, (getattr(denoiser, "border", 0),) * 4, mode="reflect"))
+
+
+@torch.inference_mode()
+def denoise(
+    network: nn.Module,
+    noisy: Float[Tensor, "3 h w"],
+    *,
+    tile: int | None = None,
+    context: int = CONTEXT,
+    precision: str = "exact",
+) -> Float[Tensor, "3 h w"]:
+    """Denoise a photo of any size, in bounded memory; the result is as large as the photo (see :func:`same_size`).
+
+    Parameters
+    ----------
+    network : Module
+        In evaluation mode; :func:`restore_lib.fast.folding.folded` makes it faster. Photos larger than a tile stay on
+        the CPU, and tiles move to the network's device.
+    noisy
+        Colours in [0, 1] plus noise.
+    tile : int, optional
+        Side of the windows that are denoised one after another, a multiple of 4 and more than ``4 * context``. By
+        default photos of more than 1.5 megapixels get windows of 512 pixels.
+    context : int
+        How far the network sees, a multiple of 4: windows overlap so much that their inner parts are what the whole
+        photo would give.
+    precision : {"exact", "bf16"}
+        ``"bf16"`` multiplies in bfloat16 where the device does that natively, several times faster, and is exact
+        elsewhere. Its 8 bits of precision change the result by less than storing it in 8 bit does; colours come in and
+        are added up in float32 all the same.
+
+    Returns
+    -------
+    Tensor
+        On the photo's device, not clipped.
+
+    Raises
+    ------
+    ValueError
+        A photo of less than 12 x 12 pixels, a tile that is too small, another precision, or a network in training mode.
+    """
+    if network.training:
+        raise ValueError("the network is in training mode: call network.eval() first")
+    height, width = _size(noisy)
+    device = next(network.parameters()).device
+    bfloat16 = in_bfloat16(precision, device)
+
+    def restore(x: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            return same_size(network, x.to(device).contiguous(memory_format=torch.channels_last)).float()
+
+    # Windows must begin at multiples of 4, because the network halves its input twice.
+    filled = functional.pad(noisy[None], (0, -width % 4, 0, -height % 4), mode="reflect")
+    if tile is None and height * width <= 1_500_000:
+        return restore(filled)[0, :, :height, :width].to(noisy.device)
+    tile = TILE if tile is None else tile
+    if tile % 4 or context % 4 or tile <= 4 * context:
+        raise ValueError(f"tile={tile}, context={context}: need multiples of 4, and tile > 4 * context")
+    return images.tiled(restore, filled, tile=tile, overlap=2 * context)[0, :, :height, :width]

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from restore_lib import data, metrics, noise
-from restore_lib.data.patches import PatchStore, augment, to_float
+from restore_lib.data.patches import PatchStore
 from restore_lib.denoising.denoiser import Denoiser
 from restore_lib.denoising.dncnn import DnCNN
+from restore_lib.denoising.losses import denoising_step, inner
 from restore_lib.errors import TrainingError
 from restore_lib.pretrained.architectures import build, describe
 from restore_lib.pretrained.checkpoints import load_into
 from restore_lib.training.recipes import Recipe, sourced, variant
-from restore_lib.training.task import Run, Task
+from restore_lib.training.task import Task
 
 RGB = metrics.Protocol(channels="rgb", border=0, quantize=True)
 
@@ -259,24 +260,6 @@ ABLATIONS = tuple(
 RECIPES = {recipe.name: recipe for recipe in (SMALL_DENOISER, *DENOISERS, *HALVES, *ABLATIONS)}
 
 
-def denoising_step(sigma: float, scale: float = 1.0) -> Callable[[Run, tuple[Tensor, ...]], Mapping[str, Tensor]]:
-    """A step that adds fresh noise to crops and moves the network ``denoiser`` towards the clean ones (mean square).
-
-    ``scale`` multiplies the loss that is minimised, not the one that is reported.
-    """
-
-    def step(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
-        crops, codes = batch
-        clean = run.speed.layout(to_float(augment(crops, codes)))  # (b, 3, h, w)
-        noisy = clean + sigma / 255 * run.randn(clean)
-        restored = run.networks["denoiser"](noisy)  # (b, 3, oh, ow)
-        loss = (restored - inner(clean, restored)).square().mean()
-        run.update("denoiser", scale * loss)
-        return {"loss": loss.detach()}
-
-    return step
-
-
 def denoising_psnr(photos: list[Tensor], sigma: float) -> Callable[[Mapping[str, nn.Module]], Mapping[str, float]]:
     """Mean PSNR over photos under one fixed noise each, measured on middles of 256 x 256 pixels."""
     middles = [middle(photo, 256) for photo in photos]
@@ -290,12 +273,6 @@ def denoising_psnr(photos: list[Tensor], sigma: float) -> Callable[[Mapping[str,
         return {"psnr": math.fsum(values) / len(values)}
 
     return validate
-
-
-def inner(x: Tensor, like: Tensor) -> Tensor:
-    """The middle of images, as high and wide as ``like``: networks without padding return a little less."""
-    top, left = (x.shape[-2] - like.shape[-2]) // 2, (x.shape[-1] - like.shape[-1]) // 2
-    return x[..., top : top + like.shape[-2], left : left + like.shape[-1]]
 
 
 def middle(photo: Tensor, size: int) -> Tensor:

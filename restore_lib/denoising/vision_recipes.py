@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from restore_lib import metrics, vision_metrics
 from restore_lib.data.labelled import Labelled
 from restore_lib.data.patches import to_float
-from restore_lib.denoising.cascade import Weights, joint_step, same_size, vision_step
-from restore_lib.denoising.denoiser import Denoiser
+from restore_lib.denoising.denoiser import Denoiser, same_size
+from restore_lib.denoising.losses import joint_step, vision_step
 from restore_lib.denoising.recipes import RGB, warm_cosine
 from restore_lib.denoising.vision_pictures import CLASSES, GOALS, pictures
 from restore_lib.nets import vgg
@@ -137,7 +137,7 @@ class CascadeRecipe(Recipe):
             optimizers={"denoiser": optimizer},
             schedulers={"denoiser": torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(self.steps, self.warmup))},
             frozen={"vision": vision},
-            step=joint_step(self.sigma, Weights(self.mse_weight, self.task_weight), self.goal),
+            step=joint_step(self.sigma, self.goal, self.mse_weight, self.task_weight),
             batches=lambda step, rank, world: train.batch(
                 step, batch=self.batch_size, size=self.crop, seed=seed, rank=rank, world=world
             ),

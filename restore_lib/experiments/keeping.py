@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from restore_lib import data
-from restore_lib.denoising.inference import denoise, folded
+from restore_lib.denoising import denoise
 from restore_lib.errors import TrainingError
 from restore_lib.experiments import protocols, recipes, runs
 from restore_lib.experiments.protocols import EvaluationProtocol
 from restore_lib.experiments.records import RunRecord, save
+from restore_lib.fast.folding import folded
 from restore_lib.pretrained.architectures import build, load_network
 from restore_lib.pretrained.cards import Card, Score
 from restore_lib.pretrained.checkpoints import card, checkpoints_folder, save_checkpoint, update_card

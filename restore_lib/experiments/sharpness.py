@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from restore_lib import data, tiers
-from restore_lib.denoising.inference import denoise
+from restore_lib.denoising import denoise
 from restore_lib.errors import DataError
 from restore_lib.experiments import kodak, runs, vision
 from restore_lib.experiments.records import save

@@ -20,14 +20,14 @@ from restore_lib import data, images, noise, tiers
 from restore_lib.data.labelled import Labelled
 from restore_lib.data.patches import to_float
 from restore_lib.denoising import baselines
-from restore_lib.denoising.cascade import same_size
-from restore_lib.denoising.inference import folded
+from restore_lib.denoising.denoiser import same_size
 from restore_lib.denoising.vision_pictures import pictures
 from restore_lib.denoising.vision_recipes import SIGMAS, TASK_WEIGHTS
 from restore_lib.errors import DataError
 from restore_lib.experiments import runs
 from restore_lib.experiments.records import Measurement, RunRecord, save
 from restore_lib.experiments.seeing import measure_quality, measure_seen
+from restore_lib.fast.folding import folded
 from restore_lib.nets import efficientnet
 from restore_lib.pretrained.architectures import load_network
 from restore_lib.pretrained.checkpoints import card

@@ -11,9 +11,17 @@ from torch.nn import functional
 
 from restore_lib import images
 from restore_lib.data import labelled
-from restore_lib.denoising import cascade, vision_recipes
-from restore_lib.denoising.cascade import IGNORED, Cascade, Weights, freeze, joint_step, same_size, task_gradient
-from restore_lib.denoising.denoiser import Denoiser
+from restore_lib.data.labelled import IGNORED
+from restore_lib.denoising import (
+    Cascade,
+    Denoiser,
+    freeze,
+    joint_step,
+    same_size,
+    segmentation_loss,
+    task_gradient,
+    vision_recipes,
+)
 from restore_lib.denoising.recipes import HALVES
 from restore_lib.nets.largefov import DeepLabLargeFOV
 from restore_lib.nets.vgg import SmallVGG
@@ -95,7 +103,7 @@ def test_the_loss_is_the_papers(mse, task, rng):
     levels = torch.randint(256, (3, 3, 32, 32), generator=rng).to(torch.uint8)
     labels = torch.randint(12, (3,), generator=rng)
     run = Recorder(denoiser, vision if task else None)  # with a weight of 0 nobody asks the network
-    numbers = joint_step(30, Weights(mse, task), "classify")(run, (levels, labels))
+    numbers = joint_step(30, "classify", mse, task)(run, (levels, labels))
     clean = levels / 255
     noisy = clean + 30 / 255 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(5))
     with torch.no_grad():
@@ -120,9 +128,9 @@ def test_segmentation_counts_every_eighth_pixel_that_has_a_class(rng):
     mask = torch.randint(12, (2, 40, 32), generator=rng)
     mask[:, :9] = IGNORED
     with torch.no_grad():
-        found = float(cascade.segmentation_loss(vision, x, mask))
+        loss = float(segmentation_loss(vision(x), mask))
         scores = vision.scores(x).double().log_softmax(1)
-        assert float(cascade.segmentation_loss(vision, x, torch.full_like(mask, IGNORED))) == 0
+        assert float(segmentation_loss(vision(x), torch.full_like(mask, IGNORED))) == 0
     terms = [
         -float(scores[b, mask[b, 8 * i, 8 * j], i, j])
         for b in range(2)
@@ -130,13 +138,13 @@ def test_segmentation_counts_every_eighth_pixel_that_has_a_class(rng):
         for j in range(4)
         if mask[b, 8 * i, 8 * j] != IGNORED
     ]
-    assert len(terms) == 24 and found == pytest.approx(math.fsum(terms) / 24, rel=1e-4)
+    assert len(terms) == 24 and loss == pytest.approx(math.fsum(terms) / 24, rel=1e-4)
 
 
 def test_the_task_gradient_is_that_of_finite_differences(rng):
     vision = freeze(small().double())
     x, label = torch.rand(1, 3, 16, 16, generator=rng).double(), torch.tensor([3])
-    found = task_gradient(vision.float(), x.float(), label, "classify")
+    wanted = task_gradient(vision.float(), x.float(), label, "classify")
     vision = vision.double()
     for place in ((0, 0, 3, 4), (0, 2, 9, 15), (0, 1, 8, 8)):
         step = torch.zeros_like(x)
@@ -144,7 +152,7 @@ def test_the_task_gradient_is_that_of_finite_differences(rng):
         slope = (
             functional.cross_entropy(vision(x + step), label) - functional.cross_entropy(vision(x - step), label)
         ) / 2e-4
-        assert float(found[place]) == pytest.approx(-float(slope), rel=2e-2, abs=1e-5)
+        assert float(wanted[place]) == pytest.approx(-float(slope), rel=2e-2, abs=1e-5)
 
 
 def test_the_official_weight_in_these_units():

@@ -1,19 +1,14 @@
-"""Whole photos: folded batch norm, tiles, odd sizes, and how far networks look."""
+"""Whole photos: tiles, odd sizes, and how far networks see."""
 
 import pytest
 import skimage.data
 import torch
 from shaking import shaken
-from torch import nn
 
-from restore_lib.denoising.denoiser import Denoiser
+from restore_lib.denoising.denoiser import CONTEXT, Denoiser, denoise
 from restore_lib.denoising.dncnn import DnCNN
-from restore_lib.denoising.inference import CONTEXT, denoise, folded
-from restore_lib.nets.efficientnet import EfficientNetLite0
-from restore_lib.nets.largefov import DeepLabLargeFOV
+from restore_lib.fast.folding import folded
 from restore_lib.nets.receptive import receptive_field
-from restore_lib.nets.resnet import SmallResNet
-from restore_lib.nets.vgg import SmallVGG
 from restore_lib.noise import gaussian
 from restore_lib.pretrained.architectures import build
 from restore_lib.pretrained.checkpoints import card, load_into
@@ -28,16 +23,6 @@ NETS = {
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_folding_changes_nothing_but_rounding(name, rng):
-    net = shaken(NETS[name](), rng).double()
-    quick = folded(net)
-    x = torch.rand(1, 3, 40, 48, generator=rng, dtype=torch.float64)
-    torch.testing.assert_close(quick(x), net(x), rtol=1e-9, atol=1e-9)
-    assert not any(isinstance(part, nn.BatchNorm2d) for part in quick.modules())
-    assert any(isinstance(part, nn.BatchNorm2d) for part in net.modules()), "the original stays as it was"
-
-
-@pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("size", [(133, 150), (200, 121), (12, 180)])
 def test_tiles_give_what_the_whole_photo_gives(name, size, rng):
     net = folded(shaken(NETS[name](), rng))
@@ -46,23 +31,6 @@ def test_tiles_give_what_the_whole_photo_gives(name, size, rng):
     assert whole.shape == x.shape
     tiles = denoise(net, x, tile=116)
     torch.testing.assert_close(tiles, whole, rtol=0, atol=1e-5)
-
-
-SEEING = {
-    "vgg": lambda: SmallVGG(6),
-    "resnet": lambda: SmallResNet(6),
-    "largefov": lambda: DeepLabLargeFOV(6, 8, 16, 2, norm=True),
-    "efficientnet": EfficientNetLite0,
-}
-
-
-@pytest.mark.parametrize("name", SEEING)
-def test_networks_that_see_are_folded_as_well(name, rng):
-    net = shaken(SEEING[name](), rng).double()
-    quick = folded(net)
-    x = torch.rand(2, 3, 64, 48, generator=rng, dtype=torch.float64)
-    torch.testing.assert_close(quick(x), net(x), rtol=1e-9, atol=1e-9)
-    assert not any(isinstance(part, nn.BatchNorm2d) for part in quick.modules())
 
 
 @pytest.mark.parametrize("name", ["denoiser-25-cpu", "half-denoiser-60-cpu"])

@@ -12,8 +12,7 @@ from restore_lib import metrics, noise
 from restore_lib.data import labelled
 from restore_lib.data.patches import to_float
 from restore_lib.denoising import baselines
-from restore_lib.denoising.denoiser import Denoiser
-from restore_lib.denoising.inference import denoise
+from restore_lib.denoising.denoiser import Denoiser, denoise
 from restore_lib.denoising.recipes import HALVES
 from restore_lib.denoising.vision_recipes import CASCADES, NOISY, OFFICIAL, OTHERS, SWEEP, VISION
 from restore_lib.errors import DataError

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from restore_lib.data.labelled import IGNORED
-from restore_lib.denoising.cascade import Cascade, segmentation_loss
+from restore_lib.denoising import Cascade, segmentation_loss
 from restore_lib.nets.largefov import DeepLabLargeFOV
 from restore_lib.nets.receptive import receptive_field
 from restore_lib.teaching import check
@@ -126,12 +126,12 @@ def test_a_score_is_centred_on_every_eighth_pixel(place):
 
 def test_the_loss_of_the_library_asks_for_the_same_labels(rng):
     mask = PLACES.inputs(rng)[0]
-    pictures = torch.randn(1, 3, *mask.shape, generator=rng)  # taken for the scores of three classes
+    scores = torch.randn(1, 3, *mask.shape, generator=rng)
     mask = mask.where(mask == IGNORED, mask % 3)
     labels = PLACES.reference(mask)
     known = labels != IGNORED
-    chances = pictures[0, :, ::8, ::8].log_softmax(0).gather(0, labels.where(known, 0)[None])[0]
-    assert torch.allclose(segmentation_loss(nn.Identity(), pictures, mask[None]), -chances[known].mean())
+    chances = scores[0, :, ::8, ::8].log_softmax(0).gather(0, labels.where(known, 0)[None])[0]
+    assert torch.allclose(segmentation_loss(scores, mask[None]), -chances[known].mean())
 
 
 def test_the_paired_interval_draw_by_draw(drawn):

@@ -1,0 +1,130 @@
+"""What paper A minimises, and one training step of each kind (Sec. 3.2) [liu2018denoising].
+
+The denoiser F_D alone is trained by L_D. In the cascade the vision network F_H was trained on clean images and is
+frozen; the gradient of its loss L_H passes through it to F_D, which so learns to keep what F_H needs (Eq. 2):
+
+    L = mse_weight * L_D(F_D(y), x) + task_weight * L_H(F_H(F_D(y)), c)
+
+for a noisy image y, the clean one x and its class c, or that of each pixel. The paper has weights 1 and lambda, and
+does not say its units; here L_D is of values in [0, 1], and L_H in nats.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import Float, Int64, Integer
+from torch import Tensor
+from torch.nn import functional
+
+from restore_lib.data.labelled import IGNORED
+from restore_lib.data.patches import augment, to_float
+from restore_lib.denoising.denoiser import same_size
+from restore_lib.training.task import Run
+
+Step = Callable[[Run, tuple[Tensor, ...]], Mapping[str, Tensor]]
+
+
+def denoising_loss(denoised: Float[Tensor, "b 3 oh ow"], clean: Float[Tensor, "b 3 h w"]) -> Float[Tensor, ""]:
+    """L_D: the mean squared error over all pixels and channels (Sec. 3.1).
+
+    Where a network takes pixels off the borders, the middle of the clean images counts.
+    """
+    return (denoised - inner(clean, denoised)).square().mean()
+
+
+def classification_loss(scores: Float[Tensor, "b classes"], labels: Int64[Tensor, "b"]) -> Float[Tensor, ""]:
+    """L_H of a classifier: cross entropy, mean over the images, in nats."""
+    return functional.cross_entropy(scores.float(), labels)
+
+
+def segmentation_loss(scores: Float[Tensor, "b classes h w"], mask: Integer[Tensor, "b h w"]) -> Float[Tensor, ""]:
+    """L_H of a segmenter: cross entropy at every eighth pixel, where DeepLab has its scores, mean over those with a
+    class, in nats.
+    """
+    scores, mask = scores.float()[..., ::8, ::8], mask[:, ::8, ::8]  # (b, classes, h/8, w/8), (b, h/8, w/8)
+    total = functional.cross_entropy(scores, mask, ignore_index=IGNORED, reduction="sum")
+    return total / (mask != IGNORED).sum().clamp(min=1)  # crops without a single class count nothing
+
+
+VISION_LOSSES = {"classify": classification_loss, "segment": segmentation_loss}
+
+
+def denoising_step(sigma: float, scale: float = 1.0) -> Step:
+    """A step of the network ``denoiser`` alone: fresh noise on crops, then L_D.
+
+    ``sigma`` is on the scale 0 to 255; ``scale`` multiplies the loss that is minimised, not the one that is reported.
+    """
+
+    def step(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
+        crops, codes = batch
+        clean = run.speed.layout(to_float(augment(crops, codes)))  # (b, 3, h, w)
+        noisy = clean + sigma / 255 * run.randn(clean)
+        loss = denoising_loss(run.networks["denoiser"](noisy), clean)
+        run.update("denoiser", scale * loss)
+        return {"loss": loss.detach()}
+
+    return step
+
+
+def joint_step(sigma: float, task: str, mse_weight: float = 1.0, task_weight: float = 0.0) -> Step:
+    """A step of the cascade: the network ``denoiser`` before the frozen network ``vision``, on labelled clean images.
+
+    Parameters
+    ----------
+    sigma : float
+        Of the noise that is added afresh, on the scale 0 to 255.
+    task : {"classify", "segment"}
+    mse_weight, task_weight : float
+        Of the two losses. With a task weight of 0 the vision network is not even asked: the denoiser is trained
+        separately.
+    """
+    vision_loss = VISION_LOSSES[task]
+
+    def step(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
+        pictures, targets = batch
+        clean = run.speed.layout(to_float(pictures))  # (b, 3, h, w)
+        noisy = clean + sigma / 255 * run.randn(clean)
+        denoised = same_size(run.networks["denoiser"], noisy)  # (b, 3, h, w)
+        mse = denoising_loss(denoised.float(), clean)
+        parts = {"mse": mse.detach()}
+        loss = mse_weight * mse
+        if task_weight:
+            with run.fabric.autocast():
+                task_loss = vision_loss(run.frozen["vision"](denoised), targets)  # gradients pass, weights stay
+            loss = loss + task_weight * task_loss
+            parts["task"] = task_loss.detach()
+        run.update("denoiser", loss)
+        return {"loss": loss.detach(), **parts}
+
+    return step
+
+
+def vision_step(task: str, noisy: float = 0.0) -> Step:
+    """A step of the network ``vision`` itself, before it is frozen: on clean images, or on noisy ones.
+
+    Parameters
+    ----------
+    task : {"classify", "segment"}
+    noisy : float
+        Largest sigma: every image of a batch gets one of its own, uniform from 0 to this.
+    """
+    vision_loss = VISION_LOSSES[task]
+
+    def step(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
+        pictures, targets = batch
+        x = to_float(pictures)  # (b, 3, h, w)
+        if noisy:
+            sigma = noisy * torch.rand(len(x), 1, 1, 1, generator=run.generator(1), device=x.device)
+            x = x + sigma / 255 * run.randn(x)
+        with run.fabric.autocast():
+            loss = vision_loss(run.networks["vision"](run.speed.layout(x)), targets)
+        run.update("vision", loss)
+        return {"loss": loss.detach()}
+
+    return step
+
+
+def inner(x: Tensor, like: Tensor) -> Tensor:
+    """The middle of images, as high and wide as ``like``: networks without padding return a little less."""
+    top, left = (x.shape[-2] - like.shape[-2]) // 2, (x.shape[-1] - like.shape[-1]) // 2
+    return x[..., top : top + like.shape[-2], left : left + like.shape[-1]]
