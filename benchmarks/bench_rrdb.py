@@ -22,9 +22,9 @@ from torch.nn import functional
 
 from restore_lib import data
 from restore_lib.errors import DataError
+from restore_lib.fast.tiling import OVERLAP, TILE, prepared, upscale
 from restore_lib.nets import RRDBNet
 from restore_lib.realsr import authors_model
-from restore_lib.realsr.inference import OVERLAP, TILE, prepared, upscale
 from restore_lib.resampling import imresize
 
 

@@ -136,9 +136,9 @@ def _network(name: str):
 
 def _enlarger(network, size: tuple[int, int], fast: bool) -> Callable:
     """The function that enlarges a photo and tells how far it is."""
+    from restore_lib.fast import tiling as one_scale
     from restore_lib.implicit import inference as any_scale
     from restore_lib.implicit.anyscale import AnyScale
-    from restore_lib.realsr import inference as one_scale
     from restore_lib.training.speed import best_device
 
     network.to(best_device())

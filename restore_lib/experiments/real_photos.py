@@ -24,9 +24,9 @@ from restore_lib.experiments import realsr_experiment, runs
 from restore_lib.experiments.protocols import EvaluationProtocol, Model
 from restore_lib.experiments.realsr_experiment import CONDITION
 from restore_lib.experiments.records import RunRecord, save
+from restore_lib.fast.tiling import upscale
 from restore_lib.pretrained.architectures import load_network
 from restore_lib.realsr import hidden_camera
-from restore_lib.realsr.inference import upscale
 
 PAIRS, PHONES = "realsr_x4_crops", "phone_photos"
 SIDE = 256  # pixels of a phone photo: each method takes seconds, the authors' networks half a minute

@@ -18,14 +18,14 @@ from restore_lib.errors import DataError
 from restore_lib.experiments import kernel_study, runs
 from restore_lib.experiments.protocols import EvaluationProtocol, Model, evaluate
 from restore_lib.experiments.records import Measurement, RunRecord, save
+from restore_lib.fast.tiling import upscale
+from restore_lib.nets.rrdbnet import interpolate_networks
 from restore_lib.pretrained.architectures import load_network
 from restore_lib.pretrained.cards import Card, longest
 from restore_lib.pretrained.checkpoints import cards
 from restore_lib.realsr import hidden_camera
-from restore_lib.realsr.inference import upscale
-from restore_lib.realsr.interpolation import interpolated
 from restore_lib.realsr.published import authors_model
-from restore_lib.realsr.sr_variants import SR
+from restore_lib.realsr.recipes import SR
 from restore_lib.realsr.zssr import k_zssr, zssr
 from restore_lib.realsr.zssr_settings import BICUBIC, K_ZSSR, K_ZSSR_REAL, REAL, ZSSRSettings, quick
 from restore_lib.resampling import imresize
@@ -218,7 +218,7 @@ def between(known: Iterable[Card]) -> list[tuple[Card, Card]]:
 def run_between(first: Card, second: Card, progress: Callable[[str], None] | None = None) -> RunRecord:
     """Networks between stage 1 and stage 2 on all test photos: a condition for each share."""
     ends = load_network(first.name), load_network(second.name)
-    models = {name: as_model(interpolated(*ends, share)) for name, share in BETWEEN.conditions.items()}
+    models = {name: as_model(interpolate_networks(*ends, share)) for name, share in BETWEEN.conditions.items()}
     said = about(second) | {"settings": {"first": first.name, "second": second.name, "sha256": second.sha256}}
     return runs.run(f"{ENDS[1]}-between", models, DATASET, BETWEEN, progress=progress, **said)
 

@@ -2,8 +2,8 @@
 
 from restore_lib.experiments import div2krk, kernel_study, noise_study, published, real_photos, realsr_experiment
 from restore_lib.experiments.lines import Line, Section, Table
-from restore_lib.realsr.sr_variants import SR
-from restore_lib.realsr.sr_variants import TITLES as PAIRS
+from restore_lib.realsr.recipes import SR
+from restore_lib.realsr.recipes import TITLES as PAIRS
 
 KERNEL_SETS = {"div2krk": "DIV2KRK (4 of 100)", "kodak24": "Kodak (4 of 24)"}
 KERNEL_METRICS = (

@@ -4,14 +4,13 @@ from restore_lib.denoising import recipes as denoisers
 from restore_lib.denoising import vision_recipes
 from restore_lib.errors import TrainingError
 from restore_lib.implicit import recipes as anyscale
-from restore_lib.realsr import dsgan, sr_variants
+from restore_lib.realsr import recipes as sr
 from restore_lib.training.recipes import Recipe
 
 RECIPES: dict[str, Recipe] = {
     **denoisers.RECIPES,
     **vision_recipes.RECIPES,
-    **sr_variants.RECIPES,
-    **dsgan.RECIPES,
+    **sr.RECIPES,
     **anyscale.RECIPES,
 }
 

@@ -4,8 +4,8 @@ Dense blocks without batch norm, each inside two nested skips; then the picture 
 convolutions draw the detail.
 """
 
+import copy
 from collections.abc import Mapping
-from numbers import Integral
 
 import torch
 from jaxtyping import Float
@@ -29,7 +29,7 @@ class DenseBlock(nn.Module):
         Channels that each of the first four convolutions adds.
     """
 
-    def __init__(self, width: Integral, growth: Integral):
+    def __init__(self, width: int, growth: int):
         super().__init__()
         outs = [growth] * 4 + [width]
         self.convs = nn.ModuleList(nn.Conv2d(width + i * growth, out, 3, padding=1) for i, out in enumerate(outs))
@@ -49,7 +49,7 @@ class DenseBlock(nn.Module):
 class RRDB(nn.Module):
     """Residual in residual: three dense blocks and a skip around them (Fig. 4)."""
 
-    def __init__(self, width: Integral, growth: Integral):
+    def __init__(self, width: int, growth: int):
         super().__init__()
         self.dense = nn.ModuleList(DenseBlock(width, growth) for _ in range(3))
 
@@ -81,7 +81,7 @@ class RRDBNet(nn.Module):
     starts them, as in the official code.
     """
 
-    def __init__(self, blocks: Integral = 23, width: Integral = 64, growth: Integral = 32, scale: Integral = 4):
+    def __init__(self, blocks: int = 23, width: int = 64, growth: int = 32, scale: int = 4):
         super().__init__()
         if scale not in DOUBLINGS:
             raise ValueError(f"scale must be 1, 2 or 4, got {scale}: the network doubles its picture, or does not")
@@ -139,3 +139,49 @@ class RRDBNet(nn.Module):
         layers |= {"body": body, "detail": detail, "last": last}
         layers |= {f"ups.{i}": up.format(i + 1, None, 3 * i + 3) for i in range(n)}
         return {f"{own}.{part}": f"{name}.{part}" for own, name in layers.items() for part in ("weight", "bias")}
+
+
+def begin_as_interpolation(network: RRDBNet) -> RRDBNet:
+    """Set a few fresh weights such that the network begins as linear interpolation, all others free to learn.
+
+    Three channels carry the colours to the end: a pixel repeated twice each way and then averaged with weights 1, 2, 1
+    is linear interpolation, and leaky ReLU leaves what is not negative as it is.
+    """
+    line = torch.tensor([0.25, 0.5, 0.25])
+    smooth, same = torch.outer(line, line), torch.zeros(3, 3)
+    same[1, 1] = 1
+    kernels = {"first": same, "body": 0 * same, "detail": same, "last": same}
+    layers = [(getattr(network, name), kernel) for name, kernel in kernels.items()]
+    with torch.no_grad():
+        for layer, kernel in [*layers, *((up, smooth) for up in network.ups)]:
+            layer.weight[:3] = 0
+            layer.bias[:3] = 0
+            for colour in range(3):
+                layer.weight[colour, colour] = kernel
+    return network
+
+
+def interpolate_networks(first: nn.Module, second: nn.Module, alpha: float) -> nn.Module:
+    """A network between two: ``(1 - alpha) * first + alpha * second``, weight by weight (Sec. 3.4 of ESRGAN).
+
+    Parameters
+    ----------
+    first, second : Module
+        Of one architecture; neither is changed. Between them lies something sensible only if the second was trained
+        on from the first.
+    alpha : float
+        0 gives the first network, 1 the second; beyond, the difference is exaggerated.
+
+    Raises
+    ------
+    ValueError
+        The networks differ in a weight's name or shape.
+    """
+    network, other = copy.deepcopy(first), second.state_dict()
+    own = network.state_dict()
+    if {name: value.shape for name, value in own.items()} != {name: value.shape for name, value in other.items()}:
+        raise ValueError("the two networks have other weights: interpolate between networks of one architecture")
+    for name, value in own.items():
+        if value.is_floating_point():
+            value.copy_((1 - alpha) * value + alpha * other[name])
+    return network

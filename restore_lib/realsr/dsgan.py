@@ -236,5 +236,3 @@ DSGAN = DSGANRecipe(
     cost={"smoke": "5 s", "cpu": "2 minutes on one core"},
     stored="float16",
 )
-
-RECIPES = {DSGAN.name: DSGAN}

@@ -7,9 +7,8 @@ from restore_lib import data, images, metrics
 from restore_lib.data.opening import ImageSet, Item
 from restore_lib.errors import DataError
 from restore_lib.experiments import load_all, real_photos, realsr_experiment, realsr_tables, tables
-from restore_lib.nets.rrdbnet import RRDBNet
-from restore_lib.realsr.sr_recipes import interpolating
-from restore_lib.realsr.sr_variants import SR
+from restore_lib.nets.rrdbnet import RRDBNet, begin_as_interpolation
+from restore_lib.realsr.recipes import SR
 from restore_lib.resampling import imresize
 
 
@@ -79,7 +78,7 @@ def test_the_quick_tier_interpolates_both_sets(few, without_brisque, tmp_path):
 
 
 def test_networks_are_measured_window_by_window(few, without_brisque, tmp_path, monkeypatch):
-    network, asked = interpolating(RRDBNet(blocks=1, width=8, growth=4, scale=4)), []
+    network, asked = begin_as_interpolation(RRDBNet(blocks=1, width=8, growth=4, scale=4)), []
 
     def models(titles):
         asked.extend(titles)

@@ -10,13 +10,12 @@ from restore_lib import data, images, metrics
 from restore_lib.data.opening import ImageSet, Item
 from restore_lib.errors import DataError
 from restore_lib.experiments import load_all, realsr_experiment, realsr_tables
+from restore_lib.nets.rrdbnet import interpolate_networks
 from restore_lib.pretrained.architectures import build
 from restore_lib.pretrained.cards import Card
 from restore_lib.pretrained.checkpoints import save_checkpoint
 from restore_lib.realsr import hidden_camera
-from restore_lib.realsr.interpolation import interpolated
-from restore_lib.realsr.sr_recipes import PIXELS
-from restore_lib.realsr.sr_variants import SR
+from restore_lib.realsr.recipes import PIXELS, SR
 from restore_lib.realsr.zssr_settings import REAL, quick
 from restore_lib.training import at_tier
 
@@ -154,11 +153,11 @@ def test_methods_that_train_on_a_photo_are_asked_with_their_settings(few, monkey
 def test_between_two_networks_lies_the_mean_of_their_weights(rng):
     first, second = (torch.nn.Conv2d(3, 2, 3) for _ in range(2))
     x = torch.rand(1, 3, 8, 9, generator=rng)
-    half = interpolated(first, second, 0.25)
+    half = interpolate_networks(first, second, 0.25)
     torch.testing.assert_close(half(x), 0.75 * first(x) + 0.25 * second(x))  # a linear network
-    assert torch.equal(interpolated(first, second, 0)(x), first(x))
+    assert torch.equal(interpolate_networks(first, second, 0)(x), first(x))
     with pytest.raises(ValueError, match="one architecture"):
-        interpolated(first, torch.nn.Conv2d(3, 2, 5), 0.5)
+        interpolate_networks(first, torch.nn.Conv2d(3, 2, 5), 0.5)
 
 
 def test_every_line_has_a_method_that_runs():

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from restore_lib import metrics
-from restore_lib.realsr.interpolation import interpolated
+from restore_lib.nets.rrdbnet import interpolate_networks
 from restore_lib.teaching import check
 from restore_lib.teaching.checks import all_exercises
 
@@ -27,7 +27,7 @@ def test_interpolation_is_the_librarys(drawn):
         for state in (first, second):
             pair.append(copy.deepcopy(network))
             pair[-1].load_state_dict(network.state_dict() | state)
-        expected = interpolated(*pair, share).state_dict()
+        expected = interpolate_networks(*pair, share).state_dict()
         made = BETWEEN.reference(first, second, share)
         assert made.keys() == first.keys()
         for name, value in made.items():

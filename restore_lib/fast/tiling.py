@@ -7,7 +7,6 @@ beside each other in memory, and in bfloat16 where the processor multiplies it.
 import copy
 import math
 from collections.abc import Callable
-from numbers import Integral
 
 import torch
 from jaxtyping import Float
@@ -25,8 +24,8 @@ def upscale(
     lr: Float[Tensor, "3 h w"],
     *,
     precision: str = "exact",
-    tile: Integral = TILE,
-    overlap: Integral = OVERLAP,
+    tile: int = TILE,
+    overlap: int = OVERLAP,
     progress: Callable[[int, int], None] | None = None,
 ) -> Float[Tensor, "3 H W"]:
     """Enlarge a photo of any size by the network's factor, window by window.
@@ -45,7 +44,7 @@ def upscale(
     overlap : int
         How far a window reaches into its neighbours; less than ``tile / 2``. Half of it is context alone.
     progress : callable, optional
-        Told (windows done, windows).
+        Called with (windows done, windows).
 
     Returns
     -------
@@ -57,11 +56,12 @@ def upscale(
     ValueError
         Another precision, a tile that is too small, or a network in training mode or without upsampler.
     """
+    scale = getattr(network, "scale", None)
     if network.training:
         raise ValueError("the network is in training mode: call network.eval() first")
-    if network.scale is None:
+    if scale is None:
         raise ValueError("the network has no upsampler: give one with a scale")
-    enlarge, scale, done = prepared(network, precision), network.scale, 0
+    enlarge, done = prepared(network, precision), 0
     device = next(network.parameters()).device
     windows = math.prod(max(math.ceil((n - tile) / max(tile - 2 * overlap, 1)), 0) + 1 for n in lr.shape[1:])
 
@@ -73,7 +73,7 @@ def upscale(
             progress(done, windows)
         return sr
 
-    return images.tiled(one, lr, tile=int(tile), overlap=int(overlap), scale=scale)
+    return images.tiled(one, lr, tile=tile, overlap=overlap, scale=scale)
 
 
 def prepared(network: nn.Module, precision: str = "exact") -> Callable[[Tensor], Tensor]:
@@ -83,7 +83,7 @@ def prepared(network: nn.Module, precision: str = "exact") -> Callable[[Tensor],
     """
     device = next(network.parameters()).device
     half = in_bfloat16(precision, device)
-    fast = copy.deepcopy(network).requires_grad_(False).to(memory_format=torch.channels_last)
+    fast = copy.deepcopy(network).requires_grad_(False).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  an overload is missing
 
     def enlarge(batch: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=half):  # sums of colours stay in float32

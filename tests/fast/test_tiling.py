@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from restore_lib import nets
-from restore_lib.realsr.inference import upscale
+from restore_lib.fast.tiling import upscale
 from restore_lib.training import speed
 
 

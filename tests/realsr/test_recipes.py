@@ -8,12 +8,11 @@ import torch
 from lightning_fabric import Fabric
 
 from restore_lib.experiments.recipes import find
-from restore_lib.nets.rrdbnet import RRDBNet
+from restore_lib.nets.rrdbnet import RRDBNet, begin_as_interpolation
 from restore_lib.pretrained.architectures import build
 from restore_lib.pretrained.checkpoints import Card, save_checkpoint
 from restore_lib.realsr import hidden_camera
-from restore_lib.realsr.sr_recipes import GAN, PIXELS, GANRecipe, interpolating, validation
-from restore_lib.realsr.sr_variants import EDSR_BICUBIC, SR, STAGE_1, STAGE_2
+from restore_lib.realsr.recipes import EDSR_BICUBIC, GAN, PIXELS, SR, STAGE_1, STAGE_2, GANRecipe, validation
 from restore_lib.training import at_tier, fit
 from restore_lib.training.recipes import provenance, values
 from restore_lib.training.watch import read_metrics
@@ -119,7 +118,7 @@ def test_validation_is_the_mean_over_pairs():
 
 
 def test_an_untrained_network_can_begin_as_linear_interpolation(rng):
-    network = interpolating(RRDBNet(2, 6, 4))
+    network = begin_as_interpolation(RRDBNet(2, 6, 4))
     lr = torch.rand(2, 3, 11, 13, generator=rng)
     expected = lr
     for _ in range(2):

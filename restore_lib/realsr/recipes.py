@@ -1,49 +1,34 @@
 """Recipes of super-resolution by 4: stage 1 by absolute differences, stage 2 against a discriminator.
 
-:mod:`restore_lib.realsr.sr_variants` names one for each kind of pairs.
+A name says the network, the stage, and how LR images are made. ``rrdb-gan-bicubic`` is ESRGAN in the small,
+``rrdb-gan-both`` RealSR, ``edsr-l1-bicubic`` EDSR; the others leave something out, or change one thing.
 """
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
 from restore_lib import metrics
 from restore_lib.nets.edsr import EDSR
-from restore_lib.nets.rrdbnet import RRDBNet
+from restore_lib.nets.rrdbnet import RRDBNet, begin_as_interpolation
 from restore_lib.pretrained.architectures import build, describe
 from restore_lib.pretrained.checkpoints import load_into
 from restore_lib.realsr import hidden_camera
 from restore_lib.realsr.discriminators import PatchDiscriminator, VGGDiscriminator
-from restore_lib.realsr.hidden_camera import PairSettings, training_pairs
+from restore_lib.realsr.dsgan import DSGAN
+from restore_lib.realsr.hidden_camera import SCALE, PairSettings, training_pairs
 from restore_lib.realsr.losses import LossWeights, perceptual_network, stage_1_step, stage_2_step
 from restore_lib.realsr.pairs import Pair
-from restore_lib.training.recipes import Recipe, sourced
+from restore_lib.training.recipes import Kind, Recipe, sourced, variant
 from restore_lib.training.task import Task
 
-RULE = metrics.Protocol("rgb", hidden_camera.SCALE, True, "the hidden degradation", "track 1")
-SMOKE = {
-    "steps": 12,
-    "batch_size": 2,
-    "size": 32,
-    "blocks": 1,
-    "width": 8,
-    "growth": 4,
-    "warmup": 4,
-    "validate_every": 6,
-    "world": "embedded",
-    "kernels": "true",
-    "kernel_photos": 2,
-    "sources": 2,
-    "start": "",
-}
-GPU = {"blocks": 8, "width": 64, "growth": 32, "batch_size": 16, "size": 128, "sources": 0, "kernel_photos": 40}
-PAPER = {"blocks": 23, "width": 64, "growth": 32, "batch_size": 16, "size": 128, "world": "2k", "sources": 0}
-PUBLISHED = {"pixel_weight": 0.01, "feature_weight": 1.0, "adversarial_weight": 0.005}
-PAPER |= {"kernel_photos": 2650, "warmup": 1, "validate_every": 5000}
+RULE = metrics.Protocol("rgb", SCALE, True, "the hidden degradation", "track 1")
+LPIPS_NET = "alex"
 
 
 @dataclass(frozen=True)
@@ -84,10 +69,8 @@ class SRRecipe(Recipe):
         """The network as plain data, for the checkpoint's card."""
         if self.network == "edsr":
             residual_scale = 0.1 if self.width >= 256 else 1.0  # Sec. 3.3 of EDSR
-            return describe(
-                EDSR, blocks=self.blocks, width=self.width, residual_scale=residual_scale, scale=hidden_camera.SCALE
-            )
-        return describe(RRDBNet, blocks=self.blocks, width=self.width, growth=self.growth, scale=hidden_camera.SCALE)
+            return describe(EDSR, blocks=self.blocks, width=self.width, residual_scale=residual_scale, scale=SCALE)
+        return describe(RRDBNet, blocks=self.blocks, width=self.width, growth=self.growth, scale=SCALE)
 
     def training_data(self) -> tuple[str, str]:
         """Name and hash of the photos that it is trained on."""
@@ -103,7 +86,7 @@ class SRRecipe(Recipe):
         if self.start:
             load_into(network, self.start)
         elif self.begin == "interpolation" and self.network == "rrdb":
-            interpolating(network)
+            begin_as_interpolation(network)
         pairs = training_pairs(self.pair_settings(), seed)
         optimizer = self.optimizer(network)
         return Task(
@@ -173,12 +156,47 @@ class GANRecipe(SRRecipe):
             task.frozen["features"] = perceptual_network(self.features)
         weights = LossWeights(self.pixel_weight, self.feature_weight, self.adversarial_weight)
         task.step = partial(stage_2_step, weights=weights, kind=self.kind, together=self.together)
-        task.validate = validation(
-            hidden_camera.validation_pairs(self.world), "" if self.features == "untrained" else LPIPS_NET
-        )
+        lpips_net = "" if self.features == "untrained" else LPIPS_NET
+        task.validate = validation(hidden_camera.validation_pairs(self.world), lpips_net)
         return task
 
 
+def validation(pairs: list[Pair], lpips_net: str = "") -> Callable[[Mapping[str, nn.Module]], Mapping[str, float]]:
+    """Mean PSNR, and LPIPS where a trunk is named, of the network ``generator`` over pairs."""
+
+    def validate(networks: Mapping[str, nn.Module]) -> Mapping[str, float]:
+        network, scores = networks["generator"], {"psnr": []} | ({"lpips": []} if lpips_net else {})
+        device = next(network.parameters()).device
+        for pair in pairs:
+            sr = network(pair.lr[None].to(device))[0].float().cpu().clamp(0, 1)
+            scores["psnr"].append(metrics.psnr(sr, pair.hr, RULE))
+            if lpips_net:
+                scores["lpips"].append(metrics.lpips(sr, pair.hr, lpips_net))
+        return {name: math.fsum(values) / len(values) for name, values in scores.items()}
+
+    return validate
+
+
+SMOKE = {
+    "steps": 12,
+    "batch_size": 2,
+    "size": 32,
+    "blocks": 1,
+    "width": 8,
+    "growth": 4,
+    "warmup": 4,
+    "validate_every": 6,
+    "world": "embedded",
+    "kernels": "true",
+    "kernel_photos": 2,
+    "sources": 2,
+    "start": "",
+}
+GPU = {"blocks": 8, "width": 64, "growth": 32, "batch_size": 16, "size": 128, "sources": 0, "kernel_photos": 40}
+PAPER = {"blocks": 23, "width": 64, "growth": 32, "batch_size": 16, "size": 128, "world": "2k", "sources": 0}
+PAPER |= {"kernel_photos": 2650, "warmup": 1, "validate_every": 5000}
+PUBLISHED = {"pixel_weight": 0.01, "feature_weight": 1.0, "adversarial_weight": 0.005}
+OFFICIAL = {"learning_rate": 1e-4, "judge_learning_rate": 1e-4, "judge_width": 64, "judge_layers": 3}
 PIXELS = SRRecipe(
     tiers={
         "smoke": SMOKE,
@@ -195,68 +213,143 @@ GAN = GANRecipe(
     tiers={
         "smoke": SMOKE | {"features": "untrained", "judge_layers": 2, "judge_width": 8},
         "cpu": {},
-        "gpu": GPU
-        | PUBLISHED
-        | {
-            "steps": 15_000,
-            "learning_rate": 1e-4,
-            "judge_learning_rate": 1e-4,
-            "judge_width": 64,
-            "judge_layers": 3,
-            "decay": 0.999,
-        },
+        "gpu": GPU | PUBLISHED | OFFICIAL | {"steps": 15_000, "decay": 0.999},
         "paper": PAPER
         | PUBLISHED
-        | {
-            "steps": 60_001,
-            "halved": (5000, 10_000, 20_000, 30_000),
-            "learning_rate": 1e-4,
-            "judge_learning_rate": 1e-4,
-            "judge_width": 64,
-            "judge_layers": 3,
-            "features": "vgg19",
-            "decay": 0.0,
-        },
+        | OFFICIAL
+        | {"steps": 60_001, "halved": (5000, 10_000, 20_000, 30_000), "features": "vgg19", "decay": 0.0},
     },
     cost={"smoke": "5 s", "cpu": "at most 6 minutes on one core"},
     stored="float16",
 )
 """Stage 2, the values that all its recipes share."""
 
-LPIPS_NET = "alex"
+TRIED = "ours: what is tried out"
+ABLATION = "paper Table 1 and its ablation"
+TITLES = {
+    "bicubic": "bicubic pairs",
+    "kernel": "estimated kernels, no noise",
+    "noise": "collected noise, bicubic reduction",
+    "both": "estimated kernels and collected noise",
+    "wrong-noise": "estimated kernels and other cameras' noise",
+    "uncleaned": "as both, sources not cleaned up",
+    "learned": "pairs made by DSGAN",
+    "scales": "as both, noise collected at two sizes",
+}
+PAIRS: dict[str, dict[str, tuple[Any, str]]] = {
+    "bicubic": {"way": ("bicubic", ABLATION)},
+    "kernel": {"way": ("kernel", ABLATION)},
+    "noise": {"way": ("noise", ABLATION)},
+    "both": {"way": ("both", ABLATION)},
+    "wrong-noise": {"camera": ("wrong", TRIED)},
+    "uncleaned": {"clean_up": (1, TRIED)},
+    "learned": {"way": ("learned", "ours: the other way that the paper names"), "learned": ("dsgan-cpu", "ours")},
+    "scales": {"noise_scales": ((1.0, 0.5), TRIED)},
+}
 
 
-def interpolating(network: RRDBNet) -> RRDBNet:
-    """Set a few fresh weights such that the network begins as linear interpolation, all others free to learn.
+def trained_on(base: Kind, name: str, title: str, pairs: str, start: str, larger: Mapping[str, Any], **changes) -> Kind:
+    """A recipe for one kind of pairs.
 
-    Three channels carry the colours to the end: a pixel repeated twice each way and then averaged with weights 1, 2, 1
-    is linear interpolation, and leaky ReLU leaves what is not negative as it is.
+    Parameters
+    ----------
+    base, name, title
+        As for :func:`restore_lib.training.recipes.variant`.
+    pairs : str
+        Kind of the pairs.
+    start : str
+        Recipe whose weights it starts from, at the same tier; empty: fresh weights, as at tier smoke in any case.
+    larger : mapping
+        Further values at the tiers gpu and paper, by tier.
+    **changes : (value, source)
+        Fields that differ at every tier.
     """
-    line = torch.tensor([0.25, 0.5, 0.25])
-    smooth, copy = torch.outer(line, line), torch.zeros(3, 3)
-    copy[1, 1] = 1
-    kernels = {"first": copy, "body": 0 * copy, "detail": copy, "last": copy}
-    layers = [(getattr(network, name), kernel) for name, kernel in kernels.items()]
-    with torch.no_grad():
-        for layer, kernel in [*layers, *((up, smooth) for up in network.ups)]:
-            layer.weight[:3] = 0
-            layer.bias[:3] = 0
-            for colour in range(3):
-                layer.weight[colour, colour] = kernel
-    return network
+    changes = PAIRS[pairs] | changes
+    if start:
+        changes["start"] = (f"{start}-cpu", "official code: ESRGAN's weights for PSNR, here our own stage before")
+    tiers = dict(base.tiers)
+    for tier in ("gpu", "paper"):
+        names = {"start": f"{start}-{tier}"} if start else {}
+        names |= {"learned": f"dsgan-{tier}"} if pairs == "learned" else {}
+        tiers[tier] = {**base.tiers[tier], **names, **larger.get(tier, {})}
+    return variant(base, name, title, tiers, **changes)
 
 
-def validation(pairs: list[Pair], lpips_net: str = "") -> Callable[[Mapping[str, nn.Module]], Mapping[str, float]]:
-    """Mean PSNR, and LPIPS where a trunk is named, of the network ``generator`` over pairs."""
+def stage_1(name: str, pairs: str) -> SRRecipe:
+    """Stage 1 on one kind of pairs; all but the bicubic ones go on from the bicubic one."""
+    title = f"RRDB, absolute differences, {TITLES[pairs]}"
+    if pairs == "bicubic":
+        return trained_on(PIXELS, name, title, pairs, "", {})
+    shorter = {"steps": (500, "ours: goes on from bicubic pairs"), "learning_rate": (5e-4, "ours: goes on")}
+    return trained_on(PIXELS, name, title, pairs, "rrdb-l1-bicubic", {"gpu": {"steps": 10_000}}, **shorter)
 
-    def validate(networks: Mapping[str, nn.Module]) -> Mapping[str, float]:
-        network, found = networks["generator"], {"psnr": []} | ({"lpips": []} if lpips_net else {})
-        device = next(network.parameters()).device
-        for pair in pairs:
-            sr = network(pair.lr[None].to(device))[0].float().cpu().clamp(0, 1)
-            found["psnr"].append(metrics.psnr(sr, pair.hr, RULE))
-            if lpips_net:
-                found["lpips"].append(metrics.lpips(sr, pair.hr, lpips_net))
-        return {name: math.fsum(values) / len(values) for name, values in found.items()}
 
-    return validate
+def stage_2(name: str, pairs: str, words: str = "", **changes: tuple[Any, str]) -> GANRecipe:
+    """Stage 2 on one kind of pairs, from stage 1 on the same kind; as released, from that on bicubic pairs."""
+    title = ", ".join(filter(None, [f"RRDB, GAN, {TITLES[pairs]}", words]))
+    changed = {field: value for field, (value, _) in changes.items()}
+    paper: dict[str, Any] = {"start": "rrdb-l1-bicubic-paper"} | (ESRGAN if pairs == "bicubic" else {})
+    return trained_on(
+        GAN, name, title, pairs, f"rrdb-l1-{pairs}", {"gpu": changed, "paper": paper | changed}, **changes
+    )
+
+
+ESRGAN = {"judge": "vgg", "steps": 400_000, "halved": (50_000, 100_000, 200_000, 300_000), "decay": 0.999}
+STAGE_1 = (
+    stage_1("rrdb-l1-bicubic", "bicubic"),
+    stage_1("rrdb-l1-kernel", "kernel"),
+    stage_1("rrdb-l1-noise", "noise"),
+    stage_1("rrdb-l1-both", "both"),
+    stage_1("rrdb-l1-wrong-noise", "wrong-noise"),
+    stage_1("rrdb-l1-uncleaned", "uncleaned"),
+    stage_1("rrdb-l1-learned", "learned"),
+    stage_1("rrdb-l1-scales", "scales"),
+)
+STAGE_2 = (
+    stage_2("rrdb-gan-bicubic", "bicubic"),
+    stage_2("rrdb-gan-kernel", "kernel"),
+    stage_2("rrdb-gan-noise", "noise"),
+    stage_2("rrdb-gan-both", "both"),
+    stage_2("rrdb-gan-wrong-noise", "wrong-noise"),
+    stage_2("rrdb-gan-uncleaned", "uncleaned"),
+    stage_2("rrdb-gan-learned", "learned"),
+    stage_2("rrdb-gan-scales", "scales"),
+)
+"""One recipe of each stage for each kind of pairs: what the table compares."""
+
+EDSR_BICUBIC = trained_on(
+    PIXELS,
+    "edsr-l1-bicubic",
+    "EDSR, absolute differences, bicubic pairs",
+    "bicubic",
+    "",
+    {
+        "gpu": {"blocks": 16, "width": 64},
+        "paper": {"blocks": 32, "width": 256, "size": 192, "steps": 300_000, "learning_rate": 1e-4, "restarts": 1}
+        | {"halved": (200_000,), "beta2": 0.99},
+    },
+    network=("edsr", "paper Table 1"),
+    way=("bicubic", "paper Table 1"),
+    blocks=(8, "ours; EDSR has 32, its baseline 16"),
+    steps=(4000, "ours: half of an RRDB's time; EDSR has 300,000"),
+)
+CHANGED = (
+    stage_2(
+        "rrdb-gan-both-vgg-judge",
+        "both",
+        "one judgement a crop",
+        judge=("vgg", "official code of track 1; the paper has patch"),
+    ),
+    stage_2("rrdb-gan-both-joint-batch", "both", "photos and results judged in one batch", together=(True, TRIED)),
+    stage_2(
+        "rrdb-gan-both-published-weights",
+        "both",
+        "the official code's weights of the losses",
+        **{field: (value, "official code") for field, value in PUBLISHED.items()},
+    ),
+    stage_2("rrdb-gan-both-adversarial-0.02", "both", "weight 0.02 on the judgement", adversarial_weight=(0.02, TRIED)),
+)
+"""RealSR with one thing changed: its discriminator, or the weights of the losses."""
+
+SR = (*STAGE_1, *STAGE_2, EDSR_BICUBIC, *CHANGED)
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*SR, DSGAN)}
