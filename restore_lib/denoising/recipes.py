@@ -13,8 +13,7 @@ from restore_lib.denoising.denoiser import Denoiser
 from restore_lib.denoising.dncnn import DnCNN
 from restore_lib.denoising.losses import denoising_step, inner
 from restore_lib.errors import TrainingError
-from restore_lib.pretrained.architectures import build, describe
-from restore_lib.pretrained.checkpoints import load_into
+from restore_lib.pretrained import build, describe, load_into
 from restore_lib.training.recipes import Recipe, sourced, variant
 from restore_lib.training.task import Task
 

@@ -22,8 +22,7 @@ from restore_lib.nets import vgg
 from restore_lib.nets.largefov import DeepLabLargeFOV, start_from_vgg
 from restore_lib.nets.resnet import SmallResNet
 from restore_lib.nets.vgg import SmallVGG
-from restore_lib.pretrained.architectures import build, describe, load_network
-from restore_lib.pretrained.checkpoints import load_into
+from restore_lib.pretrained import build, describe, load, load_into
 from restore_lib.training.recipes import Recipe, sourced, variant
 from restore_lib.training.task import Task
 
@@ -127,7 +126,7 @@ class CascadeRecipe(Recipe):
         if self.vision == VGG16:
             vision = vgg.pretrained()
         elif self.vision:
-            vision = load_network(self.vision)
+            vision = load(self.vision)
         else:  # untrained, to try the code
             trained = {"classify": VISION[0], "segment": VISION[2]}[self.goal]
             vision = build(replace(trained, source=self.source, width=8).architecture())

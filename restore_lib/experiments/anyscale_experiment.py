@@ -15,10 +15,7 @@ from restore_lib.errors import DataError
 from restore_lib.experiments import cell_borders, protocols, runs
 from restore_lib.experiments.protocols import EvaluationProtocol, Model, evaluate
 from restore_lib.experiments.records import RunRecord, load_all, save
-from restore_lib.pretrained.architectures import load_network
-from restore_lib.pretrained.cards import Card, longest
-from restore_lib.pretrained.checkpoints import cards
-from restore_lib.realsr import published
+from restore_lib.pretrained import Card, cards, load, longest, published
 from restore_lib.training.speed import best_device
 
 #: How many photos of a set are looked at, evenly chosen: one core makes some hundred thousand pixels a second with a
@@ -173,7 +170,7 @@ def checkpoint(card: Card) -> Method:
     """The network of a checkpoint, and what records say about it."""
     settings = {"checkpoint": card.name, "sha256": card.sha256, "parameters": card.parameters}
     about = {"seed": card.seed, "steps": card.steps, "tier": card.tier, "settings": settings}
-    return Method(card.recipe, lambda: load_network(card.name), about)
+    return Method(card.recipe, lambda: load(card.name), about)
 
 
 def imported() -> list[Method]:
@@ -183,4 +180,4 @@ def imported() -> list[Method]:
         print(f"restore: left out LIIF's authors' network. {published.missing(AUTHORS)}", file=sys.stderr)
         return []
     settings = {"model": AUTHORS, "sha256": files.sha256(path)}
-    return [Method(AUTHORS, lambda: published.authors_model(AUTHORS), {"settings": settings})]
+    return [Method(AUTHORS, lambda: published.load_published(AUTHORS), {"settings": settings})]

@@ -16,9 +16,7 @@ from restore_lib.experiments import protocols, recipes, runs
 from restore_lib.experiments.protocols import EvaluationProtocol
 from restore_lib.experiments.records import RunRecord, save
 from restore_lib.fast.folding import folded
-from restore_lib.pretrained.architectures import build, load_network
-from restore_lib.pretrained.cards import Card, Score
-from restore_lib.pretrained.checkpoints import card, checkpoints_folder, save_checkpoint, update_card
+from restore_lib.pretrained import Card, Score, build, card, checkpoints_folder, load, save_checkpoint, update_card
 from restore_lib.training import at_tier
 from restore_lib.training.recipes import Recipe, values
 from restore_lib.training.state import load_state, states
@@ -116,7 +114,7 @@ def measure(
     """
     folder = Path(folder) if folder is not None else checkpoints_folder()
     known = card(name, folder=folder)
-    network = load_network(name, folder=folder).to(device)
+    network = load(name, folder=folder).to(device)
     records, scores = [], []
     for dataset in sets:
         record = runs.run(

@@ -16,8 +16,7 @@ from restore_lib.experiments import runs
 from restore_lib.experiments.keeping import as_model, measure
 from restore_lib.experiments.protocols import EvaluationProtocol, Model, gaussian_noise
 from restore_lib.experiments.records import save
-from restore_lib.pretrained.cards import Card
-from restore_lib.pretrained.checkpoints import cards
+from restore_lib.pretrained import Card, cards
 
 SIGMAS = (25, 35, 50)
 DATASET = "kodak24"

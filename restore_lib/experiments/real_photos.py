@@ -25,7 +25,7 @@ from restore_lib.experiments.protocols import EvaluationProtocol, Model
 from restore_lib.experiments.realsr_experiment import CONDITION
 from restore_lib.experiments.records import RunRecord, save
 from restore_lib.fast.tiling import upscale
-from restore_lib.pretrained.architectures import load_network
+from restore_lib.pretrained import load
 from restore_lib.realsr import hidden_camera
 
 PAIRS, PHONES = "realsr_x4_crops", "phone_photos"
@@ -147,7 +147,7 @@ def networks(tier: str | None = None) -> list[tuple[str, Model, dict[str, object
     theirs = realsr_experiment.imported(AUTHORS)
     found = [(name, as_model(network), {"tier": tier}) for name, network in theirs.items()]
     for card in realsr_experiment.trained():
-        found.append((card.recipe, as_model(load_network(card.name)), realsr_experiment.about(card)))
+        found.append((card.recipe, as_model(load(card.name)), realsr_experiment.about(card)))
     return found
 
 

@@ -20,11 +20,8 @@ from restore_lib.experiments.protocols import EvaluationProtocol, Model, evaluat
 from restore_lib.experiments.records import Measurement, RunRecord, save
 from restore_lib.fast.tiling import upscale
 from restore_lib.nets.rrdbnet import interpolate_networks
-from restore_lib.pretrained.architectures import load_network
-from restore_lib.pretrained.cards import Card, longest
-from restore_lib.pretrained.checkpoints import cards
+from restore_lib.pretrained import Card, cards, load, load_published, longest
 from restore_lib.realsr import hidden_camera
-from restore_lib.realsr.published import authors_model
 from restore_lib.realsr.recipes import SR
 from restore_lib.realsr.zssr import k_zssr, zssr
 from restore_lib.realsr.zssr_settings import BICUBIC, K_ZSSR, K_ZSSR_REAL, REAL, ZSSRSettings, quick
@@ -194,7 +191,7 @@ def about(card: Card) -> dict[str, object]:
 
 def run_checkpoint(card: Card, progress: Callable[[str], None] | None = None) -> RunRecord:
     """A trained network on all test photos."""
-    return run(card.recipe, as_model(load_network(card.name)), progress=progress, **about(card))
+    return run(card.recipe, as_model(load(card.name)), progress=progress, **about(card))
 
 
 def imported(titles: Mapping[str, str] | None = None) -> dict[str, nn.Module]:
@@ -202,7 +199,7 @@ def imported(titles: Mapping[str, str] | None = None) -> dict[str, nn.Module]:
     found = {}
     for name, title in (AUTHORS if titles is None else titles).items():
         try:
-            found[name] = authors_model(name)
+            found[name] = load_published(name)
         except DataError as error:
             print(f"restore: left out {title}. {error}", file=sys.stderr)
     return found
@@ -217,7 +214,7 @@ def between(known: Iterable[Card]) -> list[tuple[Card, Card]]:
 
 def run_between(first: Card, second: Card, progress: Callable[[str], None] | None = None) -> RunRecord:
     """Networks between stage 1 and stage 2 on all test photos: a condition for each share."""
-    ends = load_network(first.name), load_network(second.name)
+    ends = load(first.name), load(second.name)
     models = {name: as_model(interpolate_networks(*ends, share)) for name, share in BETWEEN.conditions.items()}
     said = about(second) | {"settings": {"first": first.name, "second": second.name, "sha256": second.sha256}}
     return runs.run(f"{ENDS[1]}-between", models, DATASET, BETWEEN, progress=progress, **said)
@@ -229,7 +226,7 @@ def to_round(known: Iterable[Card], networks: Mapping[str, nn.Module]) -> list[t
         print("restore: left out what bfloat16 costs. This processor does not multiply in it.", file=sys.stderr)
         return []
     ours = next((card for card in known if card.recipe == REALSR), None)  # of several seeds, one
-    found = [] if ours is None else [(ours.recipe, load_network(ours.name), about(ours))]
+    found = [] if ours is None else [(ours.recipe, load(ours.name), about(ours))]
     return found + [(name, network, {}) for name, network in networks.items() if name == "realsr-df2k"]
 
 

@@ -13,7 +13,7 @@ from restore_lib.denoising import denoise
 from restore_lib.errors import DataError
 from restore_lib.experiments import kodak, runs, vision
 from restore_lib.experiments.records import save
-from restore_lib.pretrained.checkpoints import card
+from restore_lib.pretrained import card
 
 SIGMA = 30
 CASES = {

@@ -29,8 +29,7 @@ from restore_lib.experiments.records import Measurement, RunRecord, save
 from restore_lib.experiments.seeing import measure_quality, measure_seen
 from restore_lib.fast.folding import folded
 from restore_lib.nets import efficientnet
-from restore_lib.pretrained.architectures import load_network
-from restore_lib.pretrained.checkpoints import card
+from restore_lib.pretrained import card, load
 from restore_lib.resampling import resize_antialiased
 from restore_lib.training.speed import has_bfloat16
 
@@ -162,7 +161,7 @@ def network(name: str) -> nn.Module:
     """A network of a checkpoint, its batch norms folded into the convolutions; or the pretrained EfficientNet-Lite0."""
     if name == "efficientnet-lite0":
         return folded(efficientnet.pretrained())
-    return folded(load_network(name))
+    return folded(load(name))
 
 
 def noisy(found: Labelled, sigma: int, seed: int) -> Tensor:

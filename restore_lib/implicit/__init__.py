@@ -4,7 +4,6 @@ A network is called as ``model(lr, size=(height, width))``: colours in [0, 1], a
 ``model.encoder`` makes features of normalised colours, ``model.decoder(feature, size)`` normalised colours of features.
 """
 
-from restore_lib.implicit.authors import load_author_checkpoint, load_author_weights
 from restore_lib.implicit.diinn import DIINN, DIINNDecoder
 from restore_lib.implicit.liif import LIIF, LIIFDecoder
 from restore_lib.implicit.metasr import MetaSR, MetaSRDecoder
@@ -16,6 +15,4 @@ __all__ = [
     "LIIFDecoder",
     "MetaSR",
     "MetaSRDecoder",
-    "load_author_checkpoint",
-    "load_author_weights",
 ]

@@ -4,7 +4,7 @@ A place asks the four features around it and mixes their answers, so that nothin
 changes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from restore_lib.implicit.anyscale import AnyScale
 from restore_lib.implicit.coordinates import Axis, around, queries, unfolded
 from restore_lib.implicit.encoders import make_encoder
-from restore_lib.nets.edsr import MEAN
 
 
 class LIIFDecoder(nn.Module):
@@ -106,19 +105,3 @@ class LIIF(AnyScale):
     ):
         encoder, channels = make_encoder(encoder)
         super().__init__(encoder, LIIFDecoder(channels, hidden, unfold=unfold, ensemble=ensemble, cell=cell))
-
-    def author_names(self) -> Mapping[str, str]:
-        """Own name of each weight, and the name in files of LIIF's code; with an EDSR as encoder.
-
-        Other encoders' files are read by :func:`restore_lib.implicit.load_author_checkpoint`.
-        """
-        names = {f"encoder.{own}": f"encoder.{theirs}" for own, theirs in self.encoder.author_names().items()}
-        for i in range(len(self.decoder.layers)):  # every second layer there is an activation
-            names |= {f"decoder.layers.{i}.{part}": f"imnet.layers.{2 * i}.{part}" for part in ("weight", "bias")}
-        return names
-
-    def author_constants(self) -> Mapping[str, Tensor]:
-        """What these files hold beside weights: a mean colour that LIIF's code never takes off."""
-        mean, same = torch.tensor(MEAN), torch.eye(3)[:, :, None, None]
-        constants = {"sub_mean.weight": same, "sub_mean.bias": -mean, "add_mean.weight": same, "add_mean.bias": mean}
-        return {f"encoder.{name}": value for name, value in constants.items()}

@@ -19,7 +19,7 @@ from restore_lib.implicit.diinn import DIINN
 from restore_lib.implicit.liif import LIIF
 from restore_lib.implicit.losses import step_on_crops, step_on_pixels
 from restore_lib.implicit.metasr import MetaSR
-from restore_lib.pretrained.architectures import build, describe
+from restore_lib.pretrained import build, describe
 from restore_lib.training.recipes import Recipe, sourced, variant
 from restore_lib.training.task import Task
 

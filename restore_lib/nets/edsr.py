@@ -3,7 +3,6 @@
 With a scale it makes a larger picture. Without one it is the encoder that LIIF and others begin with.
 """
 
-from collections.abc import Mapping
 from numbers import Integral, Real
 
 import torch
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 
 MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K's colours, as the official code takes it off
 RANGE = 255.0  # its networks see colours from 0 to 255
-FORMS = ("official", "basicsr")
 
 
 class ResidualBlock(nn.Module):
@@ -84,35 +82,6 @@ class EDSR(nn.Module):
         for up in self.ups:
             x = nn.functional.pixel_shuffle(up(x), 3 if self.scale == 3 else 2)  # (b, width, f h, f w)
         return self.tail(x) / RANGE + self.mean
-
-    def author_names(self, form: str = "official") -> Mapping[str, str]:
-        """Own name of each weight, and the name in files of others.
-
-        Parameters
-        ----------
-        form : {"official", "basicsr"}
-            EDSR-PyTorch, or BasicSR.
-        """
-        if form not in FORMS:
-            raise ValueError(f"form is {form!r}: choose one of {', '.join(FORMS)}")
-        n = len(self.blocks)
-        head, first, second, body, up, tail = {
-            "official": ("head.0", "body.{}.body.0", "body.{}.body.2", f"body.{n}", "tail.0.{}", "tail.1"),
-            "basicsr": ("conv_first", "body.{}.conv1", "body.{}.conv2", "conv_after_body", "upsample.{}", "conv_last"),
-        }[form]
-        layers = {"head": head, "body": body}
-        for i in range(n):
-            layers |= {f"blocks.{i}.convs.0": first.format(i), f"blocks.{i}.convs.1": second.format(i)}
-        if self.scale is not None:
-            layers |= {f"ups.{i}": up.format(2 * i) for i in range(len(self.ups))} | {"tail": tail}
-        return {f"{own}.{part}": f"{name}.{part}" for own, name in layers.items() for part in ("weight", "bias")}
-
-    def author_constants(self) -> Mapping[str, Tensor]:
-        """What the official files hold beside weights, by its name there: the mean colour, taken off and put back."""
-        if self.scale is None:
-            return {}
-        mean, same = RANGE * torch.tensor(MEAN), torch.eye(3)[:, :, None, None]
-        return {"sub_mean.weight": same, "sub_mean.bias": -mean, "add_mean.weight": same, "add_mean.bias": mean}
 
 
 def edsr_baseline(scale: Integral | None = None) -> EDSR:

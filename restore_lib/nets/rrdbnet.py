@@ -5,7 +5,6 @@ convolutions draw the detail.
 """
 
 import copy
-from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
@@ -15,7 +14,6 @@ from torch.nn import functional
 SLOPE = 0.2  # of every leaky ReLU
 SHARE = 0.2  # of what a dense block, and three of them together, add to their input
 DOUBLINGS = {1: 0, 2: 1, 4: 2}
-FORMS = ("esrgan", "old-esrgan", "basicsr")
 
 
 class DenseBlock(nn.Module):
@@ -106,39 +104,6 @@ class RRDBNet(nn.Module):
             x = functional.interpolate(x, scale_factor=2, mode="nearest")  # (b, width, 2 h, 2 w)
             x = functional.leaky_relu_(up(x), SLOPE)
         return self.last(functional.leaky_relu_(self.detail(x), SLOPE))  # (b, 3, scale h, scale w)
-
-    def author_names(self, form: str = "esrgan") -> Mapping[str, str]:
-        """Own name of each weight, and the name in files of others.
-
-        Parameters
-        ----------
-        form : {"esrgan", "old-esrgan", "basicsr"}
-            The official ESRGAN and RealSR code; ESRGAN's first files, which count layers; BasicSR and Real-ESRGAN.
-        """
-        if form not in FORMS:
-            raise ValueError(f"form is {form!r}: choose one of {', '.join(FORMS)}")
-        n = len(self.ups)
-        theirs = {
-            "esrgan": ("conv_first", "RRDB_trunk.{}.RDB{}.conv{}", "trunk_conv", "upconv{}", "HRconv", "conv_last"),
-            "old-esrgan": (
-                "model.0",
-                "model.1.sub.{}.RDB{}.conv{}.0",
-                f"model.1.sub.{len(self.blocks)}",
-                "model.{2}",
-                f"model.{3 * n + 2}",
-                f"model.{3 * n + 4}",
-            ),
-            "basicsr": ("conv_first", "body.{}.rdb{}.conv{}", "conv_body", "conv_up{}", "conv_hr", "conv_last"),
-        }[form]
-        first, dense, body, up, detail, last = theirs
-        layers = {"first": first}
-        for i in range(len(self.blocks)):
-            layers |= {
-                f"blocks.{i}.dense.{j}.convs.{k}": dense.format(i, j + 1, k + 1) for j in range(3) for k in range(5)
-            }
-        layers |= {"body": body, "detail": detail, "last": last}
-        layers |= {f"ups.{i}": up.format(i + 1, None, 3 * i + 3) for i in range(n)}
-        return {f"{own}.{part}": f"{name}.{part}" for own, name in layers.items() for part in ("weight", "bias")}
 
 
 def begin_as_interpolation(network: RRDBNet) -> RRDBNet:

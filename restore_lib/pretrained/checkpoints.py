@@ -1,7 +1,7 @@
 """Named checkpoints: trained weights as safetensors, beside a card that says what they are.
 
-``checkpoints/NAME.safetensors`` and ``checkpoints/NAME.json`` are written together or not at all, and weights are
-used only after their SHA-256 has been compared with the card's. Nothing here ever unpickles.
+``NAME.safetensors`` and ``NAME.json`` are written together or not at all, and weights are used only after their
+SHA-256 has been compared with the card's. Nothing here ever unpickles.
 
 How two files become one step: the new card is first written as ``.NAME.new.json``, then the new weights replace the
 old ones, then the card takes its name. A reader that finds weights of the new card believes it; whatever kills the
@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.metadata import metadata
 from pathlib import Path
 
 import safetensors.torch
@@ -24,37 +25,49 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from restore_lib import files
+from restore_lib.data.downloading import fetch_files
 from restore_lib.errors import CheckpointError
-from restore_lib.pretrained.cards import MENDING, NAME, Card, Score, card_text, read_card
-from restore_lib.pretrained.weights import bare, misfit, own_copies, packed, plain, refuse_bad_numbers
-
-__all__ = ["Card", "Score", "card", "cards", "checkpoints_folder", "load_into", "load_weights", "names"]
-__all__ += ["save_checkpoint", "update_card", "verify"]
+from restore_lib.pretrained.model_card import GET_AGAIN, NAME, Card, card_text, read_card
+from restore_lib.pretrained.networks import build
 
 WEIGHTS, CARD = ".safetensors", ".json"
+PACKAGE = Path(files.__file__).resolve().parent  # restore_lib
 
 
 def checkpoints_folder() -> Path:
-    """Where named checkpoints are kept.
+    """Where new checkpoints are written: the first of :func:`search_folders`."""
+    return search_folders()[0]
 
-    ``checkpoints/`` of the repository that holds this library, else the folder installed with the library, else
-    ``checkpoints/`` of the current folder.
+
+def search_folders() -> list[Path]:
+    """Folders in which named checkpoints are looked for, in this order.
+
+    The folder that ``RESTORE_CHECKPOINTS`` names; ``checkpoints/`` of the repository that holds this library; the same
+    in the user's cache, where an installed library writes; and what came with an installed library: all cards, and
+    the weights that the chapters and commands use. Others are downloaded when they are asked for.
     """
-    package = Path(__file__).resolve().parent.parent
-    if (package.parent / "pyproject.toml").exists():
-        return package.parent / "checkpoints"
-    return package / "checkpoints" if (package / "checkpoints").is_dir() else Path.cwd() / "checkpoints"
+    named, repository = os.environ.get("RESTORE_CHECKPOINTS"), PACKAGE.parent
+    folders = [Path(named).expanduser()] if named else []
+    if (repository / "pyproject.toml").exists():
+        folders.append(repository / "checkpoints")
+    return [*folders, files.cache_folder() / "checkpoints", PACKAGE / "checkpoints"]
 
 
 def names(folder: Path | str | None = None) -> list[str]:
-    """Names of all checkpoints of a folder, also of those that lack one of their files; sorted."""
-    folder = Path(folder) if folder is not None else checkpoints_folder()
-    found = [*folder.glob(f"*{WEIGHTS}"), *folder.glob(f"*{CARD}")]
-    return sorted({path.name.removesuffix(path.suffix) for path in found if not path.name.startswith(".")})
+    """Names of all checkpoints, also of those that lack one of their files; sorted.
+
+    Parameters
+    ----------
+    folder : path, optional
+        Where to look; in all of :func:`search_folders` by default.
+    """
+    places = search_folders() if folder is None else [Path(folder)]
+    paths = [path for place in places for suffix in (WEIGHTS, CARD) for path in place.glob(f"*{suffix}")]
+    return sorted({p.name.removesuffix(p.suffix) for p in paths if p.name[0] != "."})
 
 
 def cards(folder: Path | str | None = None) -> list[Card]:
-    """Cards of all checkpoints of a folder, by name; the weights are not read.
+    """Cards of all checkpoints, by name; the weights are not read. Parameters as for :func:`names`.
 
     Raises
     ------
@@ -76,6 +89,70 @@ def card(name: str | Path, *, folder: Path | str | None = None) -> Card:
     weights = folder / f"{stem}{WEIGHTS}"
     digest = files.sha256(weights) if _new_card(folder, stem).exists() and weights.exists() else ""
     return _card_of(folder, stem, digest)
+
+
+def load(name: str | Path, *, folder: Path | str | None = None) -> nn.Module:
+    """The network of a checkpoint: built as its card says, with its weights, in evaluation mode.
+
+    Parameters and errors as for :func:`load_weights`; the card may also name a network that this library lacks.
+    """
+    weights, card = _read(name, folder)
+    return _filled(build(card.architecture), weights, card).eval()
+
+
+def load_weights(name: str | Path, *, folder: Path | str | None = None) -> dict[str, Tensor]:
+    """Weights of a checkpoint, on the CPU, after they have been compared with their card.
+
+    Parameters
+    ----------
+    name : str or Path
+        A name, or the path of a ``.safetensors`` file that has its card beside it.
+    folder : path, optional
+        Where to look; in all of :func:`search_folders` by default.
+
+    Raises
+    ------
+    CheckpointError
+        One sentence on what is missing, damaged or foreign.
+    DataError
+        The weights did not come with the installed library and cannot be downloaded.
+    """
+    return _read(name, folder)[0]
+
+
+def load_into(network: nn.Module, name: str | Path, *, strict: bool = True, folder: Path | str | None = None) -> Card:
+    """Put the weights of a checkpoint into a network, in the kind of number and on the device of its own weights.
+
+    Parameters
+    ----------
+    network : Module
+        Changed in place, or not at all when an error is raised.
+    name, folder
+        As for :func:`load_weights`.
+    strict : bool
+        Whether names must agree on both sides. When False, what has no counterpart stays as it is; shapes must agree
+        in any case.
+
+    Returns
+    -------
+    Card
+
+    Raises
+    ------
+    CheckpointError
+        The checkpoint is not a good one, or it does not fit the network.
+    """
+    weights, card = _read(name, folder)
+    _filled(network, weights, card, strict)
+    return card
+
+
+def verify(name: str | Path, *, folder: Path | str | None = None) -> Card:
+    """Check everything about a checkpoint: card, size, SHA-256, format, finite weights.
+
+    Parameters and errors as for :func:`load_weights`.
+    """
+    return _read(name, folder)[1]
 
 
 def save_checkpoint(
@@ -114,10 +191,10 @@ def save_checkpoint(
     if not NAME.fullmatch(card.name):
         raise ValueError(f"a checkpoint cannot be named {card.name!r}: use small letters, digits and . _ + -")
     folder = Path(folder) if folder is not None else checkpoints_folder()
-    tensors = own_copies(network, dtype)
-    refuse_bad_numbers(tensors, f"{card.name} was not saved")
-    count = sum(p.numel() for p in network.parameters()) if isinstance(network, nn.Module) else card.parameters
+    tensors = _copies(network, dtype)
+    _refuse_bad_numbers(tensors, f"{card.name} was not saved")
     content = packed(tensors, {"format": "pt", "name": card.name, "licence": card.licence})
+    count = sum(p.numel() for p in network.parameters()) if isinstance(network, nn.Module) else card.parameters
     card = replace(
         card,
         parameters=count or sum(tensor.numel() for tensor in tensors.values()),
@@ -160,68 +237,74 @@ def update_card(name: str | Path, *, folder: Path | str | None = None, **changes
     """
     if fixed := {"name", "parameters", "sha256", "bytes"} & changes.keys():
         raise ValueError(f"{', '.join(sorted(fixed))} of a card belong to the weights: save them again")
-    old = verify(name, folder=folder)
+    new = replace(verify(name, folder=folder), **changes)
     folder, stem = _place(name, folder)
-    text = card_text(new := replace(old, **changes))
+    text = card_text(new)
     _settle(folder, stem)
     with files.atomic_write(folder / f"{stem}{CARD}") as temporary:
         temporary.write_text(text, encoding="utf-8")
     return new
 
 
-def load_weights(name: str | Path, *, folder: Path | str | None = None) -> dict[str, Tensor]:
-    """Weights of a checkpoint, on the CPU, after they have been compared with their card.
+def packed(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> bytes:
+    """A safetensors file with texts in its header, the same bytes whenever the content is the same.
 
-    Parameters
-    ----------
-    name : str or Path
-        A name in ``folder``, or the path of a ``.safetensors`` file that has its card beside it.
-    folder : path, optional
-        :func:`checkpoints_folder` by default.
-
-    Raises
-    ------
-    CheckpointError
-        One sentence on what is missing, damaged or foreign.
+    The library writes its texts in an order that differs from call to call, which would change the SHA-256; here they
+    are sorted.
     """
-    return _read(name, folder)[0]
+    content = safetensors.torch.save(dict(tensors))
+    size = int.from_bytes(content[:8], "little")
+    header = {"__metadata__": dict(sorted(texts.items()))} | json.loads(content[8 : 8 + size])
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # numbers begin at multiples of eight bytes, as the library places them
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
-def verify(name: str | Path, *, folder: Path | str | None = None) -> Card:
-    """Check everything about a checkpoint: card, size, SHA-256, format, finite weights; parameters and errors as for
-    :func:`load_weights`.
+def misfit(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], strict: bool = True) -> str:
+    """Why weights do not fit a network's ``own``, in words; empty when they do. Names must agree when ``strict``."""
+    problems = []
+    for keys, who in ((weights.keys() - own.keys(), "it"), (own.keys() - weights.keys(), "the checkpoint")):
+        if strict and keys:
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            problems.append(f"{who} has no {min(keys)}{more}")
+    shared = [key for key in own if key in weights]
+    if not shared:
+        problems.append("they have no name in common")
+    for key in [key for key in shared if own[key].shape != weights[key].shape][:1]:
+        problems.append(
+            f"{key} is {tuple(weights[key].shape)} in the checkpoint, {tuple(own[key].shape)} in the network"
+        )
+    return ", and ".join(problems)
 
-    Returns
-    -------
-    Card
-    """
-    return _read(name, folder)[1]
+
+def _unwrapped(network: nn.Module) -> nn.Module:
+    """The network inside what compiling or several devices have wrapped around it."""
+    while type(network).__name__ in ("OptimizedModule", "DistributedDataParallel", "_FabricModule"):
+        parts = dict(network.named_children())
+        network = next(parts[key] for key in ("_orig_mod", "_original_module", "module") if key in parts)
+    return network
 
 
-def load_into(network: nn.Module, name: str | Path, *, strict: bool = True, folder: Path | str | None = None) -> Card:
-    """Put the weights of a checkpoint into a network, in the kind of number and on the device of its own weights.
+def _state(network: nn.Module) -> dict[str, Tensor]:
+    """Weights by name, without what compiling a part of the network adds to the names."""
+    return {key.replace("_orig_mod.", ""): value for key, value in _unwrapped(network).state_dict().items()}
 
-    Parameters
-    ----------
-    network : Module
-        Changed in place, or not at all when an error is raised.
-    name, folder
-        As for :func:`load_weights`.
-    strict : bool
-        Whether names must agree on both sides. When False, what has no counterpart stays as it is; shapes must agree
-        in any case.
 
-    Returns
-    -------
-    Card
+def _copies(network: nn.Module | Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
+    """Weights as the format wants them: contiguous, on the CPU, each with memory of its own."""
+    copies = {}
+    for key, value in (_state(network) if isinstance(network, nn.Module) else network).items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"{key} is a {type(value).__name__}: a checkpoint holds tensors only")
+        kind = dtype if dtype is not None and value.is_floating_point() else value.dtype
+        copies[key] = value.detach().to("cpu", kind).contiguous().clone()
+    if not copies:
+        raise ValueError("a network without weights cannot be saved")
+    return copies
 
-    Raises
-    ------
-    CheckpointError
-        The checkpoint is not a good one, or it does not fit the network.
-    """
-    weights, card = _read(name, folder)
-    own = {plain(key): value for key, value in bare(network).state_dict().items()}
+
+def _filled(network: nn.Module, weights: Mapping[str, Tensor], card: Card, strict: bool = True) -> nn.Module:
+    own = _state(network)
     problem = misfit(weights, own, strict)
     if problem:
         raise CheckpointError(
@@ -230,17 +313,30 @@ def load_into(network: nn.Module, name: str | Path, *, strict: bool = True, fold
     with torch.no_grad():
         for key in weights.keys() & own.keys():
             own[key].copy_(weights[key])
-    return card
+    return network
+
+
+def _refuse_bad_numbers(tensors: Mapping[str, Tensor], what: str) -> None:
+    """Refuse NaN and infinity, in one sentence that begins with ``what``."""
+    for key, value in tensors.items():
+        bad = int((~torch.isfinite(value)).sum())
+        if bad:
+            raise CheckpointError(
+                f"{what}: {bad:,} of {value.numel():,} numbers of {key} are NaN or too large for {value.dtype}; "
+                "go back to weights from before."
+            )
 
 
 def _read(name: str | Path, folder: Path | str | None) -> tuple[dict[str, Tensor], Card]:
     """Weights and card of a checkpoint, compared with each other."""
     folder, stem = _place(name, folder)
     path = folder / f"{stem}{WEIGHTS}"
+    if folder == PACKAGE / "checkpoints" and not path.exists():
+        path = _downloaded(read_card(folder / f"{stem}{CARD}", stem))
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(f"{path} cannot be read ({error.strerror}): {MENDING}.") from error
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}): {GET_AGAIN}.") from error
     digest = hashlib.sha256(content).hexdigest()
     card = _card_of(folder, stem, digest)
     if digest != card.sha256:
@@ -248,11 +344,20 @@ def _read(name: str | Path, folder: Path | str | None) -> tuple[dict[str, Tensor
     try:
         tensors = safetensors.torch.load(content)
     except (SafetensorError, ValueError, RuntimeError) as error:  # the card was made for a file that is no such file
-        raise CheckpointError(f"{path} {_foreign(content) or f'is not a safetensors file: {MENDING}.'}") from error
+        raise CheckpointError(f"{path} {_foreign(content) or f'is not a safetensors file: {GET_AGAIN}.'}") from error
     if sum(tensor.numel() for tensor in tensors.values()) < card.parameters:
-        raise CheckpointError(f"{path} holds fewer weights than the {card.parameters:,} of its card: {MENDING}.")
-    refuse_bad_numbers(tensors, f"{path} is not used")
+        raise CheckpointError(f"{path} holds fewer weights than the {card.parameters:,} of its card: {GET_AGAIN}.")
+    _refuse_bad_numbers(tensors, f"{path} is not used")
     return tensors, card
+
+
+def _downloaded(card: Card) -> Path:
+    """Weights that did not come with the installed library, from its repository, once and for all."""
+    about = metadata("restore_lib")
+    links = dict(link.split(", ", 1) for link in about.get_all("Project-URL") or ())
+    file = f"{card.name}{WEIGHTS}"
+    url = f"{links['Repository']}/raw/v{about['Version']}/checkpoints/{file}"
+    return fetch_files([files.KnownFile(f"downloaded-checkpoints/{file}", card.sha256, url, card.bytes)])[0]
 
 
 def _what_is_wrong(content: bytes, card: Card) -> str:
@@ -260,13 +365,13 @@ def _what_is_wrong(content: bytes, card: Card) -> str:
     if foreign := _foreign(content):
         return foreign
     if len(content) < card.bytes:
-        return f"is cut short, {len(content):,} of {card.bytes:,} bytes: {MENDING}."
+        return f"is cut short, {len(content):,} of {card.bytes:,} bytes: {GET_AGAIN}."
     with contextlib.suppress(ValueError, AttributeError):
         size = int.from_bytes(content[:8], "little")
         other = json.loads(content[8 : 8 + size]).get("__metadata__", {}).get("name")
         if isinstance(other, str) and NAME.fullmatch(other) and other != card.name:
             return f"holds the weights of {other}: give it that name again, and get those of {card.name} anew."
-    return f"is damaged or was changed, its SHA-256 is not the one on its card: {MENDING}."
+    return f"is damaged or was changed, its SHA-256 is not the one on its card: {GET_AGAIN}."
 
 
 def _foreign(content: bytes) -> str:
@@ -275,14 +380,14 @@ def _foreign(content: bytes) -> str:
     if content[8:9] == b"{":  # after the eight bytes of its length comes the header, which is JSON
         return ""
     if not content:
-        return f"is empty: {MENDING}."
+        return f"is empty: {GET_AGAIN}."
     if content.startswith((b"PK\x03\x04", b"\x80")):
-        return f"is a PyTorch (pickle) file, which could run any code and is never loaded: {MENDING}."
+        return f"is a PyTorch (pickle) file, which could run any code and is never loaded: {GET_AGAIN}."
     if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return f"is a web page, not weights, so a download went wrong: {MENDING}."
+        return f"is a web page, not weights, so a download went wrong: {GET_AGAIN}."
     if head.startswith(b"version https://git-lfs"):
         return "is a pointer of Git LFS: run `git lfs pull` to get the weights."
-    return f"is not a safetensors file: {MENDING}."
+    return f"is not a safetensors file: {GET_AGAIN}."
 
 
 def _place(name: str | Path, folder: Path | str | None) -> tuple[Path, str]:
@@ -290,15 +395,14 @@ def _place(name: str | Path, folder: Path | str | None) -> tuple[Path, str]:
     text = str(name)
     if isinstance(name, Path) or text.endswith(WEIGHTS) or "/" in text or os.sep in text:
         path = Path(name).expanduser()
-        folder, stem = path.parent, path.name.removesuffix(WEIGHTS)
-    else:
-        folder, stem = Path(folder) if folder is not None else checkpoints_folder(), text
-    known = names(folder)
-    if stem not in known:
-        close = difflib.get_close_matches(stem, known, 1)
-        advice = f"did you mean {close[0]}?" if close else "`restore checkpoints list` shows what there is."
-        raise CheckpointError(f"There is no checkpoint {stem} in {folder}: {advice}")
-    return folder, stem
+        folder, text = path.parent, path.name.removesuffix(WEIGHTS)
+    folders = search_folders() if folder is None else [Path(folder)]
+    for place in folders:
+        if any((place / f"{text}{suffix}").exists() for suffix in (WEIGHTS, CARD)):
+            return place, text
+    close = difflib.get_close_matches(text, names(folder), 1)
+    advice = f"did you mean {close[0]}?" if close else "`restore checkpoints list` shows what there is."
+    raise CheckpointError(f"There is no checkpoint {text} in {folders[0]}: {advice}")
 
 
 def _new_card(folder: Path, stem: str) -> Path:

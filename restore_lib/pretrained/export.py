@@ -5,7 +5,6 @@ import copy
 import importlib
 import json
 import logging
-import numbers
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -17,9 +16,9 @@ from torch import Tensor, nn
 
 from restore_lib.errors import CheckpointError, RestoreError
 from restore_lib.files import atomic_write
-from restore_lib.pretrained import architectures, checkpoints
-from restore_lib.pretrained.cards import Card
-from restore_lib.pretrained.weights import packed
+from restore_lib.pretrained import checkpoints
+from restore_lib.pretrained.checkpoints import packed
+from restore_lib.pretrained.model_card import Card
 
 INPUT, OUTPUT = "image", "restored"
 TOLERANCE = 1e-4  # two libraries sum in different orders; a wrong operator is off by far more
@@ -81,7 +80,7 @@ def export_checkpoint_onnx(name: str | Path, path: Path | str, *, folder: Path |
     """
     card = checkpoints.verify(name, folder=folder)
     _keep_away(Path(path), name, folder)
-    network = architectures.load_network(name, folder=folder)
+    network = checkpoints.load(name, folder=folder)
     shape = card.architecture.get("input", EXAMPLE)
     return export_onnx(network, torch.rand(*shape), path, metadata=card_texts(card))
 
@@ -91,7 +90,7 @@ def export_onnx(
     example: Float[Tensor, "b c h w"],
     path: Path | str,
     *,
-    tolerance: numbers.Real = TOLERANCE,
+    tolerance: float = TOLERANCE,
     metadata: Mapping[str, str] | None = None,
 ) -> Parity:
     """Write a network of one picture as ONNX, in float32, with free batch, height and width.

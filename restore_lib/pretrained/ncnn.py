@@ -18,6 +18,7 @@ from torch import Tensor
 from restore_lib.errors import CheckpointError
 from restore_lib.nets.rrdbnet import RRDBNet
 
+NCNN = (".param", ".bin")
 MAGIC = "7767517"  # first line of a .param file
 HALF, SINGLE = 0x01306B47, (0, 0x0002C056)  # what stands before weights of 16 and of 32 bits
 WEIGHTLESS = {"BinaryOp", "Concat", "Eltwise", "Input", "Interp", "Padding", "PixelShuffle", "ReLU", "Split"}
@@ -39,6 +40,12 @@ class Convolution(NamedTuple):
     name: str
     weight: Float[Tensor, "o i kh kw"]
     bias: Float[Tensor, " o"] | None
+
+
+def file_pair(path: Path) -> tuple[Path, Path]:
+    """Both files of a network, from either; endings in capitals where the given one is."""
+    param, binary = (path.with_suffix(ending.upper() if path.suffix.isupper() else ending) for ending in NCNN)
+    return param, binary
 
 
 def read_ncnn(param: str | PathLike, binary: str | PathLike) -> list[Convolution]:

@@ -3,7 +3,6 @@
 And what it builds on: KernelGAN [bellkligler2019kernelgan] and ZSSR [shocher2018zssr].
 """
 
-from restore_lib.realsr.authors import load_author_weights
 from restore_lib.realsr.degradation import TRACK1, TRACK2, Degradation, Track, algorithm_1, clean_up
 from restore_lib.realsr.discriminators import PatchDiscriminator, VGGDiscriminator
 from restore_lib.realsr.kernel_estimation import KernelEstimate, KernelWarning, estimate_kernel, estimate_kernels
@@ -11,7 +10,6 @@ from restore_lib.realsr.kernel_losses import KernelSettings
 from restore_lib.realsr.kernelgan import KernelDiscriminator, KernelGenerator
 from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, collect
 from restore_lib.realsr.pairs import PairedData, read_pairs, write_pairs
-from restore_lib.realsr.published import authors_model
 from restore_lib.realsr.zssr import ZSSRNet, ZSSRResult, k_zssr
 from restore_lib.realsr.zssr_settings import ZSSRSettings
 
@@ -34,13 +32,11 @@ __all__ = [
     "ZSSRResult",
     "ZSSRSettings",
     "algorithm_1",
-    "authors_model",
     "clean_up",
     "collect",
     "estimate_kernel",
     "estimate_kernels",
     "k_zssr",
-    "load_author_weights",
     "read_pairs",
     "write_pairs",
 ]

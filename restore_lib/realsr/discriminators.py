@@ -4,7 +4,6 @@ The paper names the first [isola2017pix2pix]; the released code trains its first
 [wang2018esrgan]. Both give logits, for photos in [0, 1].
 """
 
-from collections.abc import Mapping
 from numbers import Integral
 
 from jaxtyping import Float
@@ -49,13 +48,6 @@ class PatchDiscriminator(nn.Module):
             y = functional.leaky_relu(norm(conv(y)), SLOPE)
         return self.last(y)
 
-    def author_names(self) -> Mapping[str, str]:
-        """Own name of each weight and buffer, and the released code's."""
-        layers = {"first": "model.0", "last": f"model.{3 * len(self.convs) + 2}"}
-        for i in range(len(self.convs)):
-            layers |= {f"convs.{i}": f"model.{3 * i + 2}", f"norms.{i}": f"model.{3 * i + 3}"}
-        return _named(self, layers)
-
 
 class VGGDiscriminator(nn.Module):
     """Judge a whole crop of a fixed size, as ESRGAN does; 14,499,401 parameters for 128 x 128.
@@ -94,18 +86,3 @@ class VGGDiscriminator(nn.Module):
             y = functional.leaky_relu(norm(conv(y)), SLOPE)
         y = functional.leaky_relu(self.hidden(y.flatten(1)), SLOPE)  # (b, 100), from (b, 8 width, h / 32, w / 32)
         return self.last(y)
-
-    def author_names(self) -> Mapping[str, str]:
-        """Own name of each weight and buffer, and the released code's."""
-        layers = {f"convs.{i}": f"conv{i // 2}_{i % 2}" for i in range(10)}
-        layers |= {f"norms.{i - 1}": f"bn{i // 2}_{i % 2}" for i in range(1, 10)}
-        return _named(self, layers | {"hidden": "linear1", "last": "linear2"})
-
-
-def _named(network: nn.Module, layers: Mapping[str, str]) -> dict[str, str]:
-    """Names of all weights and buffers, from those of the layers."""
-    names = {}
-    for own in network.state_dict():
-        layer, _, part = own.rpartition(".")
-        names[own] = f"{layers[layer]}.{part}"
-    return names

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from restore_lib import metrics
-from restore_lib.pretrained.architectures import build, describe
+from restore_lib.pretrained import build, describe
 from restore_lib.realsr import hidden_camera
 from restore_lib.realsr.hidden_camera import PairSettings, levels, training_pairs
 from restore_lib.realsr.losses import discriminator_loss, generator_loss

@@ -34,7 +34,7 @@ from torch.nn import functional
 from restore_lib import data, files, images, noise
 from restore_lib.data.opening import Item
 from restore_lib.errors import DataError, TrainingError
-from restore_lib.pretrained.architectures import load_network
+from restore_lib.pretrained import load
 from restore_lib.realsr.degradation import Degradation, clean_up
 from restore_lib.realsr.kernel_estimation import KernelWarning, estimate_kernels
 from restore_lib.realsr.kernel_losses import KernelSettings
@@ -339,7 +339,7 @@ def training_pairs(settings: PairSettings, seed: int = 0) -> PairedData:
         chosen = [photos[i * len(photos) // count][1] for i in range(min(count, len(photos)))]
         kernels = estimated_kernels(chosen) if settings.kernels == "estimated" else true_kernels(count)
     degradation = Degradation(SCALE, kernels)
-    network = load_network(settings.learned) if settings.learned else None
+    network = load(settings.learned) if settings.learned else None
     hr_images = [
         (name, clean_up(photo, settings.clean_up) if settings.clean_up > 1 else images.modcrop(photo, SCALE))
         for name, photo in photos

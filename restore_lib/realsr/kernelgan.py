@@ -7,8 +7,6 @@ generator shrinks as the camera did. The generator has no activation: it is one 
 Sizes are those of the released code (``networks.py``), with the stride in the generator's last layer.
 """
 
-from collections.abc import Mapping
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -53,11 +51,6 @@ class KernelGenerator(nn.Module):
     def kernel(self) -> Float[Tensor, "13 13"]:
         """The one correlation kernel that all layers are together. Differentiable."""
         return compose([layer.weight[None] for layer in self.layers])[0]
-
-    def author_names(self) -> Mapping[str, str]:
-        """Own name of each weight, and the released code's."""
-        theirs = ["first_layer", *(f"feature_block.{i}" for i in range(len(SIZES) - 2)), "final_layer"]
-        return {f"layers.{i}.weight": f"{name}.weight" for i, name in enumerate(theirs)}
 
 
 def compose(weights: list[Float[Tensor, "n _ _ _ _"]]) -> Float[Tensor, "n s s"]:
@@ -150,13 +143,3 @@ class KernelDiscriminator(nn.Module):
         for conv, norm in zip(self.middle, self.norms, strict=True):
             y = torch.relu(norm(conv(y)))
         return torch.sigmoid(self.last(y))
-
-    def author_names(self) -> Mapping[str, str]:
-        """Own name of each weight and buffer, and the released code's."""
-        blocks = {"first": "first_layer", "last": "final_layer.0"}
-        blocks |= {f"middle.{i}": f"feature_block.{3 * i}" for i in range(len(self.middle))}
-        parts = {"weight": "weight_orig", "bias": "bias", "u": "weight_u", "v": "weight_v"}
-        names = {f"{own}.{a}": f"{their}.{b}" for own, their in blocks.items() for a, b in parts.items()}
-        for i, norm in enumerate(self.norms):
-            names |= {f"norms.{i}.{part}": f"feature_block.{3 * i + 1}.{part}" for part in norm.state_dict()}
-        return names

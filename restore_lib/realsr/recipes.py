@@ -16,8 +16,7 @@ from torch import nn
 from restore_lib import metrics
 from restore_lib.nets.edsr import EDSR
 from restore_lib.nets.rrdbnet import RRDBNet, begin_as_interpolation
-from restore_lib.pretrained.architectures import build, describe
-from restore_lib.pretrained.checkpoints import load_into
+from restore_lib.pretrained import build, describe, load_into
 from restore_lib.realsr import hidden_camera
 from restore_lib.realsr.discriminators import PatchDiscriminator, VGGDiscriminator
 from restore_lib.realsr.dsgan import DSGAN

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from restore_lib.denoising.denoiser import BORDER, Denoiser
 from restore_lib.denoising.dncnn import DnCNN
 from restore_lib.denoising.recipes import SMALL_DENOISER, middle, warm_cosine
-from restore_lib.pretrained.architectures import build
+from restore_lib.pretrained import build
 from restore_lib.training import at_tier
 
 

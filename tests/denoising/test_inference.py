@@ -10,8 +10,7 @@ from restore_lib.denoising.dncnn import DnCNN
 from restore_lib.fast.folding import folded
 from restore_lib.nets.receptive import receptive_field
 from restore_lib.noise import gaussian
-from restore_lib.pretrained.architectures import build
-from restore_lib.pretrained.checkpoints import card, load_into
+from restore_lib.pretrained import build, card, load_into
 from restore_lib.training import speed
 
 NETS = {

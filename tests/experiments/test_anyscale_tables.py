@@ -20,10 +20,7 @@ from restore_lib.experiments import (
 )
 from restore_lib.experiments import published as printed
 from restore_lib.implicit.recipes import ANY_SCALE
-from restore_lib.pretrained.architectures import describe
-from restore_lib.pretrained.cards import Card
-from restore_lib.pretrained.checkpoints import save_checkpoint
-from restore_lib.realsr import published
+from restore_lib.pretrained import Card, describe, published, save_checkpoint
 
 ARGUMENTS = {"encoder": "small", "width": 4}
 
@@ -47,7 +44,7 @@ def few(monkeypatch, tmp_path, rng):
 @pytest.fixture
 def shelf(monkeypatch, tmp_path):
     """A folder of checkpoints of its own."""
-    monkeypatch.setattr("restore_lib.pretrained.checkpoints.checkpoints_folder", lambda: tmp_path / "shelf")
+    monkeypatch.setattr("restore_lib.pretrained.checkpoints.search_folders", lambda: [tmp_path / "shelf"])
     return tmp_path / "shelf"
 
 

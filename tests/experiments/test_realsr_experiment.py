@@ -11,9 +11,7 @@ from restore_lib.data.opening import ImageSet, Item
 from restore_lib.errors import DataError
 from restore_lib.experiments import load_all, realsr_experiment, realsr_tables
 from restore_lib.nets.rrdbnet import interpolate_networks
-from restore_lib.pretrained.architectures import build
-from restore_lib.pretrained.cards import Card
-from restore_lib.pretrained.checkpoints import save_checkpoint
+from restore_lib.pretrained import Card, build, save_checkpoint
 from restore_lib.realsr import hidden_camera
 from restore_lib.realsr.recipes import PIXELS, SR
 from restore_lib.realsr.zssr_settings import REAL, quick
@@ -77,7 +75,7 @@ def test_trained_networks_and_those_between_are_measured(few, tmp_path, monkeypa
     for name in ("rrdb-l1-noise", "rrdb-gan-noise"):
         save_checkpoint(build(at_tier(PIXELS, "smoke").architecture()), card(f"{name}-smoke", name), folder)
     save_checkpoint(build(card("x", "x").architecture), card("old", "rrdb-l1-noise", steps=2), folder)
-    monkeypatch.setattr("restore_lib.pretrained.checkpoints.checkpoints_folder", lambda: folder)
+    monkeypatch.setattr("restore_lib.pretrained.checkpoints.search_folders", lambda: [folder])
     monkeypatch.setattr(realsr_experiment, "SETTINGS", {})
     monkeypatch.setattr(realsr_experiment, "SHARES", (0.0, 1.0))
     between = replace(realsr_experiment.BETWEEN, conditions={"share 0": 0.0, "share 1": 1.0})

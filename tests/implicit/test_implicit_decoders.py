@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from restore_lib.implicit import DIINN, LIIF, DIINNDecoder, LIIFDecoder, MetaSR, MetaSRDecoder
-from restore_lib.pretrained.architectures import build, describe
+from restore_lib.pretrained import build, describe
 
 VARIANTS = ["a", "b", "c", "d", "e", "f", "mode4"]
 

@@ -16,7 +16,7 @@ from restore_lib.experiments.recipes import find
 from restore_lib.implicit import DIINN, LIIF, MetaSR, recipes
 from restore_lib.implicit.crops import AnyScaleCrops, chosen, reduced
 from restore_lib.implicit.recipes import ABLATION, ANY_SCALE, DECODERS, DIINN_RECIPE, middle, validation
-from restore_lib.pretrained.architectures import build
+from restore_lib.pretrained import build
 from restore_lib.training import at_tier, fit
 from restore_lib.training.recipes import provenance, values
 from restore_lib.training.speed import PLAIN

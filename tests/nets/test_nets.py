@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from restore_lib import nets
 from restore_lib.nets.edsr import MEAN
-from restore_lib.pretrained.architectures import build, describe
+from restore_lib.pretrained import build, describe
 
 
 def parameters(net):

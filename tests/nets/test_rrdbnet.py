@@ -1,36 +1,12 @@
-"""RRDBNet: the authors' answer, the papers' formula in float64, how it starts, and names in three kinds of files."""
+"""RRDBNet: the papers' formula in float64, how it starts, and names in three kinds of files."""
 
-import json
-import zlib
-
-import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from restore_lib import nets, realsr
-from restore_lib.pretrained.architectures import build, describe
-
-
-def made_up(keys: dict, seed: int) -> dict[str, torch.Tensor]:
-    """Weights by the rule of the parity fixtures."""
-    weights = {}
-    for key, shape in keys.items():
-        g = np.random.default_rng([seed, zlib.crc32(key.encode())])
-        value = g.standard_normal(shape) * (np.prod(shape[1:]) ** -0.5 if len(shape) > 1 else 0.05)
-        weights[key] = torch.from_numpy(value.astype(np.float32))
-    return weights
-
-
-def test_it_answers_as_the_authors(parity):
-    fixture = np.load(parity / "esrgan_rrdb23.npz")
-    net = nets.RRDBNet()
-    realsr.load_author_weights(net, made_up(json.loads(str(fixture["keys"])), int(fixture["seed"])))
-    with torch.no_grad():
-        sr = net(torch.from_numpy(fixture["image"]))
-    expected = torch.from_numpy(fixture["expected"])  # up to 51: each block multiplies by a little more than 1
-    torch.testing.assert_close(sr, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+from restore_lib import nets
+from restore_lib.pretrained import build, describe, load_author_weights
 
 
 def test_it_has_as_many_parameters_as_published():
@@ -173,9 +149,7 @@ def test_names_of_every_kind_of_file_lead_to_the_same_network(form, doublings, r
     prefix = "model." if form == "old-esrgan" else ""
     state = {prefix + key: value for key, value in theirs.state_dict().items()}
     net = nets.RRDBNet(2, 6, 4, 2**doublings)
-    names = net.author_names(form)
-    assert set(names.values()) == set(state) and set(names) == set(net.state_dict())
-    net.load_state_dict({own: state[name] for own, name in names.items()})
+    load_author_weights(net, state)
     lr = torch.rand(1, 3, 6, 5, generator=rng)
     torch.testing.assert_close(net(lr), theirs(lr))
 
@@ -185,8 +159,6 @@ def test_what_does_not_exist_is_refused():
         nets.RRDBNet(scale=3)
     with pytest.raises(ValueError, match="at least 1"):
         nets.RRDBNet(blocks=0)
-    with pytest.raises(ValueError, match="choose one of esrgan"):
-        nets.RRDBNet(1, 4, 2).author_names("keras")
 
 
 def test_cards_can_name_it():

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from restore_lib import cli
-from restore_lib.pretrained.architectures import describe
-from restore_lib.pretrained.cards import Card, Score
+from restore_lib.denoising.dncnn import DnCNN
+from restore_lib.pretrained import Card, Score, describe
 
 
 class Small(nn.Module):
@@ -30,11 +30,11 @@ class Small(nn.Module):
         return x + self.last(torch.cat([first, deep], 1))
 
 
-CONV = {"in_channels": 3, "out_channels": 3, "kernel_size": 3, "padding": 1}
+CONV = {"depth": 2, "width": 4, "norm": False}
 
 
 def conv() -> nn.Module:
-    return nn.Conv2d(**CONV)
+    return DnCNN(**CONV)
 
 
 def card(name="small", **changes) -> Card:
@@ -46,7 +46,7 @@ def card(name="small", **changes) -> Card:
         "seed": 0,
         "dataset": "bsds500",
         "dataset_hash": "0123456789abcdef" * 4,
-        "architecture": describe(nn.Conv2d, **CONV),
+        "architecture": describe(DnCNN, **CONV),
         "versions": {"torch": "2.10.0"},
         "device": "cpu: x86_64, 2 threads",
         "date": "2026-01-02T03:04:05Z",

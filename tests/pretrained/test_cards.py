@@ -9,9 +9,10 @@ import torch
 from cards_made_up import CONV, Small, card, conv, sentence
 from torch import nn
 
+from restore_lib.denoising.dncnn import DnCNN
 from restore_lib.errors import CheckpointError
-from restore_lib.pretrained import architectures, checkpoints
-from restore_lib.pretrained.cards import Card, card_text, longest
+from restore_lib.pretrained import build, checkpoints, describe, longest
+from restore_lib.pretrained.model_card import Card, card_text
 
 NAME = "small"
 
@@ -76,19 +77,19 @@ SCORE = {"dataset": "a", "protocol": "b", "condition": "c", "metric": "psnr", "v
         ({"steps": -1}, "the field steps is -1"),
         ({"steps": True}, "the field steps is True"),
         ({"seed": 1.5}, "the field seed is 1.5"),
-        ({"name": "../small"}, "has signs other than small letters"),
-        ({"tier": "huge"}, "the tier 'huge' is none of smoke, cpu, gpu, paper"),
-        ({"sha256": "abc"}, "sha256 is not a SHA-256"),
-        ({"dataset_hash": "F" * 64}, "dataset_hash is not a SHA-256"),
-        ({"licence": ""}, "the field licence is empty"),
-        ({"date": "yesterday"}, "the date 'yesterday' is not like 2026"),
-        ({"versions": {"torch": 2}}, "a version is not a text"),
+        ({"name": "../small"}, "the field name is '../small' .string should match pattern"),
+        ({"tier": "huge"}, "the field tier is 'huge' .*one of smoke, cpu, gpu, paper"),
+        ({"sha256": "abc"}, "the field sha256 is 'abc' .string should match"),
+        ({"dataset_hash": "F" * 64}, "the field dataset_hash is 'FFF"),
+        ({"licence": ""}, "the field licence is '' .string should have at least 1 character"),
+        ({"date": "yesterday"}, "the field date is 'yesterday' .*like 2026"),
+        ({"versions": {"torch": 2}}, "the field versions.torch is 2 .input should be a valid string"),
         ({"architecture": {"builder": "x"}}, "needs a builder and its arguments"),
         ({"extra": 1}, "the field extra is unknown"),
-        ({"metrics": [SCORE | {"value": "30"}]}, "metric 1: the field value is '30'"),
-        ({"metrics": [SCORE, SCORE | {"record": "../a.json"}]}, "metric 2: the record '../a.json' is not a file name"),
-        ({"metrics": [{"value": 1.0}]}, "metric 1: the field dataset is missing"),
-        ({"metrics": ["psnr"]}, "metric 1: it is not an object"),
+        ({"metrics": [SCORE | {"value": "30"}]}, "the field metrics.0.value is '30'"),
+        ({"metrics": [SCORE, SCORE | {"record": "../a.json"}]}, "the field metrics.1.record is '../a.json'"),
+        ({"metrics": [{"value": 1.0}]}, "the field metrics.0.dataset is missing"),
+        ({"metrics": ["psnr"]}, "the field metrics.0 is 'psnr'"),
         ({"metrics": {}}, "the field metrics is {}"),
     ],
 )
@@ -108,12 +109,12 @@ def test_no_field_of_a_card_may_be_missing(home, saved, name):
 
 
 def test_a_network_comes_back_from_its_description():
-    network = architectures.build(architectures.describe(nn.Conv2d, **CONV))
-    assert isinstance(network, nn.Conv2d) and network.out_channels == 3
+    network = build(describe(DnCNN, **CONV))
+    assert isinstance(network, DnCNN) and len(network.convs) == 2
     with pytest.raises(ValueError, match="no network that cards can name"):
-        architectures.describe(Small)
+        describe(Small)
     with pytest.raises(ValueError, match="must be JSON values"):
-        architectures.describe(nn.Conv2d, in_channels=torch.ones(1))
+        describe(DnCNN, depth=torch.ones(1))
 
 
 @pytest.mark.parametrize(
@@ -132,12 +133,12 @@ def test_a_network_comes_back_from_its_description():
 )
 def test_a_strangers_card_builds_networks_and_nothing_else(builder):
     with pytest.raises(CheckpointError, match="is no network of this library"):
-        architectures.build({"builder": builder, "arguments": {"command": "true"}})
+        build({"builder": builder, "arguments": {"command": "true"}})
 
 
 def test_arguments_that_a_network_does_not_take_are_one_sentence():
     with pytest.raises(CheckpointError, match="does not take the arguments on the card") as error:
-        architectures.build(architectures.describe(nn.Conv2d, **CONV) | {"arguments": {"channels": 1}})
+        build(describe(DnCNN, **CONV) | {"arguments": {"sizes": 1}})
     sentence(error)
 
 

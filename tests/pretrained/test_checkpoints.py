@@ -14,7 +14,7 @@ from torch import nn
 
 from restore_lib import files
 from restore_lib.errors import CheckpointError
-from restore_lib.pretrained import architectures, checkpoints
+from restore_lib.pretrained import checkpoints
 
 NAME = "small"
 
@@ -53,7 +53,7 @@ def test_weights_come_back_bit_for_bit(home, saved):
 def test_a_network_is_built_as_its_card_says(home, rng):
     network = conv().eval()
     checkpoints.save_checkpoint(network, card(), home)
-    found = architectures.load_network(NAME, folder=home)
+    found = checkpoints.load(NAME, folder=home)
     image = torch.rand(1, 3, 9, 7, generator=rng)
     assert not found.training and torch.equal(found(image), network(image))
 
@@ -116,14 +116,49 @@ def test_names_and_cards_of_a_folder(home, saved):
     assert checkpoints.names(home / "nowhere") == checkpoints.cards(home / "nowhere") == []
 
 
-def test_the_default_folder_is_the_repositorys(monkeypatch, tmp_path):
-    root = Path(checkpoints.__file__).resolve().parent.parent.parent
-    assert checkpoints.checkpoints_folder() == root / "checkpoints"
-    monkeypatch.setattr(checkpoints, "__file__", str(tmp_path / "lib" / "training" / "checkpoints.py"))
-    monkeypatch.chdir(tmp_path)
-    assert checkpoints.checkpoints_folder() == tmp_path / "checkpoints"
-    (tmp_path / "lib" / "checkpoints").mkdir(parents=True)
-    assert checkpoints.checkpoints_folder() == tmp_path / "lib" / "checkpoints"
+def test_where_checkpoints_are_looked_for(monkeypatch, tmp_path):
+    repository = Path(checkpoints.__file__).resolve().parents[2]
+    cache = files.cache_folder() / "checkpoints"
+    inside = [repository / "checkpoints", cache, repository / "restore_lib" / "checkpoints"]
+    assert checkpoints.search_folders() == inside and checkpoints.checkpoints_folder() == inside[0]
+    monkeypatch.setattr(checkpoints, "PACKAGE", tmp_path / "restore_lib")  # as if installed
+    assert checkpoints.search_folders() == [cache, tmp_path / "restore_lib" / "checkpoints"]
+    monkeypatch.setenv("RESTORE_CHECKPOINTS", str(tmp_path / "mine"))
+    assert checkpoints.checkpoints_folder() == tmp_path / "mine" and checkpoints.search_folders()[1] == cache
+
+
+def test_the_first_folder_that_has_a_name_counts(monkeypatch, tmp_path, rng):
+    monkeypatch.setattr(checkpoints, "PACKAGE", tmp_path / "restore_lib")
+    shipped = tmp_path / "restore_lib" / "checkpoints"
+    old, new = randomised(Small(), rng), randomised(Small(), rng)
+    for name in (NAME, "other"):
+        checkpoints.save_checkpoint(old, card(name), shipped)
+    checkpoints.save_checkpoint(new, card(steps=99))
+    assert checkpoints.names() == ["other", NAME] and [one.steps for one in checkpoints.cards()] == [12, 99]
+    assert same(checkpoints.load_weights(NAME), new.state_dict())
+    assert same(checkpoints.load_weights("other"), old.state_dict())
+
+
+def test_weights_that_were_not_installed_are_downloaded_once(monkeypatch, tmp_path, rng):
+    monkeypatch.setattr(checkpoints, "PACKAGE", tmp_path / "restore_lib")
+    network = randomised(Small(), rng)
+    card_there = checkpoints.save_checkpoint(network, card(), tmp_path / "restore_lib" / "checkpoints")
+    weights = tmp_path / "restore_lib" / "checkpoints" / f"{NAME}.safetensors"
+    asked = []
+
+    def fetch(known):
+        asked.extend(known)
+        return [tmp_path / "arrived"]
+
+    weights.rename(tmp_path / "arrived")
+    monkeypatch.setattr(checkpoints, "fetch_files", fetch)
+    assert checkpoints.card(NAME) == card_there and asked == []
+    assert same(checkpoints.load_weights(NAME), network.state_dict())
+    assert asked[0].url.endswith(f"/checkpoints/{NAME}.safetensors") and asked[0].url.startswith("https://")
+    assert (asked[0].sha256, asked[0].size) == (card_there.sha256, card_there.bytes)
+    (tmp_path / "arrived").write_bytes(b"something else")
+    with pytest.raises(CheckpointError, match="arrived is not a safetensors file"):
+        checkpoints.load_weights(NAME)
 
 
 def pickled(path: Path, protocol=None) -> None:
@@ -229,7 +264,7 @@ def test_a_network_that_does_not_fit_is_left_alone(home, saved):
         before = {key: value.clone() for key, value in network.state_dict().items()}
         with pytest.raises(CheckpointError, match=words) as error:
             checkpoints.load_into(network, NAME, folder=home)
-        assert "build it as its card says, torch.nn.modules.conv.Conv2d(in_channels=3" in sentence(error)
+        assert "build it as its card says, restore_lib.denoising.dncnn.DnCNN(depth=2" in sentence(error)
         assert same(network.state_dict(), before)
 
 

@@ -55,7 +55,7 @@ def test_list_and_show(home, saved, call):
     assert code == 0 and [line.split()[0] for line in out.splitlines()] == ["name", "second", NAME]
     assert "set12 sigma 25 psnr 30.5" in out and "CC BY 4.0" in out
     code, out, _ = call("show", NAME, "--folder", home)
-    assert code == 0 and "torch.nn.modules.conv.Conv2d(in_channels=3, " in out and "seed 0" in out
+    assert code == 0 and "restore_lib.denoising.dncnn.DnCNN(depth=2, " in out and "seed 0" in out
     assert files.sha256(home / f"{NAME}.safetensors") in out and "cbsd68 sigma 25 psnr 29.25 (color; while tr" in out
     (home / "second.json").unlink()
     (home / f"{NAME}.safetensors").unlink()

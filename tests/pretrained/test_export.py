@@ -12,9 +12,9 @@ from cards_made_up import CONV, Small, answers, card, conv, randomised
 from safetensors import safe_open
 from torch import nn
 
+from restore_lib.denoising.dncnn import DnCNN
 from restore_lib.errors import CheckpointError, RestoreError
-from restore_lib.pretrained import checkpoints, export
-from restore_lib.pretrained.architectures import describe
+from restore_lib.pretrained import checkpoints, describe, export
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_one_file_of_safetensors_carries_weights_and_card(home, tmp_path):
     with safe_open(path, "pt") as opened:
         texts = opened.metadata()
     assert texts["licence"] == "CC BY 4.0" and json.loads(texts["steps"]) == 12
-    assert json.loads(texts["architecture"]) == describe(nn.Conv2d, **CONV)
+    assert json.loads(texts["architecture"]) == describe(DnCNN, **CONV)
     assert json.loads(texts["metrics"])[0]["value"] == 30.5
 
 
@@ -65,7 +65,7 @@ def test_onnx_answers_as_the_network_does_at_any_size(tmp_path, rng, example, ot
 def test_half_precision_weights_are_exported_in_float32(tmp_path, rng):
     network = randomised(conv(), rng).bfloat16()
     export.export_onnx(network, torch.rand(2, 3, 8, 8, generator=rng), tmp_path / "a.onnx")
-    assert network.weight.dtype == torch.bfloat16
+    assert network.convs[0].weight.dtype == torch.bfloat16
     picture = torch.rand(2, 3, 9, 7, generator=rng)
     with torch.no_grad():
         torch.testing.assert_close(answers(tmp_path / "a.onnx", picture), network.float()(picture))

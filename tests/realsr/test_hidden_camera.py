@@ -192,7 +192,7 @@ def test_learned_pairs_are_what_the_network_makes(monkeypatch):
         def forward(self, x):
             return x - 0.1
 
-    monkeypatch.setattr(hidden_camera, "load_network", lambda name: Darker())
+    monkeypatch.setattr(hidden_camera, "load", lambda name: Darker())
     plain, made = (
         training_pairs(replace(SMALL, way="bicubic")),
         training_pairs(replace(SMALL, way="learned", learned="any")),

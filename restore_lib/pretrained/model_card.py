@@ -1,0 +1,222 @@
+"""The card of a checkpoint: what was trained, on what, how far, and how well it does. One JSON file beside the weights.
+
+A card is read strictly: a field that is missing, unknown or of the wrong kind is refused, so that whatever carries a
+card can be compared, listed and trusted.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, ConfigDict, Field, StrictInt, StrictStr, TypeAdapter, ValidationError
+
+from restore_lib import tiers
+from restore_lib.errors import CheckpointError
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
+GET_AGAIN = "get it again from where it came, or train it again"
+
+
+def _date(text: str) -> str:
+    try:
+        datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
+    except ValueError:
+        raise ValueError("it should be like 2026-01-31T12:00:00Z") from None
+    return text
+
+
+def _tier(text: str) -> str:
+    if text not in tiers.TIERS:
+        raise ValueError(f"it should be one of {', '.join(tiers.TIERS)}")
+    return text
+
+
+def _network(architecture: Mapping[str, object]) -> Mapping[str, object]:
+    if not isinstance(architecture.get("builder"), str) or not isinstance(architecture.get("arguments"), dict):
+        raise ValueError("it needs a builder and its arguments")
+    return architecture
+
+
+Text = Annotated[str, Field(strict=True, min_length=1)]
+Count = Annotated[int, Field(strict=True, ge=0)]
+Sha256 = Annotated[str, Field(strict=True, pattern=r"^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True)
+class Score:
+    """What the network reached on an image set.
+
+    Attributes
+    ----------
+    dataset, protocol, condition, metric : str
+        As in run records: ``"set12"``, ``"gray"``, ``"sigma 25"``, ``"psnr"``.
+    value : float
+    record : str
+        File name of the run record in ``results/`` that proves it; empty where it was measured while training.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    dataset: Text
+    protocol: Text
+    condition: Text
+    metric: Text
+    value: Annotated[float, Field(strict=True, allow_inf_nan=False)]
+    record: Annotated[str, Field(strict=True, pattern=r"^([^/\\]+\.json)?$")] = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """Everything needed to use weights, to continue them, or to doubt them.
+
+    The last three fields describe the file of weights; :func:`restore_lib.pretrained.checkpoints.save_checkpoint`
+    fills them in.
+
+    Attributes
+    ----------
+    name : str
+        Of the checkpoint and of its two files: small letters, digits and ``. _ + -``.
+    recipe, tier : str
+        What was run, and how much work it was allowed.
+    steps : int
+        Updates of the weights that were done.
+    seed : int or None
+        None where nothing was random.
+    dataset, dataset_hash : str
+        Name of the training set, and SHA-256 over its files.
+    architecture : mapping
+        ``{"builder": ..., "arguments": {...}}``, see :mod:`restore_lib.pretrained.networks`.
+    versions : mapping
+        Of the libraries that can change the result.
+    device : str
+        Where it was trained.
+    date : str
+        When it was saved, as an ISO date and time in UTC.
+    commit : str
+        Of the library; ends in ``-dirty`` when its files differed from that commit, ``unknown`` outside git.
+    licence : str
+        Of the weights.
+    metrics : sequence of Score
+    note : str
+        What a user should know; may be empty.
+    parameters : int
+        Trainable numbers of the network.
+    sha256 : str
+        Of the file of weights.
+    bytes : int
+        Its size.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(strict=True, pattern=f"^{NAME.pattern}$")]
+    recipe: Text
+    tier: Annotated[StrictStr, AfterValidator(_tier)]
+    steps: Count
+    seed: StrictInt | None
+    dataset: Text
+    dataset_hash: Sha256
+    architecture: Annotated[Mapping[str, object], AfterValidator(_network)]
+    versions: Annotated[Mapping[str, StrictStr], Field(min_length=1)]
+    device: Text
+    date: Annotated[StrictStr, AfterValidator(_date)]
+    commit: Text
+    licence: Text
+    metrics: Annotated[Sequence[Score], AfterValidator(tuple)] = ()
+    note: StrictStr = ""
+    parameters: Count = 0
+    sha256: Sha256 = ""
+    bytes: Count = 0
+
+    @property
+    def builder(self) -> str:
+        """The call that builds the network, for people: ``nets.dncnn.DnCNN(channels=64)``."""
+        words = ", ".join(f"{key}={value!r}" for key, value in self.architecture["arguments"].items())
+        return f"{self.architecture['builder']}({words})"
+
+
+_CARD = TypeAdapter(Card)
+
+
+def longest(cards: Iterable[Card], recipes: Iterable[str]) -> list[Card]:
+    """Cards of each recipe's longest training, one for every seed, in the order of the recipes and of seeds."""
+    cards, chosen = list(cards), []
+    for recipe in recipes:
+        trained = [card for card in cards if card.recipe == recipe]
+        best = max(trained, key=lambda card: card.steps, default=None)
+        alike = [card for card in trained if (card.tier, card.steps) == (best.tier, best.steps)]
+        seeds = {card.seed: card for card in reversed(alike)}  # of several with one seed, the first
+        chosen += sorted(seeds.values(), key=lambda card: card.seed or 0)
+    return chosen
+
+
+def card_text(card: Card) -> str:
+    """The JSON of a card, one line a metric, so that a file and its diff stay short.
+
+    Raises
+    ------
+    CheckpointError
+        The card holds something that could not be read back.
+    """
+    content = asdict(card)
+    _checked(content, f"The card of {card.name}")
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    scores = ",\n".join("  " + json.dumps(score, ensure_ascii=False) for score in content["metrics"])
+    if scores:
+        text = re.sub(r'"metrics": \[.*?\n \]', lambda _: f'"metrics": [\n{scores}\n ]', text, flags=re.DOTALL)
+    return text + "\n"
+
+
+def read_card(path: Path | str, name: str) -> Card:
+    """Read the card of the checkpoint ``name``, strictly.
+
+    Raises
+    ------
+    CheckpointError
+        The file is missing, damaged, another checkpoint's, or does not hold what a card must hold.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_a_number)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}, the card of {name}, cannot be read ({error.strerror}): weights without a card are not used; "
+            f"{GET_AGAIN}."
+        ) from error
+    except (ValueError, RecursionError) as error:  # truncated JSON, NaN, bytes that are no text, endless brackets
+        raise CheckpointError(f"{path} is damaged ({error}): {GET_AGAIN}.") from error
+    card = _checked(content, path)
+    if card.name != name:
+        raise CheckpointError(f"{path} is the card of {card.name}: give both files that name, or delete them.")
+    return card
+
+
+def _checked(content: object, what: Path | str) -> Card:
+    """The card with this content; CheckpointError names the first thing that is wrong."""
+    try:
+        card = _CARD.validate_python(content)
+        parts = [(Card, content), *((Score, score) for score in content.get("metrics", ()))]
+        lacking = [field.name for kind, part in parts for field in fields(kind) if field.name not in part]
+        if lacking:  # what may be left out in code may not be left out of a file
+            raise CheckpointError(f"{what} is not a good card: the field {lacking[0]} is missing; {GET_AGAIN}.")
+        return card
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        if not field:
+            problem = "it is not one JSON object"
+        elif first["type"] == "missing":
+            problem = f"the field {field} is missing"
+        elif first["type"] == "unexpected_keyword_argument":
+            problem = f"the field {field} is unknown"
+        else:
+            problem = f"the field {field} is {first['input']!r:.60} ({first['msg'][0].lower()}{first['msg'][1:]})"
+        raise CheckpointError(f"{what} is not a good card: {problem}; mend it, or {GET_AGAIN}.") from error
+
+
+def _not_a_number(text: str):
+    raise ValueError(f"{text} is no number")

@@ -1,0 +1,86 @@
+"""A network as plain data, and back: the builder's name and its arguments, as cards keep them.
+
+Only the networks listed here can be named: a card from a stranger builds one of them or is refused.
+"""
+
+import importlib
+import json
+from collections.abc import Callable, Mapping
+
+from torch import nn
+
+from restore_lib.errors import CheckpointError
+
+#: Networks that cards can name, and the module of each. Modules are imported when a network of theirs is asked for.
+MODULES = {
+    "DIINN": "restore_lib.implicit.diinn",
+    "LIIF": "restore_lib.implicit.liif",
+    "MetaSR": "restore_lib.implicit.metasr",
+    "DegradingNet": "restore_lib.realsr.dsgan",
+    "KernelDiscriminator": "restore_lib.realsr.kernelgan",
+    "KernelGenerator": "restore_lib.realsr.kernelgan",
+    "PatchDiscriminator": "restore_lib.realsr.discriminators",
+    "VGGDiscriminator": "restore_lib.realsr.discriminators",
+    "Denoiser": "restore_lib.denoising.denoiser",
+    "DnCNN": "restore_lib.denoising.dncnn",
+    "DeepLabLargeFOV": "restore_lib.nets.largefov",
+    "EDSR": "restore_lib.nets.edsr",
+    "EfficientNetLite0": "restore_lib.nets.efficientnet",
+    "RDN": "restore_lib.nets.rdn",
+    "RRDBNet": "restore_lib.nets.rrdbnet",
+    "SmallResNet": "restore_lib.nets.resnet",
+    "SmallVGG": "restore_lib.nets.vgg",
+    "VGG16": "restore_lib.nets.vgg",
+}
+
+
+def network_class(name: str) -> type[nn.Module] | None:
+    """The class of that name in :data:`MODULES`, or None; of a dotted path only the last part counts."""
+    name = name.rpartition(".")[2]
+    return getattr(importlib.import_module(MODULES[name]), name) if name in MODULES else None
+
+
+def describe(builder: Callable[..., nn.Module], **arguments: object) -> dict[str, object]:
+    """What a card's ``architecture`` holds for the network ``builder(**arguments)``.
+
+    Parameters
+    ----------
+    builder : class
+        One of :data:`MODULES`.
+    **arguments
+        Numbers, texts, truth values, None, and lists and dicts of these.
+
+    Examples
+    --------
+    >>> from restore_lib.denoising.dncnn import DnCNN
+    >>> describe(DnCNN, depth=5)
+    {'builder': 'restore_lib.denoising.dncnn.DnCNN', 'arguments': {'depth': 5}}
+    """
+    name = f"{builder.__module__}.{builder.__qualname__}"
+    try:
+        arguments = json.loads(json.dumps(arguments, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"arguments of {name} must be JSON values ({error})") from error
+    if network_class(builder.__qualname__) is not builder:
+        raise ValueError(f"{name} is no network that cards can name: add it to {__name__}.MODULES")
+    return {"builder": name, "arguments": arguments}
+
+
+def build(architecture: Mapping[str, object]) -> nn.Module:
+    """The network that :func:`describe` described, with fresh weights.
+
+    Raises
+    ------
+    CheckpointError
+        The builder is unknown, is no network of this library, or does not take these arguments.
+    """
+    name, arguments = str(architecture.get("builder")), architecture.get("arguments")
+    network = network_class(name)
+    if network is None:
+        raise CheckpointError(f"{name} is no network of this library: use the version that trained these weights.")
+    try:
+        return network(**arguments)
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{name} does not take the arguments on the card ({error}): use the version that trained these weights."
+        ) from error
