@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, StepLR
 
 from restore_lib import data, metrics, noise
 from restore_lib.data.patches import PatchStore
@@ -18,6 +20,7 @@ from restore_lib.training.recipes import Recipe, sourced, variant
 from restore_lib.training.task import Task
 
 RGB = metrics.Protocol(channels="rgb", border=0, quantize=True)
+EMBEDDED = {"dataset": "embedded", "split": "", "held": 2, "validate_every": 10}
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,10 @@ class SmallDenoiser(Recipe):
         store = PatchStore.build(photos[: -self.held], min_size=self.patch_size)
         network = build(self.architecture())
         optimizer = torch.optim.Adam(network.parameters(), self.learning_rate)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(self.steps, self.warmup))
         return Task(
             networks={"denoiser": network},
             optimizers={"denoiser": optimizer},
-            schedulers={"denoiser": schedule},
+            schedulers={"denoiser": LambdaLR(optimizer, warm_cosine(self.steps, self.warmup))},
             step=denoising_step(self.sigma),
             batches=lambda step, rank, world: store.crops(
                 step, batch=self.batch_size, size=self.patch_size, seed=seed, rank=rank, world=world
@@ -68,24 +70,12 @@ SMALL_DENOISER = SmallDenoiser(
     name="small-denoiser",
     title="Small DnCNN for Gaussian noise, RGB",
     tiers={
-        "smoke": {
-            "steps": 40,
-            "batch_size": 8,
-            "depth": 4,
-            "width": 16,
-            "dataset": "embedded",
-            "split": "",
-            "held": 2,
-            "warmup": 10,
-            "validate_every": 10,
-        },
+        "smoke": EMBEDDED | {"steps": 40, "batch_size": 8, "depth": 4, "width": 16, "warmup": 10},
         "cpu": {},
         "gpu": {"steps": 60_000, "batch_size": 128, "depth": 12, "width": 64},
     },
     cost={"smoke": "5 s", "cpu": "half an hour on 2 cores"},
 )
-
-SIGMAS = (15, 25, 30, 35, 45, 50, 60)  # Table 1 has 25, 35 and 50; the vision tasks have the others
 
 
 @dataclass(frozen=True)
@@ -143,17 +133,17 @@ class DenoiserRecipe(Recipe):
             clip={"denoiser": self.clip} if self.clip else {},
         )
 
-    def _optimizer(self, network: nn.Module) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    def _optimizer(self, network: nn.Module) -> tuple[Optimizer, LRScheduler]:
         if self.optimizer == "adam":
             adam = torch.optim.Adam(network.parameters(), self.learning_rate)
-            return adam, torch.optim.lr_scheduler.LambdaLR(adam, warm_cosine(self.steps, self.warmup))
+            return adam, LambdaLR(adam, warm_cosine(self.steps, self.warmup))
         if self.optimizer != "sgd":
             raise TrainingError(f"Recipe {self.name} knows the optimizers adam and sgd, got {self.optimizer!r}.")
         sgd = torch.optim.SGD(official_groups(network, self.learning_rate), momentum=0.9)
-        return sgd, torch.optim.lr_scheduler.StepLR(sgd, 500_000, 0.1)
+        return sgd, StepLR(sgd, 500_000, 0.1)
 
 
-def official_groups(network: Denoiser, learning_rate: float) -> list[dict]:
+def official_groups(network: nn.Module, learning_rate: float) -> list[dict]:
     """Groups of parameters for SGD with the official code's multipliers.
 
     Biases learn twice as fast and do not decay; the last layer learns ten times slower than the others. The authors'
@@ -172,18 +162,7 @@ def official_groups(network: Denoiser, learning_rate: float) -> list[dict]:
 
 BASE = DenoiserRecipe(
     tiers={
-        "smoke": {
-            "steps": 20,
-            "batch_size": 4,
-            "width": 16,
-            "dataset": "embedded",
-            "split": "",
-            "also": "",
-            "held": 2,
-            "warmup": 5,
-            "validate_every": 10,
-            "start": "",
-        },
+        "smoke": EMBEDDED | {"steps": 20, "batch_size": 4, "width": 16, "also": "", "warmup": 5, "start": ""},
         "cpu": {},
         "gpu": {"steps": 60_000, "batch_size": 64, "learning_rate": 2e-3, "start": ""},
         "paper": {
@@ -198,38 +177,52 @@ BASE = DenoiserRecipe(
     },
     cost={"smoke": "5 s", "cpu": "an hour at 4 steps a second on one core"},
 )
+RELEASED_25 = variant(
+    BASE,
+    "denoiser-25",
+    "Multi-scale denoiser, as released, sigma 25",
+    sigma=(25.0, "paper A"),
+    variant=("released", "official code"),
+)
+FIGURE_25 = variant(
+    BASE,
+    "denoiser-paper-25",
+    "Multi-scale denoiser, Figure 2 literally, sigma 25",
+    sigma=(25.0, "paper A"),
+    variant=("paper", "official code"),
+)
+HALF_30 = variant(  # for the vision tasks
+    BASE,
+    "half-denoiser-30",
+    "Multi-scale denoiser of half width, sigma 30",
+    sigma=(30.0, "paper A"),
+    width=(64, "ours: a quarter of the weights, so that a laptop trains the cascades of two chapters"),
+    steps=(8000, "ours: a quarter of an hour on one core"),
+)
 
 
-def _at_sigma(form: str, sigma: int) -> DenoiserRecipe:
-    """One form and noise level; all but the first begin with the weights for sigma 25."""
-    name = "denoiser" if form == "released" else "denoiser-paper"
-    values = {"sigma": (float(sigma), "paper A"), "variant": (form, "official code")}
-    if sigma != 25:
-        values["steps"] = (4000, "ours: the weights start from those for sigma 25")
-        values["start"] = (f"{name}-25-cpu", "ours: saves training")
-        values["learning_rate"] = (1e-3, "ours, for Adam")
-    shown = "as released" if form == "released" else "Figure 2 literally"
-    return variant(BASE, f"{name}-{sigma}", f"Multi-scale denoiser, {shown}, sigma {sigma}", **values)
+def at_sigma(base: DenoiserRecipe, sigma: int, steps: int) -> DenoiserRecipe:
+    """The recipe for another noise level than that of ``base``, whose weights it begins with."""
+    first, other = f"{base.sigma:.0f}", str(sigma)
+    return variant(
+        base,
+        base.name.replace(first, other),
+        base.title.replace(first, other),
+        sigma=(float(sigma), "paper A"),
+        steps=(steps, f"ours: the weights start from those for sigma {first}"),
+        start=(f"{base.name}-cpu", "ours: saves training"),
+        learning_rate=(1e-3, "ours, for Adam"),
+    )
 
 
-DENOISERS = tuple(_at_sigma(form, sigma) for form in ("released", "paper") for sigma in SIGMAS)
-
-
-def _half(sigma: int) -> DenoiserRecipe:
-    """Half as wide, for the vision tasks on a laptop."""
-    values = {
-        "sigma": (float(sigma), "paper A"),
-        "width": (64, "ours: a quarter of the weights, so that a laptop trains the cascades of two chapters"),
-        "steps": (8000, "ours: a quarter of an hour on one core"),
-    }
-    if sigma != 30:
-        values["steps"] = (2500, "ours: the weights start from those for sigma 30")
-        values["start"] = ("half-denoiser-30-cpu", "ours: saves training")
-        values["learning_rate"] = (1e-3, "ours, for Adam")
-    return variant(BASE, f"half-denoiser-{sigma}", f"Multi-scale denoiser of half width, sigma {sigma}", **values)
-
-
-HALVES = tuple(_half(sigma) for sigma in (30, 15, 45, 60))
+DENOISERS = tuple(
+    base if sigma == 25 else at_sigma(base, sigma, 4000)
+    for base in (RELEASED_25, FIGURE_25)
+    for sigma in (15, 25, 30, 35, 45, 50, 60)  # Table 1 has 25, 35 and 50; the vision tasks have the others
+)
+HALVES = (HALF_30, *(at_sigma(HALF_30, sigma, 2500) for sigma in (15, 45, 60)))
+STRENGTHS = {recipe.name: recipe.sigma for recipe in (*DENOISERS, *HALVES)}
+"""For which noise each of them is trained."""
 
 CHOICES = {  # what Section 3.1 compares, one change at a time
     "as-it-is": {},
@@ -256,7 +249,7 @@ ABLATIONS = tuple(
     for name, changed in CHOICES.items()
 )
 
-RECIPES = {recipe.name: recipe for recipe in (SMALL_DENOISER, *DENOISERS, *HALVES, *ABLATIONS)}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (SMALL_DENOISER, *DENOISERS, *HALVES, *ABLATIONS)}
 
 
 def denoising_psnr(photos: list[Tensor], sigma: float) -> Callable[[Mapping[str, nn.Module]], Mapping[str, float]]:

@@ -1,23 +1,26 @@
-"""Recipes of paper A's second half: networks that see, and denoisers trained for them.
+"""Recipes of paper A's second half: vision networks, and denoisers trained for them (Sec. 3.2 and 4).
 
 Labelled pictures come from three sources: scenes that the library draws (classes and masks), Tiny ImageNet's ten
-classes, and CamVid's street scenes. A name says the source, what the denoiser was trained for, and sigma:
-``tiny-classify-30``.
+classes, and CamVid's street scenes; and from ILSVRC2012 and VOC 2012, the paper's own, for those who have them. A name
+says the source, what the denoiser was trained for, and sigma: ``tiny-classify-30``.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from restore_lib import metrics, vision_metrics
+from restore_lib.data import labelled, labelled_files
 from restore_lib.data.labelled import Labelled
+from restore_lib.data.labelled_files import LabelledFiles
 from restore_lib.data.patches import to_float
 from restore_lib.denoising.denoiser import Denoiser, same_size
 from restore_lib.denoising.losses import joint_step, vision_step
 from restore_lib.denoising.recipes import RGB, warm_cosine
-from restore_lib.denoising.vision_pictures import CLASSES, GOALS, pictures
 from restore_lib.nets import vgg
 from restore_lib.nets.largefov import DeepLabLargeFOV, start_from_vgg
 from restore_lib.nets.resnet import SmallResNet
@@ -26,6 +29,10 @@ from restore_lib.pretrained import build, describe, load, load_into
 from restore_lib.training.recipes import Recipe, sourced, variant
 from restore_lib.training.task import Task
 
+GOALS = {"scenes": ("classify", "segment"), "tiny": ("classify",), "camvid": ("segment",)}
+CLASSES = {"scenes": len(labelled.scenes.CLASSES), "tiny": 10, "camvid": len(labelled.CAMVID)}
+CLASSES |= {"ilsvrc": 1000, "voc": len(labelled_files.VOC)}
+SCENE = 96  # side of drawn scenes in pixels
 SIGMAS = (15, 30, 45, 60)  # of the paper's Tables 2 and 3
 VGG16 = "vgg16"  # instead of a checkpoint's name: torchvision's weights
 SMOKE = {"steps": 10, "batch_size": 4, "count": 24, "width": 8, "validate_every": 5, "warmup": 5, "crop": 64}
@@ -33,7 +40,7 @@ SMOKE = {"steps": 10, "batch_size": 4, "count": 24, "width": 8, "validate_every"
 
 @dataclass(frozen=True)
 class VisionRecipe(Recipe):
-    """A small network that sees: a classifier or a segmenter, trained on clean pictures."""
+    """A small vision network: a classifier or a segmenter, trained on clean pictures."""
 
     steps: int = sourced(1500, "ours", "Updates of the weights.")
     batch_size: int = sourced(32, "ours", "Crops in a step.")
@@ -64,7 +71,8 @@ class VisionRecipe(Recipe):
 
     def training_data(self) -> tuple[str, str]:
         """Name and hash of the pictures that it is trained on."""
-        return _described(pictures(self.source, self.goal, "train", self.count))
+        train = pictures(self.source, self.goal, "train", self.count)
+        return f"{train.name} {train.split}", train.digest
 
     def task(self, seed: int) -> Task:
         """Networks, optimiser, batches and step for the loop."""
@@ -78,19 +86,19 @@ class VisionRecipe(Recipe):
         return Task(
             networks={"vision": network},
             optimizers={"vision": optimizer},
-            schedulers={"vision": torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(self.steps, self.warmup))},
+            schedulers={"vision": LambdaLR(optimizer, warm_cosine(self.steps, self.warmup))},
             step=vision_step(self.goal, self.noisy),
             batches=lambda step, rank, world: train.batch(
                 step, batch=self.batch_size, size=self.crop, seed=seed, rank=rank, world=world
             ),
-            validate=lambda networks: seen(networks["vision"], to_float(held.pictures), held, self.goal),
+            validate=lambda networks: vision_scores(networks["vision"], to_float(held.pictures), held, self.goal),
             average={"vision": self.decay},
         )
 
 
 @dataclass(frozen=True)
 class CascadeRecipe(Recipe):
-    """A denoiser before a frozen network that sees (paper Sec. 3.2); with a task weight of 0 trained separately."""
+    """A denoiser before a frozen vision network (paper Sec. 3.2); with a task weight of 0 trained separately."""
 
     steps: int = sourced(400, "ours: a minute or two", "Updates of the weights.")
     batch_size: int = sourced(8, "official code: 10 classifying, 6 segmenting", "Crops in a step.")
@@ -115,7 +123,8 @@ class CascadeRecipe(Recipe):
 
     def training_data(self) -> tuple[str, str]:
         """Name and hash of the pictures that it is trained on."""
-        return _described(pictures(self.source, self.goal, "train", self.count))
+        train = pictures(self.source, self.goal, "train", self.count)
+        return f"{train.name} {train.split}", train.digest
 
     def task(self, seed: int) -> Task:
         """Networks, optimiser, batches and step for the loop."""
@@ -134,7 +143,7 @@ class CascadeRecipe(Recipe):
         return Task(
             networks={"denoiser": denoiser},
             optimizers={"denoiser": optimizer},
-            schedulers={"denoiser": torch.optim.lr_scheduler.LambdaLR(optimizer, warm_cosine(self.steps, self.warmup))},
+            schedulers={"denoiser": LambdaLR(optimizer, warm_cosine(self.steps, self.warmup))},
             frozen={"vision": vision},
             step=joint_step(self.sigma, self.goal, self.mse_weight, self.task_weight),
             batches=lambda step, rank, world: train.batch(
@@ -146,9 +155,7 @@ class CascadeRecipe(Recipe):
 
 
 NETWORK = VisionRecipe(
-    tiers={"smoke": SMOKE | {"source": "scenes", "start": ""}, "cpu": {}},
-    cost={"smoke": "10 s"},
-    stored="float16",
+    tiers={"smoke": SMOKE | {"source": "scenes", "start": ""}, "cpu": {}}, cost={"smoke": "10 s"}, stored="float16"
 )
 CASCADE = CascadeRecipe(
     tiers={"smoke": SMOKE | {"source": "scenes", "start": "", "vision": ""}, "cpu": {}},
@@ -156,35 +163,37 @@ CASCADE = CascadeRecipe(
     stored="float16",
 )
 
-VISION = tuple(
-    variant(NETWORK, name, title, **{key: (value, "ours") for key, value in values.items()})
-    for name, title, values in (
-        ("classifier-scenes", "VGG-style classifier of drawn scenes", {}),
-        ("classifier-tiny", "VGG-style classifier of Tiny ImageNet's ten classes", {"source": "tiny", "crop": 56}),
-        (
-            "segmenter-scenes",
-            "DeepLab-LargeFOV of a quarter's width on drawn scenes",
-            {"goal": "segment", "network": "largefov", "width": 16},
-        ),
-        (
-            "segmenter-camvid",
-            "DeepLab-LargeFOV of a quarter's width on CamVid",
-            {"source": "camvid", "goal": "segment", "network": "largefov", "width": 16, "crop": 168, "batch_size": 8},
-        ),
-    )
+
+def ours(**values: object) -> dict[str, tuple[object, str]]:
+    """Values whose source is "ours"."""
+    return {name: (value, "ours") for name, value in values.items()}
+
+
+QUARTER = ours(goal="segment", network="largefov", width=16)
+VISION = (
+    variant(NETWORK, "classifier-scenes", "VGG-style classifier of drawn scenes"),
+    variant(
+        NETWORK,
+        "classifier-tiny",
+        "VGG-style classifier of Tiny ImageNet's ten classes",
+        **ours(source="tiny", crop=56),
+    ),
+    variant(NETWORK, "segmenter-scenes", "DeepLab-LargeFOV of a quarter's width on drawn scenes", **QUARTER),
+    variant(
+        NETWORK,
+        "segmenter-camvid",
+        "DeepLab-LargeFOV of a quarter's width on CamVid",
+        **QUARTER,
+        **ours(source="camvid", crop=168, batch_size=8),
+    ),
 )
 """Networks trained on clean pictures, which the denoisers' trainings freeze."""
 
-
-def _variant(base: VisionRecipe, suffix: str, title: str, **values: tuple[object, str]) -> VisionRecipe:
-    return variant(base, f"{base.name}-{suffix}", f"{base.title}, {title}", **values)
-
-
 NOISY = tuple(
-    _variant(
+    variant(
         base,
-        "noisy",
-        "trained further on noisy pictures",
+        f"{base.name}-noisy",
+        f"{base.title}, trained further on noisy pictures",
         noisy=(60.0, "ours: the honest competitor"),
         start=(f"{base.name}-cpu", "ours: saves training"),
         steps=(800, "ours"),
@@ -193,60 +202,64 @@ NOISY = tuple(
     for base in VISION
 )
 OTHERS = tuple(
-    _variant(
-        base, "resnet", "as a residual network", network=("resnet", "ours: unseen by denoisers"), width=(32, "ours")
+    variant(
+        base,
+        f"{base.name}-resnet",
+        f"{base.title}, as a residual network",
+        network=("resnet", "ours: unseen by denoisers"),
+        width=(32, "ours"),
     )
     for base in VISION[:2]
 )
 
 
-def cascade_recipe(source: str, goal: str, sigma: int, kind: str = "joint") -> CascadeRecipe:
-    """The recipe of one denoiser.
-
-    Parameters
-    ----------
-    source, goal, sigma
-        Labelled pictures, what for, and how noisy.
-    kind : {"separate", "joint", "official"}
-        Trained by the mean squared error alone; by both losses; or with the official code's weights.
+def cascade_recipe(source: str, goal: str, sigma: int, *, alone: bool = False) -> CascadeRecipe:
+    """The recipe of one denoiser for labelled pictures ``source`` and the task ``goal``, or trained ``alone`` on them:
+    with a task weight of 0, the paper's separately trained denoiser.
     """
-    word = {"classify": "classifier", "segment": "segmenter"}[goal]
-    values: dict[str, tuple[object, str]] = {
-        "source": (source, "ours"),
-        "goal": (goal, "paper Sec. 3.2"),
-        "sigma": (float(sigma), "paper A, Tables 2 and 3"),
-        "vision": (f"{word}-{source}-cpu", "paper Sec. 3.2: trained on clean pictures"),
-        "start": (f"half-denoiser-{sigma}-cpu", "paper Sec. 3.2: a trained denoiser"),
-        "crop": ({"scenes": 96, "tiny": 64, "camvid": 128}.get(source, 224), "ours: whole pictures, but of CamVid"),
-    }
-    name, title = f"{source}-{goal}-{sigma}", f"Denoiser trained to {goal} {source}, sigma {sigma}"
-    if kind == "separate":
+    network = {"classify": "classifier", "segment": "segmenter"}[goal]
+    crop, batch_size = {"scenes": (96, 8), "tiny": (64, 16), "camvid": (128, 6)}.get(source, (224, 10))
+    if alone:
         name, title = f"{source}-separate-{sigma}", f"Denoiser trained on {source} alone, sigma {sigma}"
-        values["task_weight"] = (0.0, "paper Sec. 4: the separately trained denoiser")
-    elif kind == "official":
-        name, title = f"{name}-official", f"{title}, with the official code's weights"
-        values["mse_weight"] = ({"classify": 0.0, "segment": 50.6}[goal], "official code, in these units")
-        values["task_weight"] = (1.0, "official code")
-    elif goal == "segment":
-        values["task_weight"] = (0.5, "paper Sec. 3.2; it does not say the units")
+        task_weight = (0.0, "paper Sec. 4: the separately trained denoiser")
     else:
-        values["task_weight"] = (0.25, "ours: said of the paper, not seen in a source")
-    values["batch_size"] = (
-        {"scenes": 8, "tiny": 16, "camvid": 6}.get(source, 10),
-        "ours; the official code has 10 and 6",
+        name, title = f"{source}-{goal}-{sigma}", f"Denoiser trained to {goal} {source}, sigma {sigma}"
+        task_weight = {
+            "classify": (0.25, "ours: said of the paper, not seen in a source"),
+            "segment": (0.5, "paper Sec. 3.2; it does not say the units"),
+        }[goal]
+    return variant(
+        CASCADE,
+        name,
+        title,
+        source=(source, "ours"),
+        goal=(goal, "paper Sec. 3.2"),
+        sigma=(float(sigma), "paper A, Tables 2 and 3"),
+        vision=(f"{network}-{source}-cpu", "paper Sec. 3.2: trained on clean pictures"),
+        start=(f"half-denoiser-{sigma}-cpu", "paper Sec. 3.2: a trained denoiser"),
+        crop=(crop, "ours: whole pictures, but of CamVid"),
+        batch_size=(batch_size, "ours; the official code has 10 and 6"),
+        task_weight=task_weight,
     )
-    return variant(CASCADE, name, title, **values)
 
 
 CASCADES = tuple(
-    cascade_recipe(source, goal, sigma, kind)
+    cascade_recipe(source, goal, sigma, alone=alone)
     for sigma in (30, 15, 45, 60)
     for source, goals in GOALS.items()
-    for kind in ("separate", "joint")
-    for goal in (goals[:1] if kind == "separate" else goals)
+    for alone, goal in ((True, goals[0]), *((False, goal) for goal in goals))
 )
-OFFICIAL = tuple(cascade_recipe("scenes", goal, 30, "official") for goal in GOALS["scenes"])
-TASK_WEIGHTS = (0.001, 0.01, 2.5)
+OFFICIAL = tuple(
+    variant(
+        base := cascade_recipe("scenes", goal, 30),
+        f"{base.name}-official",
+        f"{base.title}, with the official code's weights",
+        mse_weight=(mse_weight, "official code, in these units"),
+        task_weight=(1.0, "official code"),
+    )
+    for goal, mse_weight in (("classify", 0.0), ("segment", 50.6))
+)
+TASK_WEIGHTS = (0.001, 0.01, 2.5)  # with 0.25 and 0 (trained separately) a curve of five points
 SWEEP = tuple(
     variant(
         cascade_recipe("scenes", "classify", 30),
@@ -256,10 +269,7 @@ SWEEP = tuple(
     )
     for weight in TASK_WEIGHTS
 )
-"""How much the vision loss should count: with 0.25 and 0 (trained separately) a curve of five points."""
-
-
-VOC = variant(
+VOC = variant(  # the paper's own segmenter; its classifier is torchvision's VGG-16
     NETWORK,
     "segmenter-voc",
     "DeepLab-LargeFOV on VOC 2012",
@@ -273,43 +283,92 @@ VOC = variant(
     steps=(20_000, "ours"),
     learning_rate=(1e-4, "ours, for AdamW"),
 )
-"""The paper's own segmenter, for those who have its pictures; its classifier is torchvision's VGG-16."""
-
-
-def paper_recipe(goal: str, sigma: int, kind: str) -> CascadeRecipe:
-    """A denoiser of full width for the paper's own pictures and networks: ``ilsvrc-classify-30``."""
-    source = {"classify": "ilsvrc", "segment": "voc"}[goal]
-    base = cascade_recipe(source, goal, sigma, kind)
-    return variant(
-        base,
+PAPER = tuple(
+    variant(
+        base := cascade_recipe(source, goal, sigma, alone=alone),
         base.name,
         base.title,
-        vision=({"classify": VGG16, "segment": "segmenter-voc-gpu"}[goal], "paper Sec. 4"),
+        vision=(network, "paper Sec. 4"),
         width=(128, "paper Fig. 2"),
         start=(f"denoiser-{sigma}-gpu", "paper Sec. 3.2: a trained denoiser"),
-        crop=({"classify": 224, "segment": 320}[goal], "official code: 226 and 322"),
-        batch_size=({"classify": 10, "segment": 6}[goal], "official code"),
+        crop=(crop, "official code: 226 and 322"),
+        batch_size=(batch_size, "official code"),
         steps=(20_000, "ours"),
         learning_rate=(1e-4, "ours, for Adam"),
     )
-
-
-PAPER = (
-    VOC,
-    *(
-        paper_recipe(goal, sigma, kind)
-        for goal in ("classify", "segment")
-        for kind in ("separate", "joint")
-        for sigma in (30, 15, 45, 60)
-    ),
+    for source, goal, network, crop, batch_size in (
+        ("ilsvrc", "classify", VGG16, 224, 10),
+        ("voc", "segment", "segmenter-voc-gpu", 320, 6),
+    )
+    for alone in (True, False)
+    for sigma in (30, 15, 45, 60)
 )
+"""Denoisers of full width for the paper's own pictures and networks."""
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe for recipe in (*VISION, *NOISY, *OTHERS, *CASCADES, *OFFICIAL, *SWEEP, VOC, *PAPER)
+}
 
 
-RECIPES = {recipe.name: recipe for recipe in (*VISION, *NOISY, *OTHERS, *CASCADES, *OFFICIAL, *SWEEP, *PAPER)}
+@cache
+def pictures(source: str, goal: str, part: str, count: int = 0) -> Labelled | LabelledFiles:
+    """Labelled pictures by what they are for.
+
+    Parameters
+    ----------
+    source : {"scenes", "tiny", "camvid", "ilsvrc", "voc"}
+    goal : {"classify", "segment"}
+    part : {"train", "held", "test"}
+        ``held`` pictures are for validation: other scenes of the training textures, every twentieth of Tiny ImageNet's
+        training pictures, the last eight of CamVid's. ``test`` ones are never used in training. For ILSVRC2012 and
+        VOC 2012 both are middles of the first of the official validation part, as the paper has no other.
+    count : int
+        Of scenes to draw, of other sources the first so many; 0: the usual number.
+
+    Returns
+    -------
+    Labelled or LabelledFiles
+        The latter for training on ILSVRC2012 and VOC 2012.
+
+    Raises
+    ------
+    DataError
+        The set is not on this computer.
+    """
+    if source == "scenes":
+        usual = {"train": 3600, "held": 240, "test": 240}[part]
+        split, seed = ("test", 0) if part == "test" else ("train", int(part == "held"))
+        of = {"classify": "label", "segment": "mask"}[goal]
+        return labelled.drawn(split, count or usual, SCENE, of=of, seed=seed)
+    if source in ("ilsvrc", "voc"):
+        return _official(source, part, count)
+    if source == "tiny":
+        whole = labelled.classified("tiny_imagenet10", "val" if part == "test" else "train")
+        held = torch.arange(len(whole)) % 20 == 19  # the set lies class by class
+    else:
+        whole = labelled.camvid("test" if part == "test" else "train")
+        held = torch.arange(len(whole)) >= len(whole) - 8
+    if part != "test":
+        whole = whole.part((held if part == "held" else ~held).nonzero()[:, 0].tolist())
+    return whole.part(range(min(count, len(whole)))) if count else whole
+
+
+def _official(source: str, part: str, count: int) -> Labelled | LabelledFiles:
+    """ILSVRC2012 and VOC 2012: files to train on, middles of 224 and 320 pixels in memory to validate with."""
+    if part == "train":
+        return labelled_files.ilsvrc("train") if source == "ilsvrc" else labelled_files.voc("train_aug")
+    files = labelled_files.ilsvrc("val") if source == "ilsvrc" else labelled_files.voc("val")
+    size, usual = (224, 1000) if source == "ilsvrc" else (320, 100)
+    chosen = range(min(count or usual, len(files)))
+    middles, targets = zip(*(files.centre(number, size) for number in chosen), strict=True)
+    targets = torch.stack(targets)
+    targets = targets if source == "ilsvrc" else targets.to(torch.uint8)
+    names = [files.names[number] for number in chosen]
+    return Labelled(files.name, files.split, names, torch.stack(middles), targets, files.classes, files.digest)
 
 
 @torch.no_grad()
-def seen(network: nn.Module, x: Tensor, truth: Labelled, goal: str, at_once: int = 40) -> dict[str, float]:
+def vision_scores(network: nn.Module, x: Tensor, truth: Labelled, goal: str, at_once: int = 40) -> dict[str, float]:
     """What a network makes of pictures (n, 3, h, w): top-1 accuracy, or mean IoU and pixel accuracy."""
     device = next(network.parameters()).device
     scores = [network(part.to(device)).float().cpu() for part in x.split(at_once)]
@@ -333,11 +392,7 @@ def cascade_validation(
         restored = torch.cat([same_size(denoiser, part.to(device)).float().cpu() for part in noisy.split(16)])
         return {
             "psnr": float(metrics.psnr(restored.clamp(0, 1), clean, RGB).mean()),
-            **seen(vision, restored, held, goal),
+            **vision_scores(vision, restored, held, goal),
         }
 
     return validate
-
-
-def _described(found: Labelled) -> tuple[str, str]:
-    return f"{found.name} {found.split}", found.digest

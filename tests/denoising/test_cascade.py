@@ -64,7 +64,7 @@ def test_without_freezing_batch_norm_moves(rng):
 @pytest.mark.parametrize("goal", ["classify", "segment"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_not_one_bit_of_the_frozen_network_moves_in_training(goal, seed, tmp_path):
-    recipe = at_tier(vision_recipes.cascade_recipe("scenes", goal, 30), "smoke")
+    recipe = at_tier(vision_recipes.RECIPES[f"scenes-{goal}-30"], "smoke")
     torch.manual_seed(mix(seed, 0))  # as the loop does before it builds the task
     task = recipe.task(seed)
     before = bits(task.frozen["vision"])
@@ -158,7 +158,7 @@ def test_the_task_gradient_is_that_of_finite_differences(rng):
 def test_the_official_weight_in_these_units():
     # Caffe: 5e-9 times half the sum of squares on the scale 0 to 255, over 3 channels of 322 x 322 pixels
     assert pytest.approx(50.6, abs=0.05) == 5e-9 / 2 * 255**2 * 3 * 322**2
-    official = at_tier(vision_recipes.cascade_recipe("scenes", "segment", 30, "official"), "cpu")
+    official = at_tier(vision_recipes.RECIPES["scenes-segment-30-official"], "cpu")
     assert (official.mse_weight, official.task_weight) == (50.6, 1.0)
 
 
@@ -228,7 +228,7 @@ def official_folders(tmp_path, monkeypatch, rng):
 
 @pytest.mark.parametrize("goal", ["classify", "segment"])
 def test_the_papers_own_pictures_train_a_denoiser(goal, official_folders, tmp_path):
-    recipe = vision_recipes.paper_recipe(goal, 30, "joint")
+    recipe = vision_recipes.RECIPES[{"classify": "ilsvrc-classify-30", "segment": "voc-segment-30"}[goal]]
     whole = at_tier(recipe, "cpu")
     assert (whole.width, whole.vision) == (128, {"classify": "vgg16", "segment": "segmenter-voc-gpu"}[goal])
     small_one = {"steps": 2, "width": 8, "start": "", "vision": "", "crop": 32, "batch_size": 2, "validate_every": 2}
