@@ -21,8 +21,7 @@ from restore_lib.data.labelled import Labelled
 from restore_lib.data.patches import to_float
 from restore_lib.denoising import baselines
 from restore_lib.denoising.denoiser import same_size
-from restore_lib.denoising.vision_recipes import pictures
-from restore_lib.denoising.vision_recipes import SIGMAS, TASK_WEIGHTS
+from restore_lib.denoising.vision_recipes import SIGMAS, TASK_WEIGHTS, pictures
 from restore_lib.errors import DataError
 from restore_lib.experiments import runs
 from restore_lib.experiments.records import Measurement, RunRecord, save
