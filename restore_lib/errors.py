@@ -10,6 +10,10 @@ class RestoreError(Exception):
     """Base of every error that the user, not the programmer, can mend."""
 
 
+class SettingError(RestoreError, ValueError):
+    """An environment variable holds a value that means nothing."""
+
+
 class ImageError(RestoreError):
     """A picture cannot be read, written or trusted."""
 

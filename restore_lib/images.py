@@ -5,6 +5,7 @@ An image is a float32 tensor (3, H, W) in [0, 1], RGB; a batch is (B, 3, H, W).
 
 import io
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -264,3 +265,43 @@ def _windows(size: int, tile: int, overlap: int, scale: int) -> list[tuple[slice
         total[window] += weights
         windows.append((slice(start, stop), window, weights))
     return [(inside, outside, weights / total[outside]) for inside, outside, weights in windows]
+
+
+def size(path: str | os.PathLike) -> tuple[int, int]:
+    """Height and width of a picture file, upright, from its header alone.
+
+    Raises
+    ------
+    ImageError
+        As for :func:`read`, where the header cannot be read in this way and the whole file must be.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about photos that are large and fine
+            with Image.open(path) as header:
+                width, height = header.size
+                sideways = header.getexif().get(decoders.ORIENTATION, 1) >= 5
+                return (width, height) if sideways else (height, width)
+    except Exception:  # damaged, missing, or of a kind that Pillow does not know: reading finds out, and says so
+        height, width = read(path, channels="native").shape[1:]
+        return height, width
+
+
+def sharpest_window(image: Float[Tensor, "3 h w"], side: int = 1024, cell: int = 32) -> Float[Tensor, "3 oh ow"]:
+    """The window of at most ``side`` pixels each way in which neighbours differ most; all of a smaller image.
+
+    An estimation of blur needs no more, and a lens blurs the corners of a photo differently from its middle.
+    """
+    if max(image.shape[1:]) <= side:
+        return image
+    height, width = image.shape[1:]
+    strength = []
+    for top in range(0, height, cell):  # band by band: several copies of a large photo would be too many
+        grey = image[:, top : top + cell].mean(0)  # (cell, width); the last band may be lower
+        edges = grey.diff(dim=1, append=grey[:, -1:]).abs().sum(0) + grey.diff(dim=0).abs().sum(0)
+        strength.append(torch.nn.functional.pad(edges, (0, -width % cell)).reshape(-1, cell).sum(1))
+    window = [min(side, n) // cell for n in (height, width)]
+    means = torch.nn.functional.avg_pool2d(torch.stack(strength)[None], window, stride=1)[0]
+    best = divmod(int(means.argmax()), means.shape[1])
+    top, left = (min(cell * i, max(n - side, 0)) for i, n in zip(best, (height, width), strict=True))
+    return image[:, top : top + side, left : left + side].clone()

@@ -6,6 +6,8 @@ The environment variable ``RESTORE_TIER`` chooses, the same way in notebooks, on
 import os
 from typing import TypeVar
 
+from restore_lib.errors import SettingError
+
 TIERS = ("smoke", "cpu", "gpu", "paper")
 Value = TypeVar("Value")
 
@@ -15,12 +17,12 @@ def current() -> str:
 
     Raises
     ------
-    ValueError
+    SettingError
         ``RESTORE_TIER`` is not one of ``TIERS``.
     """
     tier = os.environ.get("RESTORE_TIER", "").strip().lower() or "cpu"
     if tier not in TIERS:
-        raise ValueError(f"RESTORE_TIER is {tier!r}: set it to one of {', '.join(TIERS)}")
+        raise SettingError(f"RESTORE_TIER is {tier!r}: set it to one of {', '.join(TIERS)}.")
     return tier
 
 

@@ -6,17 +6,9 @@ import random
 from functools import cache
 from pathlib import Path
 
-import beartype
 from jaxtyping import install_import_hook
 
-
-def checked(thing):
-    """A function or class whose annotations are checked on each call; as for other type checkers an int is a float."""
-    return beartype.beartype(thing, conf=beartype.BeartypeConf(is_pep484_tower=True))
-
-
-# Every annotation such as Float[Tensor, "3 h w"] in the library is checked on each call made by a test.
-install_import_hook("restore_lib", f"{__name__}.checked")
+install_import_hook("restore_lib", "annotations.checked")
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

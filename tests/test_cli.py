@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from restore_lib import __version__, cli, data
-from restore_lib.cli.app import data_app
+from restore_lib.cli.data import data_app
 from restore_lib.data import downloading
 from restore_lib.errors import RestoreError
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from restore_lib import cli, images, metrics, realsr
-from restore_lib.cli.photos import _most_edges, _nearest
+from restore_lib.api import denoiser_for
 from restore_lib.denoising import recipes
 from restore_lib.denoising.denoiser import Denoiser
 from restore_lib.errors import CheckpointError
@@ -73,7 +73,7 @@ def test_the_strength_is_estimated(shelf, tmp_path, rng, capsys):
 def test_the_nearest_and_longest_trained_is_taken(shelf):
     for name, steps in (("denoiser-25-cpu", 10), ("denoiser-25-gpu", 20), ("denoiser-50-cpu", 99)):
         save(name, name.rpartition("-")[0], shelf, steps=steps)
-    assert [_nearest(s) for s in (26.0, 200.0, 0.0)] == ["denoiser-25-gpu", "denoiser-50-cpu", "denoiser-25-gpu"]
+    assert [denoiser_for(s) for s in (26.0, 200.0, 0.0)] == ["denoiser-25-gpu", "denoiser-50-cpu", "denoiser-25-gpu"]
 
 
 def test_what_is_wrong_is_said_in_one_sentence(shelf, tmp_path, rng, capsys):
@@ -82,7 +82,7 @@ def test_what_is_wrong_is_said_in_one_sentence(shelf, tmp_path, rng, capsys):
     text = tmp_path / "text.png"
     text.write_text("no photo")
     with pytest.raises(CheckpointError, match="restore train denoiser-25"):
-        _nearest(25.0)
+        denoiser_for(25.0)
     save("denoiser-25-cpu", "denoiser-25", shelf)
     cases = {
         ("denoise", photo, "--sigma", "much"): "number from 0 to 255, or auto",
@@ -185,7 +185,7 @@ def bad_photos(folder, rng):
         ("nan.tif",): "nan.tif",
         (photo, "--out", folder / "file"): "name another folder with --out",
         (photo, "--out", folder / "file" / "deep"): "name another folder with --out",
-        (photo, "--scale", "3"): "--scale is 3: give 2 or 4",
+        (photo, "--scale", "3"): "scale is 3: give 2 or 4",
         (photo, "--steps", "0"): "from 1 on",
         (photo, "--restarts", "-1"): "from 1 on",
         (photo, "--seed", "-1"): "from 0 on",
@@ -227,10 +227,10 @@ def test_stopping_leaves_nothing_behind(where, tmp_path, rng, monkeypatch, capsy
 def test_of_a_large_photo_the_part_with_most_edges_is_taken(rng):
     size = [int(torch.randint(129, 300, (), generator=rng)) for _ in range(2)]
     photo = torch.full((3, *size), 0.5)
-    assert _most_edges(photo, side=300) is photo
+    assert images.sharpest_window(photo, side=300) is photo
     top, left = (int(torch.randint(0, n - 64, (), generator=rng)) for n in size)
     photo[:, top : top + 64, left : left + 64] = torch.rand(3, 64, 64, generator=rng)
-    part = _most_edges(photo, side=128)
+    part = images.sharpest_window(photo, side=128)
     assert part.shape == (3, 128, 128)
     inside = (part != 0.5).float().mean() * 128**2 / 64**2
     assert inside > 0.99  # wherever it lies, at the border too

@@ -139,14 +139,14 @@ def test_a_photo_that_lies_on_its_side_is_measured_upright(shelf, tmp_path, rng,
 def bad(folder, rng):
     photo = photo_in(folder, rng)
     Image.new("1", (9000, 9000)).save(folder / "huge.png")
-    yield (photo, "--scale", "0"), "--scale is 0: give a number from 1 on"
-    yield (photo, "--scale", "-2.5"), "--scale is -2.5: give"
+    yield (photo, "--scale", "0"), "scale is 0: give a number from 1 on"
+    yield (photo, "--scale", "-2.5"), "scale is -2.5: give"
     yield (photo, "--scale", "0.99"), "only enlarge"
-    yield (photo, "--scale", "nan"), "--scale is nan: give"
-    yield (photo, "--scale", "inf"), "--scale is inf: give"
-    yield (photo, "--scale", "1e300"), "choose a smaller --scale"
+    yield (photo, "--scale", "nan"), "scale is nan: give"
+    yield (photo, "--scale", "inf"), "scale is inf: give"
+    yield (photo, "--scale", "1e300"), "choose a smaller scale"
     yield (photo, "--scale", "1000"), "18 x 21 pixels, and 1000 times higher and wider is more than the largest"
-    yield (folder / "huge.png", "--scale", "2"), "choose a smaller --scale"
+    yield (folder / "huge.png", "--scale", "2"), "choose a smaller scale"
     yield (photo, "--size", "40"), "--size is 40: give width and height"
     yield (photo, "--size", "40x-5"), "--size is 40x-5: give"
     yield (photo, "--size", "0x40"), "--size is 0x40: give"

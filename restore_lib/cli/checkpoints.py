@@ -1,11 +1,11 @@
 """The commands below ``restore checkpoints``; nothing heavy is imported before one of them runs."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from restore_lib.cli.console import console
 from restore_lib.errors import CheckpointError
 
 checkpoints_app = typer.Typer(no_args_is_help=True, help="Trained weights: list, check and export them.")
@@ -17,7 +17,6 @@ Folder = Annotated[Path | None, typer.Option(help="Folder of checkpoints; the re
 @checkpoints_app.command("list")
 def list_checkpoints(folder: Folder = None) -> None:
     """Every checkpoint: what trained it, how far, how well it does, how large it is."""
-    from rich.console import Console
     from rich.table import Table
 
     from restore_lib.pretrained import checkpoints
@@ -37,7 +36,7 @@ def list_checkpoints(folder: Folder = None) -> None:
         row = (name, card.recipe, card.tier, f"{card.steps:,}", seed, size, _scores(card.metrics[:2]), card.licence)
         table.add_row(*row)
     if table.row_count:
-        Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
+        console().print(table)
     elif not bad:
         print(f"There are no checkpoints in {folder}.")
     if bad:

@@ -2,13 +2,13 @@
 
 import ast
 import logging
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from restore_lib import tiers
+from restore_lib.cli.console import console, interruptible
 from restore_lib.errors import TrainingError
 
 
@@ -64,7 +64,7 @@ def train(
         strategy="ddp" if many else "auto",
         precision=speed.precision,
     )
-    try:
+    with interruptible(f"stopped and saved in {folder}; the same command goes on."):
         run = training.fit(
             recipe,
             folder,
@@ -75,9 +75,6 @@ def train(
             quiet=quiet,
             tensorboard=True,
         )
-    except KeyboardInterrupt:
-        print(f"restore: stopped and saved in {folder}; the same command goes on.", file=sys.stderr)
-        raise typer.Exit(130) from None
     if fabric.is_global_zero:
         if run.step == recipe.steps and keep:
             from restore_lib.experiments.keeping import keep as keep_run
@@ -114,7 +111,6 @@ def evaluate(
 
 def recipes() -> None:
     """List the recipes that `restore train` can train, and what each tier costs."""
-    from rich.console import Console
     from rich.table import Table
 
     from restore_lib.experiments.recipes import RECIPES
@@ -128,7 +124,7 @@ def recipes() -> None:
             for tier in tiers.TIERS
         ]
         table.add_row(recipe.name, recipe.title, *costs)
-    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
+    console().print(table)
 
 
 def _parsed(changes: list[str]) -> dict:

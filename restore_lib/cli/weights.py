@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
+from restore_lib.cli.console import console, interruptible
+
 weights_app = typer.Typer(no_args_is_help=True, help="Models that their authors published: list and import them.")
 
 
 @weights_app.command("list")
 def list_weights() -> None:
     """Which models are known, under which licence, where they come from, and which are on this computer."""
-    from rich.console import Console
     from rich.table import Table
 
     from restore_lib import files
@@ -24,8 +25,7 @@ def list_weights() -> None:
         table.add_row(model.name, model.title, "yes" if model.name in here else "-", model.licence, model.source)
     for name in here.keys() - published.PUBLISHED.keys():
         table.add_row(name, "imported from a file of yours", "yes", "", "")
-    # a pipe has no width: nothing is cut there
-    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table)
+    console(200).print(table)
     print(f"\nImported models lie in {files.cache_folder() / published.FOLDER}.")
 
 
@@ -44,11 +44,8 @@ def import_weights(
         if not quiet:
             print(sentence, file=sys.stderr)
 
-    try:
+    with interruptible("stopped; models that were here are as they were."):
         names = importing.import_weights(source, out, quiet=quiet, tell=tell)
-    except KeyboardInterrupt:
-        print("restore: stopped; models that were here are as they were.", file=sys.stderr)
-        raise typer.Exit(130) from None
     here = published.imported()
     for name in names:
         size = Path(here[name]).stat().st_size

@@ -1,4 +1,4 @@
-"""Fetch data sets: many files at a time, each continued where it stopped, checked, and only then given its name."""
+"""Fetch data sets with pooch: several files at a time, tried again when the network fails, checked before use."""
 
 import os
 import sys
@@ -7,18 +7,21 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pooch
 import requests
-from requests.adapters import HTTPAdapter
 
 from restore_lib import files
 from restore_lib.data import checking, registry
-from restore_lib.data.transfer import Stopped, Transfer
 from restore_lib.errors import DataError
 from restore_lib.files import KnownFile
 
 WORKERS = 8
+TRIES = 4
+TIMEOUT = (10.0, 20.0)  # seconds to connect, and without a byte arriving
+BLOCK = 1 << 16
+FINAL = {400, 401, 403, 404, 405, 410, 451}  # answers that another try does not change
 
 
 def fetch(*names: str, quiet: bool = False) -> list[Path]:
@@ -73,9 +76,9 @@ def fetch_files(known: Sequence[KnownFile], *, quiet: bool = False, workers: int
         Files that are downloaded at the same time.
     """
     at_hand = {file: _undamaged_copy(file) for file in known}
-    todo = [file for file, path in at_hand.items() if path is None]
-    if todo:
-        _download(todo, quiet, workers)
+    missing = [file for file, path in at_hand.items() if path is None]
+    if missing:
+        _download(missing, quiet, workers)
     return [at_hand[file] or files.cache_folder() / file.path for file in known]
 
 
@@ -87,81 +90,164 @@ def _undamaged_copy(file: KnownFile) -> Path | None:
     if files.matches(path, file.sha256):
         return path
     if files.cache_folder() in path.parents:  # ours to replace
+        path.unlink(missing_ok=True)
         return None
     raise DataError(f"{path} is damaged or another file of that name: delete it and run the command again.")
 
 
-def _download(todo: Sequence[KnownFile], quiet: bool, workers: int) -> None:
-    """Run the transfers; the first failure ends them all and is raised."""
+class _Stopped(Exception):
+    """The user, or a failure of another file, asked all downloads to end."""
+
+
+class _Progress:
+    """What pooch reports blocks of bytes to; ends its download when ``stop`` is set."""
+
+    def __init__(self, stop: threading.Event, advance: Callable[[int], None]):
+        self.stop, self.advance, self.total, self.sent = stop, advance, 0, 0
+
+    def update(self, count: int) -> None:
+        """``count`` bytes more have arrived; pooch counts whole blocks."""
+        if self.stop.is_set():
+            raise _Stopped
+        count = min(count, max(self.total - self.sent, 0))
+        self.sent += count
+        self.advance(count)
+
+    def reset(self) -> None:
+        """Begin to count again."""
+        self.advance(-self.sent)
+        self.sent = 0
+
+    def close(self) -> None:
+        """The file is here."""
+
+
+def _download(missing: Sequence[KnownFile], quiet: bool, workers: int) -> None:
+    """Fetch files side by side; the first failure ends all and is raised."""
     pooch.get_logger().setLevel("WARNING")
-    folder, stop = files.cache_folder(), threading.Event()
-    # pooch compares whole digests; the transfer itself compares a prefix
-    hashes = {file.path: f"sha256:{file.sha256}" if len(file.sha256) == 64 else None for file in todo}
-    box = pooch.Pooch(folder, base_url="", registry=hashes, urls={file.path: file.url for file in todo})
-    with (
-        requests.Session() as session,
-        _progress(todo, quiet) as (moved, finished),
-        ThreadPoolExecutor(workers) as pool,
-    ):
-        session.mount("https://", HTTPAdapter(pool_maxsize=workers))
-        transfers = [Transfer(file, Path(f"{folder / file.path}.part"), session, stop, moved) for file in todo]
-        jobs = [pool.submit(_fetch_one, box, transfer, finished) for transfer in transfers]
+    stop = threading.Event()
+    with _shown(missing, quiet) as (advance, finished), ThreadPoolExecutor(workers) as pool:
+        jobs = [pool.submit(_fetch_one, file, stop, advance, finished) for file in missing]
         try:
             wait(jobs, return_when=FIRST_EXCEPTION)
-        finally:  # also on Ctrl-C: what has arrived stays as .part files, which the next run continues
+        finally:  # also on Ctrl-C
             stop.set()
             pool.shutdown(cancel_futures=True)
-    errors = [job.exception() for job in jobs if not job.cancelled() and job.exception()]
-    causes = [error for error in errors if not isinstance(error, Stopped)]
+    errors = [job.exception() for job in jobs if not job.cancelled()]
+    causes = [error for error in errors if error is not None and not isinstance(error, _Stopped)]
     if causes:
         raise causes[0]
 
 
-def _fetch_one(box: pooch.Pooch, transfer: Transfer, finished: Callable) -> None:
-    """Download one file into its place; a wrong hash after a continued download gets one fresh start."""
-    file = transfer.file
-    target = box.abspath / file.path
+def _fetch_one(
+    file: KnownFile, stop: threading.Event, advance: Callable[[int], None], finished: Callable[[], None]
+) -> None:
+    """Download one file into its place in the cache.
+
+    Raises
+    ------
+    DataError
+        In one sentence, what went wrong and what to do.
+    """
+    folder, url = files.cache_folder(), str(file.url)
+    whole = file.sha256 if len(file.sha256) == 64 else None  # pooch compares whole hashes only
+    progress = _Progress(stop, advance)
+
+    def download(url: str, output_file: str, box: object) -> None:
+        if stop.is_set():
+            raise _Stopped
+        progress.reset()
+        answers: list[requests.Response] = []  # pooch leaves them open when a download ends early
+        options = {"timeout": TIMEOUT, "headers": {"Accept-Encoding": "identity"}}
+        options["hooks"] = {"response": lambda answer, **_: answers.append(answer)}
+        try:
+            pooch.HTTPDownloader(progress, BLOCK, **options)(url, output_file, box)
+        except requests.HTTPError as error:
+            if error.response.status_code in FINAL:
+                raise DataError(_refusal(file, url, error.response.status_code)) from error
+            raise
+        finally:
+            for answer in answers:
+                answer.close()
+        with open(output_file, "rb") as stream:
+            start = stream.read(512).lstrip().lower()
+        if start.startswith((b"<!doctype html", b"<html", b"<!--")):
+            raise DataError(
+                f"{file.path} was not downloaded, a web page came in its place (a proxy's or a login page?): open "
+                f"{url} in a browser to see it, then run the command again."
+            )
+        if whole is None and not files.matches(output_file, file.sha256):
+            raise ValueError("the published prefix of the hash differs")
+
+    box = pooch.Pooch(folder, "", {file.path: f"sha256:{whole}" if whole else None}, {file.path: url}, TRIES - 1)
+    target = folder / file.path
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if box.registry[file.path] is None:
-            target.unlink(missing_ok=True)  # without a whole digest pooch takes any file of that name for the right one
-        for last in (False, True):
-            try:
-                box.fetch(file.path, downloader=transfer)
-                break
-            except ValueError as error:  # the hash differs, and what came is gone
-                if last or not transfer.resumed:
-                    raise DataError(
-                        f"{file.path} came with a wrong hash and was removed, it is not the file this library knows: "
-                        "run the command again, and if that does not help look for a proxy that changes files."
-                    ) from error
+        target.parent.mkdir(parents=True, exist_ok=True)  # pooch would trip over another worker's
+        box.fetch(file.path, downloader=download)
+        target.chmod(0o644)  # pooch's temporary files are private
         finished()
-    except Exception as error:
-        transfer.stop.set()  # at once, before this worker takes the next file
-        if isinstance(error, OSError):
-            raise files.writing_failed(target, error) from error
-        raise
+    except ValueError as error:
+        raise DataError(
+            f"{file.path} came with a wrong hash {TRIES} times, it is not the file this library knows: look for a "
+            "proxy that changes files, or put a copy below a folder that RESTORE_DATA names."
+        ) from error
+    except requests.RequestException as error:
+        raise DataError(f"{file.path} was not downloaded in {TRIES} tries: {_network_words(error, url)}") from error
+    except OSError as error:
+        raise files.writing_failed(target, error) from error
+    finally:
+        if not target.exists():
+            stop.set()  # at once, before this worker takes the next file
+
+
+def _refusal(file: KnownFile, url: str, status: int) -> str:
+    reason = {404: "does not have it (404)", 410: "no longer has it (410)", 403: "refuses it (403)"}
+    words = reason.get(status, f"answers {status}")
+    return (
+        f"{file.path} was not downloaded, the server {words}: open {url} in a browser to see why, or put a "
+        "copy of the file below a folder that RESTORE_DATA names."
+    )
+
+
+def _network_words(error: requests.RequestException, url: str) -> str:
+    """What a network error means to the user, and what to do."""
+    host = urlsplit(url).netloc
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"the server answers {error.response.status_code}; wait some minutes and run the command again."
+    if isinstance(error, requests.exceptions.ProxyError):
+        return f"the proxy does not let {host} through; check HTTPS_PROXY and HTTP_PROXY."
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"the certificate of {host} is not trusted; check the clock, the proxy, or REQUESTS_CA_BUNDLE."
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return f"{host} does not answer; check the network or the proxy (HTTPS_PROXY)."
+    if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):
+        return f"{host} stopped sending; run the command again."
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return f"{host} broke off; run the command again."
+    if isinstance(error, requests.exceptions.ConnectionError):
+        return f"there is no connection to {host}; check the network, or name a folder with copies in RESTORE_DATA."
+    return f"the request to {host} failed ({type(error).__name__}); run the command again."
 
 
 @contextmanager
-def _progress(todo: Sequence[KnownFile], quiet: bool):
-    """One bar of bytes and files on the terminal; silent where nobody watches."""
+def _shown(missing: Sequence[KnownFile], quiet: bool):
+    """One bar of bytes and files on the terminal; silent where nobody looks."""
     if quiet or os.environ.get("CI") or not sys.stderr.isatty():
         yield (lambda count: None), (lambda: None)
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    columns = [TextColumn("{task.fields[done]} of " + f"{len(todo)} files"), BarColumn(), DownloadColumn()]
+    columns = [TextColumn("{task.fields[done]} of " + f"{len(missing)} files"), BarColumn(), DownloadColumn()]
     bar = Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=Console(stderr=True))
-    sizes = [file.size for file in todo]
+    sizes = [file.size or 0 for file in missing]
     with bar:
-        task = bar.add_task("", total=None if None in sizes else sum(sizes), done=0)
+        task = bar.add_task("", total=sum(sizes) if all(sizes) else None, done=0)
         lock, count = threading.Lock(), [0]
 
-        def finished():
+        def finished() -> None:
             with lock:
                 count[0] += 1
                 bar.update(task, done=count[0])
 
-        yield (lambda moved: bar.advance(task, moved)), finished
+        yield (lambda arrived: bar.advance(task, arrived)), finished

@@ -133,6 +133,11 @@ class Card:
     bytes: Count = 0
 
     @property
+    def network(self) -> str:
+        """Name of the network's class, such as ``"DIINN"``."""
+        return str(self.architecture["builder"]).rpartition(".")[2]
+
+    @property
     def builder(self) -> str:
         """The call that builds the network, for people: ``nets.dncnn.DnCNN(channels=64)``."""
         words = ", ".join(f"{key}={value!r}" for key, value in self.architecture["arguments"].items())

@@ -1,5 +1,6 @@
 """Downloads against a real HTTP server on this computer that serves real photographs, well or badly."""
 
+import errno
 import hashlib
 import io
 import signal
@@ -12,11 +13,13 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
+import pooch
 import pytest
 
 from restore_lib import data, files
-from restore_lib.data import downloading, transfer
+from restore_lib.data import downloading
 from restore_lib.errors import DataError, RestoreError
 from restore_lib.files import KnownFile
 
@@ -34,12 +37,10 @@ class Handler(BaseHTTPRequestHandler):
         with shop.lock:
             script = shop.script.get(name) or ["well"]
             fault = script.pop(0) if len(script) > 1 else script[0]
-        asked = self.headers.get("Range")
         body = (PHOTOS / name).read_bytes()
         if shop.gate is not None:
             shop.gate.wait(10)  # every request waits for the others: only parallel clients get past it
-        start = int(asked[6:-1]) if asked and fault != "ignore range" else 0
-        shop.log.append((name, asked))
+        shop.log.append(name)
         if fault == "wrong":
             body = bytes(len(body))
         if fault.isdigit():
@@ -48,17 +49,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, b"<!-- log in --><form></form>", "text/html; charset=utf-8")
         if fault == "page in disguise":
             return self.answer(200, HTML, "image/png")
-        if start >= len(body):
-            return self.answer(416, b"", "text/plain")
-        if fault == "short":  # a proxy that keeps a part and believes it to be the whole
-            body = body[: len(body) // 2]
-        self.send_response(206 if start else 200)
-        if start:
-            begin = 7 if fault == "other range" else start
-            self.send_header("Content-Range", f"bytes {begin}-{len(body) - 1}/{len(body)}")
-        self.send_header("Content-Length", str(len(body) - start))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        rest = body[start:]
+        rest = body
         if fault in ("truncate", "stall"):
             rest = rest[: len(rest) // 2]
         with suppress(OSError):  # a client that gives up closes the connection
@@ -90,9 +84,10 @@ def shop(monkeypatch):
     """The server: ``shop.script[name] = [fault, ...]``; the last fault of a script stays for good."""
     for variable in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(variable, "127.0.0.1")
-    monkeypatch.setattr(transfer, "PAUSE", 0.01)
-    monkeypatch.setattr(transfer, "TIMEOUT", (2.0, 0.4))
+    monkeypatch.setattr(pooch.core, "time", SimpleNamespace(sleep=lambda seconds: None))  # between two tries
+    monkeypatch.setattr(downloading, "TIMEOUT", (2.0, 0.4))
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.handle_error = lambda *arguments: None  # a client that gives up resets its connection
     server.daemon_threads = True
     server.script, server.log, server.served, server.gate = {}, [], 0, None
     server.lock, server.stalled, server.closing = threading.Lock(), threading.Event(), threading.Event()
@@ -163,67 +158,11 @@ def test_a_second_fetch_asks_the_server_for_nothing(shop):
     assert len(shop.log) == asked == 2
 
 
-def test_a_broken_download_goes_on_where_it_stopped(shop):
-    shop.script["coffee.png"] = ["truncate", "truncate", "well"]
-    data.fetch_files([known(shop, "coffee.png")])
-    starts = [int(asked[6:-1]) for _, asked in shop.log if asked]
-    assert arrived() and len(shop.log) == 3 and 0 < starts[0] < starts[1]
-    assert shop.served <= (PHOTOS / "coffee.png").stat().st_size + 2 * transfer.BLOCK  # a block for each break
-
-
-@pytest.mark.parametrize("size", [None, "known"])
-def test_a_server_that_always_breaks_off_leaves_a_start_for_the_next_run(shop, size):
-    shop.script["coffee.png"] = ["truncate"]
-    changes = {} if size else {"size": None}
-    assert "run the command again" in failing(shop, **changes)
-    start = (files.cache_folder() / "photos/coffee.png.part").read_bytes()
-    assert left() == ["coffee.png.part"] and (PHOTOS / "coffee.png").read_bytes().startswith(start) and start
-    shop.script, before = {}, shop.served
-    data.fetch_files([known(shop, "coffee.png", **changes)])
-    assert arrived() and left() == ["coffee.png"]
-    assert shop.served - before == (PHOTOS / "coffee.png").stat().st_size - len(start)
-
-
-def test_a_whole_start_file_needs_no_request(shop):
-    part = files.cache_folder() / "photos/coffee.png.part"
-    part.parent.mkdir(parents=True)
-    part.write_bytes((PHOTOS / "coffee.png").read_bytes())
-    data.fetch_files([known(shop, "coffee.png")])
-    assert arrived() and not shop.log
-
-
-@pytest.mark.parametrize("start", [b"something else", bytes(466706), bytes(600000)], ids=["short", "whole", "too long"])
-@pytest.mark.parametrize("digits", [64, 8])
-def test_a_foreign_start_file_costs_a_fresh_download_and_nothing_more(shop, start, digits):
-    part = files.cache_folder() / "photos/coffee.png.part"
-    part.parent.mkdir(parents=True)
-    part.write_bytes(start)
-    file = known(shop, "coffee.png")
-    data.fetch_files([KnownFile(file.path, file.sha256[:digits], file.url, file.size)])
-    assert arrived() and left() == ["coffee.png"]
-
-
-@pytest.mark.parametrize("script", [["short", "well"], ["short", "other range", "well"], ["truncate", "404"]])
-def test_odd_servers(shop, script):
-    shop.script["coffee.png"] = list(script)
-    if script[-1] == "404":
-        assert "404" in failing(shop) and left() == ["coffee.png.part"]
-    else:
-        data.fetch_files([known(shop, "coffee.png")])
-        assert arrived() and len(shop.log) == len(script)
-
-
-def test_a_server_that_knows_no_ranges_is_asked_for_the_whole(shop):
-    shop.script["coffee.png"] = ["truncate", "ignore range"]
-    data.fetch_files([known(shop, "coffee.png")])
-    assert arrived() and len(shop.log) == 2
-
-
 @pytest.mark.parametrize("digits", [64, 8])
 def test_a_wrong_hash_leaves_nothing(shop, digits):
     shop.script["coffee.png"] = ["wrong"]
     assert "wrong hash" in failing(shop, sha256=known(shop, "coffee.png").sha256[:digits])
-    assert left() == [] and len(shop.log) == 1
+    assert left() == [] and len(shop.log) == downloading.TRIES
 
 
 def test_a_published_prefix_is_enough(shop):
@@ -245,20 +184,22 @@ def test_500_then_success(shop):
 
 def test_500_for_good(shop):
     shop.script["coffee.png"] = ["500"]
-    assert f"in {transfer.TRIES} tries: the server answers 500" in failing(shop)
-    assert len(shop.log) == transfer.TRIES and left() == []
+    assert f"in {downloading.TRIES} tries: the server answers 500" in failing(shop)
+    assert len(shop.log) == downloading.TRIES and left() == []
 
 
-def test_a_stall_is_noticed_and_the_rest_fetched(shop):
-    shop.script["coffee.png"] = ["stall", "well"]
+@pytest.mark.parametrize("fault", ["truncate", "stall"])
+def test_a_broken_download_is_tried_again(shop, fault):
+    shop.script["coffee.png"] = [fault, "well"]
     data.fetch_files([known(shop, "coffee.png")])
-    assert arrived() and shop.served <= (PHOTOS / "coffee.png").stat().st_size + transfer.BLOCK
+    assert arrived() and left() == ["coffee.png"] and len(shop.log) == 2
 
 
-def test_a_server_that_always_stalls(shop):
-    shop.script["coffee.png"] = ["stall"]
-    assert "stopped sending; run the command again" in failing(shop)
-    assert left() == ["coffee.png.part"]
+@pytest.mark.parametrize(("fault", "words"), [("truncate", "broke off"), ("stall", "stopped sending")])
+def test_a_server_that_always_breaks_off_leaves_nothing(shop, fault, words):
+    shop.script["coffee.png"] = [fault]
+    sentence = failing(shop)
+    assert words in sentence and "run the command again" in sentence and left() == []
 
 
 @pytest.mark.parametrize("fault", ["page", "page in disguise"])
@@ -268,13 +209,13 @@ def test_a_web_page_is_not_a_photograph(shop, fault):
     assert left() == [] and len(shop.log) == 1
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk(shop):
-    part = files.cache_folder() / "photos/coffee.png.part"
-    part.parent.mkdir(parents=True)
-    part.symlink_to("/dev/full")  # the operating system itself answers ENOSPC
-    assert "The disk is full" in failing(shop, error=RestoreError)
-    part.unlink()
+def test_a_full_disk(shop, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pooch.HTTPDownloader, "__call__", full)
+        assert "The disk is full" in failing(shop, error=RestoreError)
     assert left() == []
     data.fetch_files([known(shop, "coffee.png")])
     assert arrived()
@@ -308,7 +249,7 @@ def test_one_failure_ends_the_others_and_keeps_what_is_whole(shop):
     with pytest.raises(DataError, match=r"rocket\.jpg"):  # not after the slow one has come and the dead one given up
         data.fetch_files([known(shop, name) for name in ("coffee.png", "astronaut.png", "rocket.jpg")], workers=3)
     assert not {"coffee.png", "astronaut.png", "rocket.jpg"} & set(left())
-    assert [name for name, _ in shop.log].count("astronaut.png") <= 1
+    assert shop.log.count("astronaut.png") <= 1
 
 
 def test_a_damaged_file_in_the_cache_is_replaced(shop):
@@ -332,27 +273,20 @@ def test_local_copies_are_used_and_never_changed(shop, monkeypatch, tmp_path):
     assert copy.read_bytes() == b"damaged" and not shop.log
 
 
-def test_ctrl_c_keeps_what_has_arrived(shop, tmp_path):
-    shop.script["coffee.png"] = ["stall"]
-    file = known(shop, "coffee.png")
+def test_ctrl_c_leaves_whole_files_only(shop):
+    shop.script["coffee.png"] = ["drip"]
+    wanted = [known(shop, "rocket.jpg"), known(shop, "coffee.png")]
     # A shell that starts tests in the background has them ignore Ctrl-C; the program under test must not inherit that.
     heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    code = f"{heed}; from restore_lib import data, files; data.fetch_files([files.{file!r}])"
+    code = f"{heed}; from restore_lib import data, files; data.fetch_files([files.{wanted[0]!r}, files.{wanted[1]!r}])"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE) as process:
-        assert shop.stalled.wait(20)
-        part = files.cache_folder() / "photos/coffee.png.part"
-        for _ in range(2000):  # until the first bytes have been written, not only sent
-            if part.exists() and part.stat().st_size:
+        for _ in range(2000):
+            if "rocket.jpg" in left() and "coffee.png" in shop.log:
                 break
-            time.sleep(0.01)
+            time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        shop.closing.set()  # ends the stall, else the transfer notices after its time-out
-        assert b"KeyboardInterrupt" in process.communicate(timeout=20)[1]
-    start = (files.cache_folder() / "photos/coffee.png.part").read_bytes()
-    assert left() == ["coffee.png.part"] and start and (PHOTOS / "coffee.png").read_bytes().startswith(start)
-    shop.script = {}
-    data.fetch_files([file])
-    assert arrived()
+        assert b"KeyboardInterrupt" in process.communicate(timeout=30)[1]
+    assert left() == ["rocket.jpg"]
 
 
 class Terminal(io.StringIO):

@@ -1,0 +1,430 @@
+"""Restoring pictures in one call: the functions that ``import restore_lib as rl`` offers.
+
+An image is a path, a PIL image, a NumPy array (H, W, 3) or (H, W) in uint8, uint16 or float, or a tensor (3, H, W),
+(1, H, W) or (B, 3, H, W). Floats lie in [0, 1]. The result is of the same kind as the input; a path gives a PIL image.
+Grey pictures stay grey, and the alpha channel of a PIL image is kept (enlarged with it, where the picture is enlarged).
+"""
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from restore_lib import images, resampling, tiers
+from restore_lib.errors import CheckpointError, DataError, ImageError
+from restore_lib.metrics import noise_level
+from restore_lib.pretrained import Card, checkpoints, published
+from restore_lib.training.speed import best_device
+
+if TYPE_CHECKING:
+    from restore_lib.realsr import KernelEstimate
+
+Path = str | os.PathLike
+Picture = TypeVar("Picture", Image.Image, np.ndarray, Tensor)
+Progress = Callable[[int, int], None]
+
+DENOISERS = ("Denoiser", "DnCNN")
+ANY_SCALE = ("DIINN", "LIIF", "MetaSR")
+ONE_SCALE = ("RRDBNet", "EDSR")
+SHORT_NAMES = {"realsr": "realsr-df2k", "realesrgan": "realesrgan-x4plus", "meta-sr": "metasr"}
+
+
+def load(name: str) -> nn.Module:
+    """A trained network, ready to use: in evaluation mode, on the CPU.
+
+    Parameters
+    ----------
+    name : str
+        Of a checkpoint (``restore checkpoints list``) or of a published model that was imported (``restore weights
+        list``).
+
+    Raises
+    ------
+    CheckpointError, DataError
+        There is no such network, or its file is damaged; the message says what to do.
+    """
+    if name in checkpoints.names() or name not in {*published.PUBLISHED, *published.imported()}:
+        return checkpoints.load(name)
+    return published.load_published(name)
+
+
+@overload
+def denoise(image: Path, *arguments: Any, **options: Any) -> Image.Image: ...
+@overload
+def denoise(image: Picture, *arguments: Any, **options: Any) -> Picture: ...
+def denoise(
+    image: Path | Image.Image | np.ndarray | Tensor,
+    sigma: float | None = None,
+    *,
+    model: str | None = None,
+    precision: str = "exact",
+    device: str | torch.device | None = None,
+) -> Image.Image | np.ndarray | Tensor:
+    """Take Gaussian noise out of a picture.
+
+    Parameters
+    ----------
+    image
+        See the module's first lines; at least 12 x 12 pixels.
+    sigma : float, optional
+        Standard deviation of the noise in levels of 255; by default estimated from the picture
+        (:func:`restore_lib.metrics.noise_level`).
+    model : str, optional
+        A checkpoint of a denoiser; by default the one that was trained for the nearest sigma.
+    precision : {"exact", "bf16"}
+        ``"bf16"`` multiplies in bfloat16 where the device does that natively.
+    device : optional
+        A GPU where there is one, by default.
+
+    Raises
+    ------
+    ImageError
+        The picture cannot be read, is too small, holds NaN, or ``sigma`` lies outside [0, 255].
+    CheckpointError
+        ``model`` does not exist, or is no denoiser.
+    """
+    from restore_lib.denoising import denoise as denoised
+    from restore_lib.fast.folding import folded
+
+    source = _read(image)
+    level = noise_level(source.rgb[0]) if sigma is None else sigma
+    if not (math.isfinite(level) and 0 <= level <= 255):
+        raise ImageError(f"sigma is {sigma}: give a number from 0 to 255, or none to estimate it.")
+    if min(source.rgb.shape[-2:]) < 12:
+        raise ImageError(f"{source.name} is smaller than 12 x 12 pixels: choose a larger picture.")
+    network = folded(checkpoints.load(denoiser_for(level, model))).to(device or best_device())
+    return source.restored([denoised(network, one, precision=precision) for one in source.rgb])
+
+
+def denoiser_for(sigma: float, model: str | None = None) -> str:
+    """Name of the checkpoint that :func:`denoise` takes: ``model``, or the denoiser trained for the nearest strength.
+
+    Of several for one strength, the one that was trained longest.
+
+    Raises
+    ------
+    CheckpointError
+        ``model`` does not exist or is no denoiser; or no denoiser is installed.
+    """
+    from restore_lib.denoising.recipes import DENOISERS as TRAINED
+    from restore_lib.denoising.recipes import HALVES
+
+    if model is not None:
+        _require(checkpoints.card(model), DENOISERS, "takes noise out of pictures")
+        return model
+    strengths = {recipe.name: recipe.sigma for recipe in (*TRAINED, *HALVES)}
+    cards = [card for card in checkpoints.cards() if card.recipe in strengths]
+    if not cards:
+        raise CheckpointError("There is no denoiser here yet: run `restore train denoiser-25 --keep`.")
+    return min(cards, key=lambda card: (abs(strengths[card.recipe] - sigma), -card.steps)).name
+
+
+@overload
+def upscale(image: Path, *arguments: Any, **options: Any) -> Image.Image: ...
+@overload
+def upscale(image: Picture, *arguments: Any, **options: Any) -> Picture: ...
+def upscale(
+    image: Path | Image.Image | np.ndarray | Tensor,
+    scale: float | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    model: str = "diinn",
+    precision: str = "exact",
+    device: str | torch.device | None = None,
+    progress: Progress | None = None,
+) -> Image.Image | np.ndarray | Tensor:
+    """Enlarge a picture by any factor, or to any size.
+
+    Parameters
+    ----------
+    image
+        See the module's first lines.
+    scale : float, optional
+        Factor of height and width, at least 1; 4 by default. Networks for one scale, such as ``"realsr"``, take theirs.
+    size : (int, int), optional
+        Height and width of the result, instead of ``scale``.
+    model : str
+        ``"diinn"``, ``"liif"``, ``"metasr"``, ``"realsr"``, or any checkpoint or published model that enlarges.
+    precision : {"exact", "bf16"}
+        ``"bf16"`` multiplies in bfloat16 where the device does that natively.
+    device : optional
+        A GPU where there is one, by default.
+    progress : callable, optional
+        Called with (windows done, windows).
+
+    Raises
+    ------
+    ImageError
+        The picture cannot be read, or the result would be smaller than it or larger than
+        ``restore_lib.images.MAX_PIXELS`` pixels.
+    CheckpointError, DataError
+        ``model`` does not exist, is not on this computer, or does not enlarge.
+    """
+    check_enlargement(scale, size)
+    network = load(upscaler_for(model))
+    fixed = getattr(network, "scale", None)  # networks for any scale have none
+    if scale is not None and fixed not in (None, scale):
+        raise ImageError(f"The scale is {scale:g}: {model} enlarges by {fixed} only.")
+    factor = None if size else scale or fixed or 4.0
+    if isinstance(image, Path):  # by its header, before any memory is asked for
+        height, width = images.size(image)
+        check_enlargement(factor, size, height, width, str(image))
+    source = _read(image)
+    height, width = source.rgb.shape[-2:]
+    check_enlargement(factor, size, height, width, source.name)
+    goal = size or (round(height * cast(float, factor)), round(width * cast(float, factor)))
+    if fixed and goal != (fixed * height, fixed * width):
+        raise ImageError(f"The size is {goal[1]}x{goal[0]}: {model} enlarges by {fixed} only, use scale {fixed}.")
+    network.to(device or best_device())
+    return source.restored([_enlarge(network, one, goal, precision, progress) for one in source.rgb])
+
+
+def _enlarge(
+    network: nn.Module, lr: Tensor, size: tuple[int, int], precision: str, progress: Progress | None
+) -> Tensor:
+    from restore_lib.fast import tiling as one_scale
+    from restore_lib.implicit import DIINN, LIIF, MetaSR, inference
+
+    if isinstance(network, (DIINN, LIIF, MetaSR)):
+        return inference.upscale(network, lr, size, precision=precision, progress=progress)
+    return one_scale.upscale(network, lr, precision=precision, progress=progress)
+
+
+def check_enlargement(
+    scale: float | None, size: tuple[int, int] | None, height: int = 1, width: int = 1, name: str = "The picture"
+) -> None:
+    """Refuse an enlargement of ``height`` x ``width`` pixels that is none, or that is too large.
+
+    Raises
+    ------
+    ImageError
+        The sentence says which number to change.
+    """
+    if scale is not None and size is not None:
+        raise ImageError("Give a scale or a size, not both: each says how large the result is.")
+    if scale is not None and not (math.isfinite(scale) and scale >= 1):
+        raise ImageError(f"The scale is {scale:g}: give a number from 1 on, as these networks only enlarge.")
+    if scale is not None and scale > math.sqrt(images.MAX_PIXELS / (height * width)):
+        raise ImageError(
+            f"{name} has {width} x {height} pixels, and {scale:g} times higher and wider is more than the largest "
+            f"picture of {images.MAX_PIXELS:,} pixels: choose a smaller scale, or use a smaller image."
+        )
+    if size is not None and min(size) < 1:
+        raise ImageError(f"The size is {size[1]}x{size[0]}: give a height and a width of at least one pixel.")
+    if size is not None and size[0] * size[1] > images.MAX_PIXELS:
+        raise ImageError(
+            f"The size is {size[1]}x{size[0]}, more than the largest picture of {images.MAX_PIXELS:,} pixels: choose "
+            "less."
+        )
+    if size is not None and (height > size[0] or width > size[1]):
+        raise ImageError(
+            f"The size is {size[1]}x{size[0]}, but {name} has {width} x {height} pixels: choose a size that is no "
+            "smaller, as these networks only enlarge."
+        )
+
+
+def upscaler_for(model: str) -> str:
+    """Name of the checkpoint or published model that :func:`upscale` takes for a name.
+
+    A recipe's name, such as ``"diinn"``, gives the checkpoint of its longest training.
+
+    Raises
+    ------
+    CheckpointError, DataError
+        There is none, or it does not enlarge pictures.
+    """
+    name = SHORT_NAMES.get(model, model)
+    cards = [card for card in checkpoints.cards() if name in (card.recipe, card.name)]
+    enlarging = [card for card in cards if enlarges(card)]
+    if enlarging:
+        return max(enlarging, key=lambda card: (tiers.TIERS.index(card.tier), card.steps, -(card.seed or 0))).name
+    if cards:
+        _require(cards[0], (*ANY_SCALE, *ONE_SCALE), "enlarges pictures")
+    theirs = {*published.PUBLISHED, *published.imported()}
+    if name in theirs:
+        return name
+    if name in (short.lower() for short in ANY_SCALE):
+        raise CheckpointError(f"There is no checkpoint of {name} here yet: run `restore train {name} --keep`.")
+    ours = {word for card in checkpoints.cards() if enlarges(card) for word in (card.recipe, card.name)}
+    near = get_close_matches(name, sorted({*theirs, *SHORT_NAMES, *ours}), n=1)
+    hint = f"did you mean {near[0]}?" if near else "choose one of diinn, liif, metasr, realsr, realesrgan."
+    raise DataError(f"There is no model {name}: {hint}")
+
+
+def enlarges(card: Card) -> bool:
+    """Whether a checkpoint's network makes pictures larger."""
+    scale = card.architecture["arguments"].get("scale", 4)
+    return card.network in ANY_SCALE or (card.network in ONE_SCALE and scale is not None and scale > 1)
+
+
+def _require(card: Card, networks: tuple[str, ...], purpose: str) -> None:
+    """Refuse a checkpoint whose network is of another kind."""
+    if card.network not in networks:
+        fitting = [c.name for c in checkpoints.cards() if c.network in networks]
+        some = ", ".join(fitting[:6]) + (", ..." if len(fitting) > 6 else "")
+        raise CheckpointError(f"{card.name} is of the kind {card.network}: choose one that {purpose}, such as {some}.")
+
+
+def estimate_kernel(
+    image: Path | Image.Image | np.ndarray | Tensor,
+    scale: int = 2,
+    *,
+    seed: int = 0,
+    restarts: int = 1,
+    steps: int = 3000,
+    progress: Progress | None = None,
+) -> "KernelEstimate":
+    """Estimate the blur that a picture was, or could have been, reduced with, by KernelGAN.
+
+    Of a large picture the window of at most 1,024 x 1,024 pixels with the strongest edges is used.
+
+    Parameters
+    ----------
+    image
+        See the module's first lines; one picture.
+    scale : {2, 4}
+        Factor of the reduction.
+    seed, restarts, steps : int
+        Equal seeds give equal kernels on the same computer; of several restarts the average is taken.
+    progress : callable, optional
+        Called with (steps done, steps).
+
+    Returns
+    -------
+    KernelEstimate
+        ``kernel`` is a correlation kernel with sum 1; ``diagnostics`` says whether to trust it.
+
+    Raises
+    ------
+    ImageError
+        The picture cannot be read, is too small or flat, or a number lies outside its range.
+    """
+    from restore_lib import realsr
+
+    check_estimation(scale, seed, restarts, steps)
+    rgb = _read(image).rgb
+    if len(rgb) != 1:
+        raise ImageError(f"A batch of {len(rgb)} pictures: give one picture at a time.")
+    # the phases keep their shares of a shorter estimation; a whole photo has no border to cut off
+    settings = realsr.KernelSettings(
+        steps=steps, check_every=max(steps // 15, 1), rate_every=max(steps // 4, 1), shave=0
+    )
+    window = images.sharpest_window(rgb[0])
+    return realsr.estimate_kernel(window, scale, seed, restarts, settings=settings, progress=progress)
+
+
+def check_estimation(scale: int, seed: int, restarts: int, steps: int) -> None:
+    """Refuse numbers that :func:`estimate_kernel` cannot take.
+
+    Raises
+    ------
+    ImageError
+        The sentence says which number to change.
+    """
+    for name, value, least in (("steps", steps, 1), ("restarts", restarts, 1), ("seed", seed, 0)):
+        if value < least:
+            raise ImageError(f"{name} is {value}: give a whole number from {least} on.")
+    if scale not in (2, 4):
+        raise ImageError(f"The scale is {scale}: give 2 or 4.")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A picture as the networks want it, and how to give a result back in its kind.
+
+    Attributes
+    ----------
+    rgb : Tensor
+        (B, 3, H, W) in [0, 1].
+    name : str
+        For messages.
+    """
+
+    rgb: Tensor
+    name: str
+    back: Callable[[Tensor], Any]
+
+    def restored(self, results: list[Tensor]) -> Any:
+        """The results, in [0, 1], as the kind of picture that came in."""
+        return self.back(torch.stack(results).clamp(0, 1))
+
+
+def _read(image: object) -> _Source:
+    """Any kind of picture as a float tensor (B, 3, H, W) in [0, 1].
+
+    Raises
+    ------
+    ImageError
+        It is of no kind that is known, or its numbers lie outside [0, 1].
+    """
+    if isinstance(image, Path):
+        rgb = images.read(image)
+        return _Source(rgb[None], str(image), lambda sr: Image.fromarray(images.to_uint8(sr[0])))
+    if isinstance(image, Image.Image):
+        return _read_pil(image)
+    if isinstance(image, np.ndarray):
+        return _read_array(image)
+    if isinstance(image, Tensor):
+        return _read_tensor(image)
+    raise ImageError(f"A {type(image).__name__} is no picture: give a path, a PIL image, a NumPy array or a tensor.")
+
+
+def _read_pil(image: Image.Image) -> _Source:
+    grey = image.mode in ("1", "L", "LA", "La")
+    plain = np.asarray(image.convert("L" if grey else "RGB"))
+    source = _read_array(plain)
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+
+    def back(sr: Tensor) -> Image.Image:
+        result = Image.fromarray(cast(np.ndarray, source.back(sr)))
+        if alpha is not None:
+            mask = images.from_uint8(np.asarray(alpha))  # (1, h, w)
+            larger = resampling.imresize(mask, size=sr.shape[-2:]) if mask.shape[1:] != sr.shape[2:] else mask
+            result.putalpha(Image.fromarray(images.to_uint8(larger)))
+        return result
+
+    return _Source(source.rgb, "The picture", back)
+
+
+def _read_array(array: np.ndarray) -> _Source:
+    if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,)) or array.size == 0:
+        raise ImageError(f"An array of shape {array.shape} is no picture: give (H, W, 3) in RGB, or (H, W) in grey.")
+    if array.dtype.kind not in "uf" or array.dtype.itemsize > (2 if array.dtype.kind == "u" else 8):
+        raise ImageError(f"An array of {array.dtype} is no picture: give uint8, uint16, or floats in [0, 1].")
+    peak = float(np.iinfo(array.dtype).max) if array.dtype.kind == "u" else 1.0
+    planes = torch.from_numpy(np.moveaxis(array.reshape(*array.shape[:2], -1), -1, 0).astype(np.float32) / peak)
+    source = _read_tensor(planes)
+
+    def back(sr: Tensor) -> np.ndarray:
+        values = cast(Tensor, source.back(sr)).permute(1, 2, 0).cpu().numpy()  # (H, W, C)
+        values = values.reshape(*values.shape[:2], *array.shape[2:])
+        return (values * peak).round().astype(array.dtype) if peak > 1 else values.astype(array.dtype)
+
+    return _Source(source.rgb, "The picture", back)
+
+
+def _read_tensor(image: Tensor) -> _Source:
+    batch = image if image.ndim == 4 else image[None]
+    if image.ndim not in (3, 4) or batch.shape[1] not in (1, 3) or image.numel() == 0:
+        shape = tuple(image.shape)
+        raise ImageError(f"A tensor of shape {shape} is no picture: give (3, H, W), (1, H, W) or (B, 3, H, W).")
+    if image.dtype != torch.uint8 and not image.is_floating_point():
+        raise ImageError(f"A tensor of {image.dtype} is no picture: give floats in [0, 1], or uint8.")
+    values = batch.float() / 255 if image.dtype == torch.uint8 else batch.float()
+    if not (torch.isfinite(values).all() and values.min() >= -1 and values.max() <= 2):  # noise may leave [0, 1]
+        raise ImageError("The picture holds numbers far from [0, 1], or NaN: divide levels of 0 to 255 by 255 first.")
+
+    def back(sr: Tensor) -> Tensor:
+        sr = sr.mean(1, keepdim=True) if batch.shape[1] == 1 else sr
+        sr = (sr * 255).round() if image.dtype == torch.uint8 else sr
+        sr = sr.to(image.device, image.dtype)
+        return sr if image.ndim == 4 else sr[0]
+
+    return _Source(values.expand(-1, 3, -1, -1), "The picture", back)
