@@ -79,7 +79,7 @@ class LIIFDecoder(nn.Module):
             answers.append(self.layers[-1](x))  # (b, q, 3), Eq. 1
         area = offset.prod(-1).abs() + 1e-9  # (k, q)
         share = area.flip(0) / area.sum(0)  # (k, q), of the area on the opposite side
-        colours = torch.einsum("kq,kbqc->bcq", share, torch.stack(answers))  # (b, 3, q), Eq. 4
+        colours = (share[..., None] * torch.stack(answers, dim=1)).sum(1).mT  # (b, 3, q), Eq. 4
         return colours.unflatten(2, tuple(size)) if pixels is None else colours
 
 
