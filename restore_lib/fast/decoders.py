@@ -10,7 +10,7 @@ that is derived from these three, is called as it is.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -177,7 +177,7 @@ class FastDIINN(FastDecoder):
         decoder, index, area = self.decoder, index[0], ratio.prod(1, keepdim=True)
         third = area if decoder.third == "area" else area.sqrt()
         p = torch.cat([offset[0], third.expand(len(index), 1)], dim=1)  # (q, 3)
-        z = s = m = None
+        z = s = m = cast(Any, None)
         if decoder.position is not None:
             p = sin(decoder.position(p))  # (q, 9 c), Eq. 8
             z = p * tables[0].index_select(0, index)  # (q, 9 c), Eq. 9

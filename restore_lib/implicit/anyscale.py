@@ -5,6 +5,7 @@ sooner, by :mod:`restore_lib.fast.decoders`.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -24,13 +25,14 @@ class AnyScale(nn.Module):
         Both work with normalised colours; together they are what the official code calls the network.
     """
 
+    mean: Tensor
+    decoder: Any  # one of the three, or a module of the same forward
+
     def __init__(self, encoder: nn.Module, decoder: nn.Module, rgb_range: float | None = None):
         super().__init__()
         self.encoder, self.decoder, self.rgb_range = encoder, decoder, rgb_range
-        mean, unit = ([0.5], 0.5) if rgb_range is None else (MEAN, 1 / rgb_range)
-        self.mean: Tensor
+        mean, self.unit = ([0.5], 0.5) if rgb_range is None else (MEAN, 1 / rgb_range)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
-        self.unit = unit
 
     def normalise(self, image: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
         """Colours in [0, 1] as the network sees them: in [-1, 1] unless ``rgb_range`` is given."""
@@ -39,7 +41,7 @@ class AnyScale(nn.Module):
     def forward(
         self,
         lr: Float[Tensor, "b 3 h w"],
-        size: Sequence[int] | Sequence[Sequence[int]],
+        size: Sequence[Any],
         pixels: Int[Tensor, "b q"] | None = None,
     ) -> Float[Tensor, "b 3 *pixels"]:
         """Enlarge.
@@ -51,7 +53,7 @@ class AnyScale(nn.Module):
         size
             Height and width of the result: any, also ones that stretch the picture or make it smaller.
         pixels
-            Answer for these alone, as ``y * width + x``; each picture may have a size of its own then.
+            Answer for these alone, as ``y * width + x``; ``size`` may be one height and width for each picture then.
 
         Returns
         -------

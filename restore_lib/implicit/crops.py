@@ -6,11 +6,10 @@ encoder. A batch is a pure function of (seed, step), as all batches of the libra
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64
 from torch import Tensor
 
 from restore_lib.data.patches import PatchStore, augment
@@ -39,22 +38,20 @@ class AnyScaleCrops:
     """
 
     store: PatchStore
-    scales: Sequence[Real]
+    scales: Sequence[float]
     continuous: bool
-    size: Integral
-    queries: Integral
+    size: int
+    queries: int
 
-    def batch(
-        self, step: Integral, rank: Integral = 0, world: Integral = 1, *, photos: Integral, seed: Integral
-    ) -> tuple[Tensor, ...]:
+    def batch(self, step: int, rank: int = 0, processes: int = 1, *, photos: int, seed: int) -> tuple[Tensor, ...]:
         """This process's part of a step's batch.
 
         Parameters
         ----------
         step, seed : int
             All randomness there is.
-        rank, world : int
-            This process and how many there are; ``photos`` is a multiple of ``world``.
+        rank, processes : int
+            This process and how many there are; ``photos`` is a multiple of them.
         photos : int
             Of a step in all processes together.
 
@@ -67,12 +64,14 @@ class AnyScaleCrops:
         *hr : UInt8[Tensor, "m 3 _ _"]
             Instead of these three when all pixels are asked for: crops, those of one scale together.
         """
-        if photos < 1 or photos % world:
-            raise ValueError(f"photos is {photos} for {world} processes: give a multiple, so all have the same share")
+        if photos < 1 or photos % processes:
+            raise ValueError(
+                f"photos is {photos} for {processes} processes: give a multiple, so all have the same share"
+            )
         # Raw words, which NumPy promises to keep from version to version.
         dice = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(STREAM, step)))
         count = 1 if self.continuous else len(self.scales)
-        words = dice.random_raw((photos, 2 + 4 * count))[rank * photos // world : (rank + 1) * photos // world]
+        words = dice.random_raw((photos, 2 + 4 * count))[rank * photos // processes : (rank + 1) * photos // processes]
         which = (words[:, 0] % np.uint64(len(self.store))).tolist()
         draws = words[:, 2:].reshape(-1, count, 4)
         if self.continuous:
@@ -85,7 +84,7 @@ class AnyScaleCrops:
             groups = [(which, scale, draws[:, i]) for i, scale in enumerate(self.scales)]
         return self._together([self._pairs(*group) for group in groups], np.concatenate([g[2][:, 3] for g in groups]))
 
-    def _pairs(self, which: list[int], scale: Real, draws: np.ndarray) -> tuple[Tensor, Tensor]:
+    def _pairs(self, which: list[int], scale: float, draws: np.ndarray) -> tuple[Tensor, Tensor]:
         """Crops of some photos at one scale, and their reductions, turned and mirrored alike."""
         side = round(scale * self.size)
         crops, sizes = [], self.store.sizes
@@ -95,7 +94,7 @@ class AnyScaleCrops:
             crops.append(self.store.picture(photo, slice(top, top + side), slice(left, left + side)))
         hr = torch.stack(crops)  # (m, 3, side, side)
         codes = torch.from_numpy((draws[:, 2] >> np.uint64(61)).astype(np.int64))
-        return augment(reduced(hr, (self.size, self.size)), codes), augment(hr, codes)
+        return augment(resize_antialiased(hr, (self.size, self.size)), codes), augment(hr, codes)
 
     def _together(self, pairs: list[tuple[Tensor, Tensor]], seeds: np.ndarray) -> tuple[Tensor, ...]:
         lr, crops = torch.cat([lr for lr, _ in pairs]), [hr for _, hr in pairs]
@@ -109,12 +108,7 @@ class AnyScaleCrops:
         return lr, torch.tensor([crop.shape[1:] for crop in each]), pixels, colours
 
 
-def reduced(hr: UInt8[Tensor, "*b 3 _ _"], size: Sequence[Integral]) -> UInt8[Tensor, "*b 3 h w"]:
-    """A photo made smaller as DIINN's and LIIF's codes do it: antialiased bicubic, from levels to levels."""
-    return resize_antialiased(hr, size)
-
-
-def chosen(pixels: Integral, count: Integral, seed: Integral) -> Int64[Tensor, " count"]:
+def chosen(pixels: int, count: int, seed: int) -> Int64[Tensor, " count"]:
     """Some of the numbers below ``pixels``, each set of them as likely as any other; in order."""
     if count > pixels:
         raise ValueError(f"{count} of {pixels} pixels cannot be asked for: ask for fewer, or for larger crops")

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from restore_lib import data, images, metrics
 from restore_lib.data.patches import PatchStore, to_float
 from restore_lib.errors import TrainingError
-from restore_lib.implicit.crops import AnyScaleCrops, reduced
+from restore_lib.implicit.crops import AnyScaleCrops
 from restore_lib.implicit.diinn import DIINN
 from restore_lib.implicit.liif import LIIF
 from restore_lib.implicit.losses import step_on_crops, step_on_pixels
 from restore_lib.implicit.metasr import MetaSR
 from restore_lib.pretrained import build, describe
+from restore_lib.resampling import resize_antialiased
 from restore_lib.training.recipes import Recipe, sourced, variant
 from restore_lib.training.task import Task
 
@@ -68,16 +69,15 @@ class AnyScaleRecipe(Recipe):
 
     def crops(self) -> AnyScaleCrops:
         """The photos to train on, and how crops are taken of them."""
-        photos = data.open(self.dataset, self.split or None)
+        photos = list(data.open(self.dataset, self.split or None))
         more = data.open(self.also) if self.also else []
-        largest = round(max(self.scales) * self.crop)
-        store = PatchStore.build([*photos[: -self.held], *more], min_size=largest)
+        store = PatchStore.build([*photos[: -self.held], *more], min_size=round(max(self.scales) * self.crop))
         return AnyScaleCrops(store, self.scales, self.continuous, self.crop, self.queries)
 
     def task(self, seed: int) -> Task:
         """Network, optimiser, batches and step for the loop."""
         crops, network = self.crops(), build(self.architecture())
-        held = data.open(self.dataset, self.split or None)[-self.held :]
+        held = list(data.open(self.dataset, self.split or None))[-self.held :]
         optimizer = torch.optim.Adam(network.parameters(), self.learning_rate)
         return Task(
             networks={"network": network},
@@ -101,19 +101,19 @@ def validation(
 ) -> Callable[[Mapping[str, nn.Module]], Mapping[str, float]]:
     """Mean PSNR of ``network`` over photos at x2, x3 and x4: RGB, without a border of ``scale`` pixels."""
     pairs = [
-        (scale, to_float(reduced(photo, [n // scale for n in photo.shape[1:]])), to_float(photo))
+        (scale, to_float(resize_antialiased(photo, [n // scale for n in photo.shape[1:]])), to_float(photo))
         for scale in VALIDATED
         for photo in photos
     ]
 
     def validate(networks: Mapping[str, nn.Module]) -> Mapping[str, float]:
-        network, found = networks["network"], {f"psnr_x{scale}": 0.0 for scale in VALIDATED}
+        network, psnr = networks["network"], {f"psnr_x{scale}": 0.0 for scale in VALIDATED}
         device = next(network.parameters()).device
         for scale, lr, hr in pairs:
             sr = network(lr[None].to(device), hr.shape[1:])[0].float().cpu().clamp(0, 1)
             rule = metrics.Protocol("rgb", scale, downscaling="antialiased bicubic")
-            found[f"psnr_x{scale}"] += metrics.psnr(sr, hr, rule) / len(photos)
-        return found
+            psnr[f"psnr_x{scale}"] += float(metrics.psnr(sr, hr, rule)) / len(photos)
+        return psnr
 
     return validate
 
@@ -191,43 +191,51 @@ ABLATION = tuple(
 """The rows of DIINN's ablation beside (f), which is ``diinn``."""
 
 
-def _changed(name: str, title: str, tiers: Mapping[str, Mapping] | None = None, **values) -> AnyScaleRecipe:
-    """A recipe that differs in some fields at all tiers, and in more at some."""
-    same = {field: value for field, (value, _) in values.items()}
-    own = {tier: {**fields, **same, **(tiers or {}).get(tier, {})} for tier, fields in DIINN_RECIPE.tiers.items()}
-    return variant(DIINN_RECIPE, name, title, own, **values)
-
-
 OURS = "ours: what is tried out"
-LIIF_TIERS = {
-    "smoke": {"batch_size": 6},
-    "gpu": {"batch_size": 48},
-    "paper": {"batch_size": 16, "queries": 2304, "steps": 1_000_000, "halve_every": 200_000, "validate_every": 10_000},
-}
-LIGHT_TIERS = {tier: {"width": 128, "layers": 3} for tier in ("gpu", "paper")} | {"smoke": {"width": 8, "layers": 2}}
+
+
+def _tiers(**more: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    """Those of ``diinn`` with more values, or others, at some."""
+    return {tier: {**values, **more.get(tier, {})} for tier, values in DIINN_RECIPE.tiers.items()}
+
+
 OTHERS = (
-    _changed(
+    variant(
+        DIINN_RECIPE,
         "liif-no-ensemble",
         "LIIF without its local ensemble",
         network=("liif", "LIIF's paper"),
         ensemble=(False, "LIIF's paper, its ablation"),
     ),
-    _changed(
-        "diinn-light", "DIINN, a lighter decoder", LIGHT_TIERS, width=(32, OURS), layers=(3, OURS),
+    variant(
+        DIINN_RECIPE,
+        "diinn-light",
+        "DIINN, a lighter decoder",
+        _tiers(smoke={"width": 8, "layers": 2}, gpu={"width": 128, "layers": 3}, paper={"width": 128, "layers": 3}),
+        width=(32, OURS),
+        layers=(3, OURS),
     ),
-    _changed("diinn-side", "DIINN, third coordinate as in the paper", third=("side", "paper Sec. 3")),
-    _changed(
+    variant(
+        DIINN_RECIPE,
+        "diinn-side",
+        "DIINN, third coordinate as in the paper",
+        third=("side", "paper Sec. 3"),
+    ),
+    variant(
+        DIINN_RECIPE,
         "liif-continuous",
         "LIIF, its own protocol: one scale a photo, from x1 to x4",
-        LIIF_TIERS,
+        _tiers(
+            smoke={"batch_size": 6},
+            gpu={"batch_size": 48},
+            paper={"queries": 2304, "steps": 1_000_000, "halve_every": 200_000, "validate_every": 10_000},
+        ),
         network=("liif", "LIIF's paper"),
         scales=((1, 4), "LIIF's paper"),
         continuous=(True, "LIIF's paper"),
         batch_size=(9, "ours: as many crops as with three scales; LIIF has 16"),
     ),
-)  # fmt: skip
+)
 """One thing changed each."""
 
-ANY_SCALE = (*DECODERS, *ABLATION, *OTHERS)
-
-RECIPES = {recipe.name: recipe for recipe in ANY_SCALE}
+RECIPES: dict[str, AnyScaleRecipe] = {recipe.name: recipe for recipe in (*DECODERS, *ABLATION, *OTHERS)}

@@ -19,7 +19,7 @@ from restore_lib.experiments import (
     unbacked_numbers,
 )
 from restore_lib.experiments import published as printed
-from restore_lib.implicit.recipes import ANY_SCALE
+from restore_lib.implicit.recipes import RECIPES
 from restore_lib.pretrained import Card, describe, published, save_checkpoint
 
 ARGUMENTS = {"encoder": "small", "width": 4}
@@ -137,7 +137,7 @@ def test_the_authors_network_is_measured_where_it_was_imported(few, shelf, tmp_p
 
 
 def test_every_line_has_a_method_that_is_measured_there():
-    recipes = {recipe.name for recipe in ANY_SCALE}
+    recipes = set(RECIPES)
     assert set(anyscale_experiment.WHERE) == recipes | {"bicubic", "liif-authors"}
     lines = anyscale_tables.scale_tables().lines
     assert len({(x.group, x.condition, x.metric, x.protocol) for x in lines}) == len(lines)
