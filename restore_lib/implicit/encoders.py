@@ -12,8 +12,7 @@ def make_encoder(encoder: str | nn.Module) -> tuple[nn.Module, int]:
 
     A module says how many channels it gives in an attribute ``channels``; without one, 64 are expected.
     """
-    if isinstance(encoder, str):
-        if encoder not in ENCODERS:
-            raise ValueError(f"encoder must be one of {', '.join(ENCODERS)} or a module, got {encoder!r}")
-        encoder = ENCODERS[encoder]()
-    return encoder, int(getattr(encoder, "channels", 64))
+    if isinstance(encoder, str) and encoder not in ENCODERS:
+        raise ValueError(f"encoder must be one of {', '.join(ENCODERS)} or a module, got {encoder!r}")
+    module = ENCODERS[encoder]() if isinstance(encoder, str) else encoder
+    return module, int(getattr(module, "channels", 64))
