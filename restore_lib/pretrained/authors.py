@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from restore_lib.errors import CheckpointError
 from restore_lib.nets.edsr import EDSR, MEAN
-from restore_lib.nets.rdn import RDN
 from restore_lib.nets.rrdbnet import RRDBNet
 from restore_lib.pretrained.author_names import constants_of, names_of
 from restore_lib.pretrained.ncnn import NCNN, file_pair, rrdbnet_from_ncnn
@@ -240,10 +239,10 @@ def _edsr(state: State, first: str, block: str, up: str, residual_scale: float |
     return EDSR(_count(state, block), width, residual_scale, {(): None, (4,): 2, (9,): 3, (4, 4): 4}[factors])
 
 
-def _encoder(state: State, settings: Mapping) -> RDN | EDSR:
+def _encoder(state: State, settings: Mapping) -> nn.Module:
     if "SFENet1.weight" in state:
         growth, width = state["RDBs.0.convs.0.conv.0.weight"].shape[:2]
-        return RDN(_count(state, "RDBs.*.LFF"), _count(state, "RDBs.0.convs.*.conv.0"), growth, width)
+        return network_class("RDN")(_count(state, "RDBs.*.LFF"), _count(state, "RDBs.0.convs.*.conv.0"), growth, width)
     if "head.0.weight" in state:
         share = ((settings.get("encoder_spec") or {}).get("args") or {}).get("res_scale")
         share = None if share is None else float(share)

@@ -26,7 +26,7 @@ MODULES = {
     "DeepLabLargeFOV": "restore_lib.nets.largefov",
     "EDSR": "restore_lib.nets.edsr",
     "EfficientNetLite0": "restore_lib.nets.efficientnet",
-    "RDN": "restore_lib.nets.rdn",
+    "RDN": "restore_lib.implicit.encoders",
     "RRDBNet": "restore_lib.nets.rrdbnet",
     "SmallResNet": "restore_lib.nets.resnet",
     "SmallVGG": "restore_lib.nets.vgg",

@@ -7,7 +7,7 @@ from restore_lib import implicit, nets
 from restore_lib.implicit import inference
 from restore_lib.implicit.inference import reach, upscale, windows
 
-ENCODERS = {"rdn": lambda: nets.RDN(2, 2, 3, 5), "edsr": lambda: nets.EDSR(1, 5, 1.0)}
+ENCODERS = {"rdn": lambda: implicit.RDN(2, 2, 3, 5), "edsr": lambda: nets.EDSR(1, 5, 1.0)}
 NETWORKS = {
     "diinn": lambda e: implicit.DIINN("f", e, width=8, layers=3),
     "positional": lambda e: implicit.DIINN("c", e, width=8, layers=2),
@@ -56,7 +56,7 @@ def test_a_window_that_sees_too_little_would_show(rng, monkeypatch):
     assert apart > 1e-4  # else the test above proves nothing
 
 
-@pytest.mark.parametrize("encoder", [*ENCODERS.values(), nets.small_trunk])
+@pytest.mark.parametrize("encoder", [*ENCODERS.values(), implicit.small_trunk])
 def test_an_encoder_looks_no_further_than_said(encoder, rng):
     network = encoder().double()
     far = reach(network)

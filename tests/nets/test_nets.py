@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch.nn import functional
 
 from restore_lib import nets
 from restore_lib.nets.edsr import MEAN
@@ -13,11 +12,6 @@ def parameters(net):
     return sum(p.numel() for p in net.parameters())
 
 
-def test_rdn_has_as_many_parameters_as_configuration_b():
-    assert parameters(nets.RDN()) == 21_973_952
-    assert parameters(nets.small_trunk()) == 465_472
-
-
 @pytest.mark.parametrize(
     ("scale", "baseline", "full"),
     [(2, 1_369_859, 40_729_603), (3, 1_554_499, 43_680_003), (4, 1_517_571, 43_089_923), (None, 1_220_416, 38_362_368)],
@@ -26,29 +20,6 @@ def test_edsr_has_as_many_parameters_as_the_official_networks(scale, baseline, f
     with torch.device("meta"):  # counted, not filled
         assert parameters(nets.edsr_baseline(scale)) == baseline
         assert parameters(nets.edsr_full(scale)) == full
-
-
-def plain_rdn(net, x):
-    """Eqs. 1 to 5 with everything joined, as the paper writes them."""
-    shallow = net.first(x)
-    x, outputs = net.second(shallow), []
-    for block in net.blocks:
-        seen = [x]
-        for conv in block.convs:
-            seen.append(functional.relu(conv(torch.cat(seen, dim=1))))
-        x = x + block.fuse(torch.cat(seen, dim=1))
-        outputs.append(x)
-    return shallow + net.last(net.gather(torch.cat(outputs, dim=1)))
-
-
-@pytest.mark.parametrize("batch", [1, 3])
-def test_rdn_is_the_papers_with_and_without_gradients(batch, rng):
-    net = nets.RDN(3, 2, 5, 7).double()
-    x = torch.rand(batch, 3, 6, 9, generator=rng, dtype=torch.float64)
-    expected = plain_rdn(net, x)
-    torch.testing.assert_close(net(x), expected)
-    with torch.no_grad():
-        torch.testing.assert_close(net(x), expected)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -69,18 +40,13 @@ def test_edsrs_blocks_do_nothing_at_residual_scale_zero(rng):
 
 
 def test_it_says_how_many_channels_come_out():
-    assert (
-        nets.EDSR(1, 8).channels == 8 and nets.EDSR(1, 8, scale=2).channels == 3 and nets.RDN(1, 1, 4, 6).channels == 6
-    )
+    assert nets.EDSR(1, 8).channels == 8 and nets.EDSR(1, 8, scale=2).channels == 3
 
 
 def test_it_refuses_what_does_not_exist():
     with pytest.raises(ValueError, match="2, 3, 4 or None"):
         nets.EDSR(scale=5)
-    with pytest.raises(ValueError, match="at least 1"):
-        nets.RDN(blocks=0)
 
 
 def test_cards_can_name_them():
-    assert build(describe(nets.small_trunk, blocks=1)).channels == 64
     assert build(describe(nets.edsr_baseline, scale=2)).scale == 2

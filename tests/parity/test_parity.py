@@ -9,7 +9,8 @@ import torch
 from made_up_weights import by_rule
 
 from restore_lib import nets, realsr
-from restore_lib.implicit import DIINN, LIIF, MetaSR
+from restore_lib.fast.decoders import decode
+from restore_lib.implicit import DIINN, LIIF, RDN, MetaSR
 from restore_lib.pretrained import load_author_weights
 
 NO_ENCODER = torch.nn.Identity()
@@ -22,7 +23,7 @@ NETWORKS = {
     "liif_x2.0": lambda: LIIF(NO_ENCODER).decoder,
     "liif_x7.3": lambda: LIIF(NO_ENCODER).decoder,
     "metasr_x2.7": lambda: MetaSR(NO_ENCODER).decoder,
-    "rdn_b": nets.RDN,
+    "rdn_b": RDN,
     "esrgan_rrdb23": nets.RRDBNet,
     "kernelgan_g": realsr.KernelGenerator,
     "realsr_patch_d": realsr.PatchDiscriminator,
@@ -42,6 +43,8 @@ def test_outputs_are_those_of_the_authors_code(name):
     for gradients in (False, True):  # accelerations without gradients compute the same
         with torch.set_grad_enabled(gradients):
             torch.testing.assert_close(network(given, *size), expected, rtol=0, atol=near)
+            if size:
+                torch.testing.assert_close(decode(network, given, *size), expected, rtol=0, atol=near)
 
 
 def test_the_generators_kernel_is_its_layers():
