@@ -49,4 +49,4 @@ def test_it_refuses_what_does_not_exist():
 
 
 def test_cards_can_name_them():
-    assert build(describe(nets.edsr_baseline, scale=2)).scale == 2
+    assert build(describe(nets.EDSR, blocks=1, scale=2)).scale == 2
