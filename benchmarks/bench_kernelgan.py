@@ -18,17 +18,15 @@ from pathlib import Path
 import torch
 
 from restore_lib import data
-from restore_lib.realsr.kernel_crops import CropSampler
-from restore_lib.realsr.kernel_estimation import train
-from restore_lib.realsr.kernel_losses import KernelSettings
-from restore_lib.realsr.kernel_training import networks
+from restore_lib.realsr.kernel_crops import CropSampler, shaved
+from restore_lib.realsr.kernelgan import KernelSettings, networks, train
 
 
 def turn(image: torch.Tensor, count: int, steps: int, fast: bool, threads: int) -> tuple[float, float]:
     """Milliseconds, by the clock and of the processor, for a step of one estimation when ``count`` run together."""
     torch.set_num_threads(threads)
     settings = KernelSettings(steps=steps)
-    samplers = [CropSampler(image, steps, [seed]) for seed in range(count)]
+    samplers = [CropSampler(shaved(image, settings.shave), [seed], steps) for seed in range(count)]
     pairs = [networks(seed) for seed in range(count)]
     start, worked = time.perf_counter(), time.process_time()
     train(samplers, pairs, settings, fast=fast)

@@ -212,7 +212,7 @@ def test_results_are_replaced_on_demand_only(tmp_path, rng, capsys):
     assert images.read(tmp_path / "a-kernel.png").shape[1] > 100
 
 
-@pytest.mark.parametrize("where", ["restore_lib.realsr.kernel_estimation.train", "restore_lib.plots.kernel_map"])
+@pytest.mark.parametrize("where", ["restore_lib.realsr.kernelgan.train", "restore_lib.plots.kernel_map"])
 def test_stopping_leaves_nothing_behind(where, tmp_path, rng, monkeypatch, capsys):
     def stop(*words, **options):
         raise KeyboardInterrupt

@@ -141,14 +141,14 @@ def _kernel_figure(estimate: "KernelEstimate"):
     import torch
 
     from restore_lib import plots
-    from restore_lib.realsr.kernels import lay
+    from restore_lib.realsr.kernels import pad_kernel
     from restore_lib.resampling import imresize
 
     s, went, checked = estimate.scale, estimate.trajectory, estimate.diagnostics
     start = 3 * s // 2  # where the third row's cells begin
     row = imresize(torch.eye(8 * s, dtype=torch.float64)[None], size=(8, 8 * s))[0, 3, start : start + 4 * s]
     n = len(estimate.kernel)
-    bicubic = lay(torch.outer(row, row), [(n - 1) // 2] * 2, [n // 2] * 2)  # both on one scale
+    bicubic = pad_kernel(torch.outer(row, row), [(n - 1) // 2] * 2, [n // 2] * 2)  # both on one scale
     shown, titles = [bicubic, estimate.kernel], [f"bicubic x{s}", f"estimated x{s}"]
     for i in torch.linspace(0, len(went.steps) - 1, 6).round().int().unique().tolist():
         shown.append(went.kernels[i])

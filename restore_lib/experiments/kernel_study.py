@@ -18,9 +18,8 @@ from torch import Tensor
 from restore_lib import data, files, metrics, tiers
 from restore_lib.experiments import runs
 from restore_lib.experiments.records import Measurement, RunRecord, measurement, save
-from restore_lib.realsr.kernel_estimation import KernelEstimate, KernelWarning, estimate_kernels
-from restore_lib.realsr.kernel_losses import KernelSettings
-from restore_lib.realsr.kernels import bicubic_kernel, kernel_error, random_kernel
+from restore_lib.realsr.kernelgan import KernelSettings, estimate_kernels
+from restore_lib.realsr.kernels import KernelEstimate, KernelWarning, bicubic_kernel, kernel_error, random_kernel
 from restore_lib.resampling import align_kernel, downscale
 
 PROTOCOL = "known-kernels"
@@ -130,7 +129,7 @@ def estimated(
     Parameters
     ----------
     images, settings, seed, restarts, rule, progress
-        As for :func:`restore_lib.realsr.kernel_estimation.estimate_kernels`.
+        As for :func:`restore_lib.realsr.kernelgan.estimate_kernels`.
     """
     paths = [_cached(image, settings, seed, restarts, rule) for image in images]
     missing = [i for i, path in enumerate(paths) if _load(path) is None]

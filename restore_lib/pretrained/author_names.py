@@ -116,12 +116,12 @@ def kernel_generator(network: nn.Module) -> Table:
 
 def kernel_discriminator(network: nn.Module) -> Table:
     """KernelGAN's discriminator, with PyTorch's names for a spectral norm."""
-    table = {"norms.*": lambda i: f"feature_block.{3 * i + 1}"}
-    for own, theirs in {"weight": "weight_orig", "bias": "bias", "u": "weight_u", "v": "weight_v"}.items():
-        table[f"first.{own}"] = f"first_layer.{theirs}"
-        table[f"middle.*.{own}"] = lambda i, theirs=theirs: f"feature_block.{3 * i}.{theirs}"
-        table[f"last.{own}"] = f"final_layer.0.{theirs}"
-    return table
+    return {
+        "first": "first_layer",
+        "middle.*": lambda i: f"feature_block.{3 * i}",
+        "norms.*": lambda i: f"feature_block.{3 * i + 1}",
+        "last": "final_layer.0",
+    }
 
 
 def patch_discriminator(network: nn.Module) -> Table:

@@ -5,9 +5,14 @@ And what it builds on: KernelGAN [bellkligler2019kernelgan] and ZSSR [shocher201
 
 from restore_lib.realsr.degradation import TRACK1, TRACK2, Degradation, Track, algorithm_1, clean_up
 from restore_lib.realsr.discriminators import PatchDiscriminator, VGGDiscriminator
-from restore_lib.realsr.kernel_estimation import KernelEstimate, KernelWarning, estimate_kernel, estimate_kernels
-from restore_lib.realsr.kernel_losses import KernelSettings
-from restore_lib.realsr.kernelgan import KernelDiscriminator, KernelGenerator
+from restore_lib.realsr.kernelgan import (
+    KernelDiscriminator,
+    KernelGenerator,
+    KernelSettings,
+    estimate_kernel,
+    estimate_kernels,
+)
+from restore_lib.realsr.kernels import KernelEstimate, KernelWarning
 from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, collect
 from restore_lib.realsr.pairs import PairedData, read_pairs, write_pairs
 from restore_lib.realsr.zssr import ZSSRNet, ZSSRResult, k_zssr

@@ -12,70 +12,45 @@ from scipy import ndimage
 from torch import Tensor
 
 from restore_lib.errors import ImageError
-from restore_lib.realsr.kernelgan import CROP, SMALL
+from restore_lib.realsr.kernels import LUMA, Box
 from restore_lib.resampling import imresize
 
-GREY = (0.299, 0.587, 0.114)
-BAND = 5  # pixels at the border without gradients, and side of the box that blurs them
+CROP, SMALL = 64, 26  # sides of the generator's input, and of its output and the discriminator's input
 NOISE = 1 / 255  # standard deviation of the discriminator's noise, in [0, 1] for the photo's crops
-
-Box = tuple[int, int, int, int]  # top, left, bottom, right
 
 
 class CropSampler:
-    """Pairs of crops for every step: one for the generator, one of the photo for the discriminator.
+    """The crops of every step, their places drawn beforehand.
 
     Parameters
     ----------
     image : Tensor
-        (3, H, W) in [0, 1].
-    steps : int
-        How many pairs; all places are drawn beforehand.
+        The photo in [0, 1], as :func:`shaved` leaves it.
     seed : sequence of int
         Equal seeds give equal crops and noise.
-    shave : int
-        Pixels cut from each side of the image first.
+    steps : int
+        How many pairs of crops.
     noise_stays : bool
         The released code's defect: noise that is added to a crop stays in the image.
-    held : sequence of (top, left, bottom, right)
-        Boxes, in pixels of the shaved image, that no crop may touch.
-
-    Attributes
-    ----------
-    image : Tensor
-        (3, h, w) in [-1, 1]: shaved, with even sides.
-    places : ndarray
-        (2, steps, 2) top and left of the generator's and of the discriminator's crops, even numbers.
-
-    Raises
-    ------
-    ImageError
-        An image that is too small, not finite, or without any edge.
+    held : (top, left, bottom, right), optional
+        Box that no crop may touch.
     """
 
     def __init__(
         self,
         image: Float[Tensor, "3 h w"],
-        steps: int,
         seed: Sequence[int],
-        *,
-        shave: int = 10,
+        steps: int,
         noise_stays: bool = False,
-        held: Sequence[Box] = (),
+        held: Box | None = None,
     ):
-        inner = shaved(image, shave)
-        self.noise_stays = noise_stays
         draw = np.random.default_rng(list(seed))
-        self.places = np.stack(
-            [
-                places(chances, size, steps, draw)
-                for chances, size in zip(crop_chances(inner, held), (CROP, SMALL), strict=True)
-            ]
-        )
-        self.image = 2 * inner - 1
+        maps = zip(crop_chances(image, held), (CROP, SMALL), strict=True)
+        self.places = np.stack([places(chances, size, steps, draw) for chances, size in maps])  # (2, steps, 2)
+        self.image, self.noise_stays = 2 * image - 1, noise_stays
         self._noise = torch.Generator().manual_seed(int(draw.integers(2**62)))
 
-    def pair(self, step: int) -> tuple[Float[Tensor, "3 64 64"], Float[Tensor, "3 26 26"], Float[Tensor, "3 26 26"]]:
+    def crops(self, step: int) -> tuple[Float[Tensor, "3 64 64"], Float[Tensor, "3 26 26"], Float[Tensor, "3 26 26"]]:
         """The generator's crop, the discriminator's noisy crop, and noise for the discriminator's other input.
 
         All in [-1, 1], where the last noise is half as strong as the one in the crop, as in the released code.
@@ -100,11 +75,10 @@ def shaved(image: Float[Tensor, "3 h w"], shave: int) -> Float[Tensor, "3 oh ow"
         What is left is too small for crops, not finite, or flat.
     """
     height, width = (side - 2 * shave for side in image.shape[-2:])
-    least = CROP + 2
-    if min(height, width) < least:
+    if min(height, width) < CROP + 2:
         raise ImageError(
             f"A kernel cannot be estimated from {image.shape[-1]} x {image.shape[-2]} pixels: "
-            f"give a photo of at least {least + 2 * shave} pixels each way."
+            f"give a photo of at least {CROP + 2 + 2 * shave} pixels each way."
         )
     inner = image[:, shave : shave + height - height % 2, shave : shave + width - width % 2]
     if not bool(torch.isfinite(inner).all()):
@@ -115,63 +89,74 @@ def shaved(image: Float[Tensor, "3 h w"], shave: int) -> Float[Tensor, "3 oh ow"
 
 
 def crop_chances(
-    image: Float[Tensor, "3 h w"], held: Sequence[Box] = ()
+    image: Float[Tensor, "3 h w"], held: Box | None = None
 ) -> tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
     """Chance of each pixel to be the centre of the generator's and of the discriminator's crop.
 
     The discriminator's crops follow the gradients of the photo, the generator's those of the photo at half size, which
     is what it makes.
     """
-    small = imresize(image, scale=1 / 2)
-    doubled = gradient_map(small).repeat(2, 0).repeat(2, 1)
+    doubled = gradient_map(imresize(image, scale=1 / 2)).repeat(2, 0).repeat(2, 1)
     return centre_chances(doubled, CROP, held), centre_chances(gradient_map(image), SMALL, held)
 
 
-def gradient_map(image: Float[Tensor, "3 h w"], share: float = 0.97) -> Float[np.ndarray, "h w"]:
+def gradient_map(image: Float[Tensor, "3 h w"]) -> Float[np.ndarray, "h w"]:
     """Where edges are: the strongest 3 % of gradients, nearly as yes or no, blurred by a 5 x 5 box; mean 1."""
-    grey = np.tensordot(GREY, image.double().cpu().numpy(), 1)  # (h, w)
+    grey = np.tensordot(LUMA, image.double().cpu().numpy(), 1)  # (h, w)
     down, right = np.gradient(grey)
     total = np.zeros_like(grey)
     for part in (np.abs(down), np.abs(right), np.hypot(down, right)):
-        part = inside(part, BAND)
+        part = inside(part, 5)
         ordered = np.sort(part, axis=None)
-        pivot = int(share * ordered.size)
+        pivot = int(0.97 * ordered.size)
         low, high = ordered[pivot], ordered[min(pivot + 1, ordered.size - 1)]
         band = np.clip(part, low, high if high > low else low + 1e-5) - low
         total += band / max(band.sum(), 1e-30)
-    total = ndimage.uniform_filter(total, BAND, mode="constant")
+    total = ndimage.uniform_filter(total, 5, mode="constant")
     return total / total.mean() if total.any() else np.ones_like(total)
 
 
-def centre_chances(edges: Float[np.ndarray, "h w"], crop: int, held: Sequence[Box] = ()) -> Float[np.ndarray, "h w"]:
+def centre_chances(edges: Float[np.ndarray, "h w"], crop: int, held: Box | None = None) -> Float[np.ndarray, "h w"]:
     """Chances that sum to 1, from the mean of ``edges`` over half a crop, where a whole crop fits in."""
     half = crop // 2
     chances = inside(np.maximum(ndimage.uniform_filter(edges, half, mode="constant"), 0), half)
     allowed = inside(np.ones_like(edges), half)
-    for top, left, bottom, right in held:
-        # centres whose crop (forced to even places: one pixel more) would reach into the box
+    if held:  # no centres whose crop (forced to even places: one pixel more) would reach into the box
+        top, left, bottom, right = held
         rows, columns = slice(max(top - half, 0), bottom + half + 2), slice(max(left - half, 0), right + half + 2)
         chances[rows, columns] = allowed[rows, columns] = 0
-    if not chances.any():  # no edge at all: anywhere
-        chances = allowed
-    if not chances.any():
-        raise ValueError("the boxes held back leave no place for a crop")
+    chances = chances if chances.any() else allowed  # no edge at all: anywhere
     return chances / chances.sum()
 
 
 def inside(values: Float[np.ndarray, "h w"], border: int) -> Float[np.ndarray, "h w"]:
     """A copy with zeros in a border."""
-    out = np.zeros_like(values)
-    out[border:-border, border:-border] = values[border:-border, border:-border]
-    return out
+    return np.pad(values[border:-border, border:-border], border)
 
 
 def places(chances: Float[np.ndarray, "h w"], crop: int, count: int, draw: np.random.Generator) -> np.ndarray:
     """Top and left, even, of crops whose centres follow ``chances``: (count, 2)."""
     height, width = chances.shape
-    # by the inverse of the cumulative sum, which is what numpy's choice does, without its copies
     total = chances.ravel().cumsum()
-    centres = np.searchsorted(total, total[-1] * draw.random(count), side="right")
+    centres = np.searchsorted(total, total[-1] * draw.random(count), side="right")  # the inverse of the distribution
     corners = np.stack(np.divmod(centres, width), 1) - crop // 2
     corners = corners.clip(0, [height - crop, width - crop])
     return corners - corners % 2
+
+
+def hold_out(image: Float[Tensor, "3 h w"]) -> Box:
+    """A strip at one end of the longer side, a quarter of it or 66 pixels, that training must not see.
+
+    The end with more edges, as long as the rest keeps half of them.
+    """
+    height, width = image.shape[-2:]
+    longer = max(height, width)
+    strip = max(longer // 4, CROP + 2)
+    if longer - strip < CROP + 4:
+        raise ImageError(
+            f"{width} x {height} pixels are too few to keep some from training: give a larger photo or one restart."
+        )
+    along = crop_chances(image)[1].sum(0 if width >= height else 1)  # (longer,)
+    ends = [(float(along[:strip].sum()), 0), (float(along[-strip:].sum()), longer - strip)]
+    start = max([end for end in ends if end[0] <= 0.5] or [min(ends)])[1]
+    return (0, start, height, start + strip) if width >= height else (start, 0, start + strip, width)

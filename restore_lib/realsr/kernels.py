@@ -1,18 +1,27 @@
-"""Blur kernels: from the generator's raw kernel to one that degrades photos, from x2 to x4, and how wrong one is.
+"""Blur kernels: known ones, from the generator's raw kernel to one that degrades photos, and which one to trust.
 
 Kernels here are correlation kernels for :func:`restore_lib.resampling.downscale`: neither flipped nor shifted by it
 when they are aligned already. A kernel is (kh, kw), float64, and sums to 1 unless a function says otherwise.
 """
 
 import math
-from numbers import Integral, Real
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
-from restore_lib.resampling import align_kernel, imresize
+from restore_lib.errors import ImageError
+from restore_lib.resampling import align_kernel, downscale, imresize
+
+LUMA = (0.299, 0.587, 0.114)  # red, green and blue in grey
+OFF_SUM, OFF_CENTRE = 0.1, 0.5  # how far a raw kernel may be from sum 1, and its centre from 6.5, to be trusted
+WINDOW = 32  # side of the windows whose spectra are compared
+
+Box = tuple[int, int, int, int]  # top, left, bottom, right
 
 
 def bicubic_kernel() -> Float[Tensor, "8 8"]:
@@ -21,7 +30,7 @@ def bicubic_kernel() -> Float[Tensor, "8 8"]:
     return torch.outer(one_axis, one_axis)
 
 
-def gaussian_kernel(size: Integral, widths: tuple[Real, Real], angle: Real = 0.0) -> Float[Tensor, "n n"]:
+def gaussian_kernel(size: int, widths: tuple[float, float], angle: float = 0.0) -> Float[Tensor, "n n"]:
     """A Gaussian about the middle of its cells.
 
     Parameters
@@ -43,7 +52,7 @@ def gaussian_kernel(size: Integral, widths: tuple[Real, Real], angle: Real = 0.0
 
 
 def random_kernel(
-    generator: torch.Generator, scale: Integral = 2, size: Integral = 21, roughness: Real = 0.4
+    generator: torch.Generator, scale: int = 2, size: int = 21, roughness: float = 0.4
 ) -> Float[Tensor, "kh kw"]:
     """A rough anisotropic Gaussian, aligned, as the authors' notebook makes them for DIV2KRK.
 
@@ -75,7 +84,7 @@ def centre_of_mass(kernel: Float[Tensor, "*batch kh kw"]) -> Float[Tensor, "*bat
     return torch.stack([row, column], -1)
 
 
-def drop_small(kernel: Float[Tensor, "kh kw"], keep: Integral = 40) -> Float[Tensor, "kh kw"]:
+def drop_small(kernel: Float[Tensor, "kh kw"], keep: int = 40) -> Float[Tensor, "kh kw"]:
     """Take three quarters of the (keep + 1)-th largest value off all cells, clip at 0 and normalise.
 
     The released post-processing [bellkligler2019kernelgan, ``util.py``]: far cells, which the loss hardly holds down,
@@ -95,7 +104,7 @@ def drop_small(kernel: Float[Tensor, "kh kw"], keep: Integral = 40) -> Float[Ten
     return left / left.sum()
 
 
-def post_process(raw: Float[Tensor, "kh kw"], scale: Integral = 2, keep: Integral = 40) -> Float[Tensor, "oh ow"]:
+def post_process(raw: Float[Tensor, "kh kw"], scale: int = 2, keep: int = 40) -> Float[Tensor, "oh ow"]:
     """From a generator's kernel to one that degrades photos: :func:`drop_small`, then the aligned centre.
 
     The shift by a spline leaves a margin of a few cells, and values slightly below 0 beside sharp edges.
@@ -129,7 +138,7 @@ def analytic_x4(kernel: Float[Tensor, "n n"]) -> Float[Tensor, "m m"]:
     return inner / inner.sum()
 
 
-def kernel_error(estimated: Float[Tensor, "ah aw"], true: Float[Tensor, "bh bw"], scale: Integral = 2) -> float:
+def kernel_error(estimated: Float[Tensor, "ah aw"], true: Float[Tensor, "bh bw"], scale: int = 2) -> float:
     """Sum of absolute differences of two kernels, normalised and with their centres on the same spot.
 
     Returns
@@ -137,20 +146,242 @@ def kernel_error(estimated: Float[Tensor, "ah aw"], true: Float[Tensor, "bh bw"]
     float
         0 for equal kernels, 2 for kernels that do not overlap. Where the centre lies does not count: no image tells.
     """
-    aligned = [align_kernel((k / k.sum()).double(), scale) for k in (estimated, true)]
-    before = [max((k.shape[i] - 1) // 2 for k in aligned) for i in (0, 1)]
-    after = [max(k.shape[i] // 2 for k in aligned) for i in (0, 1)]
-    a, b = (lay(k, before, after) for k in aligned)
+    a, b = on_one_grid([align_kernel((k / k.sum()).double(), scale) for k in (estimated, true)])
     return float((a - b).abs().sum())
 
 
-def lay(kernel: Float[Tensor, "kh kw"], before: list[int], after: list[int]) -> Float[Tensor, "oh ow"]:
-    """Pad a kernel to ``before`` cells above and left, and ``after`` below and right, of the cell that is counted from.
+def on_one_grid(kernels: Sequence[Float[Tensor, "_ _"]]) -> list[Float[Tensor, "kh kw"]]:
+    """Pad kernels of different sizes to one size, the cells that reductions count from over each other."""
+    before = [max((k.shape[axis] - 1) // 2 for k in kernels) for axis in (0, 1)]
+    after = [max(k.shape[axis] // 2 for k in kernels) for axis in (0, 1)]
+    return [pad_kernel(k, before, after) for k in kernels]
 
-    That is cell ``(k - 1) // 2``, which :func:`restore_lib.resampling.downscale` lays on pixel ``scale j``.
+
+def pad_kernel(kernel: Float[Tensor, "kh kw"], before: Sequence[int], after: Sequence[int]) -> Float[Tensor, "oh ow"]:
+    """Pad to ``before`` cells (above, left) and ``after`` cells (below, right) of the cell that is counted from.
+
+    That is cell ``(k - 1) // 2``, which :func:`restore_lib.resampling.downscale` places on pixel ``scale j``.
     """
-    (up, left), (down, right) = (
-        [n - (k - 1) // 2 for n, k in zip(before, kernel.shape, strict=True)],
-        [n - k // 2 for n, k in zip(after, kernel.shape, strict=True)],
-    )
+    up, left = (n - (k - 1) // 2 for n, k in zip(before, kernel.shape, strict=True))
+    down, right = (n - k // 2 for n, k in zip(after, kernel.shape, strict=True))
     return F.pad(kernel, (left, right, up, down))
+
+
+# what an estimation gives
+
+
+class KernelWarning(UserWarning):
+    """An estimated kernel should not be trusted, and why."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """How an estimation went.
+
+    Attributes
+    ----------
+    steps : Tensor
+        (t,) after which the kernels were taken: 0, 50, 100, ... and the last.
+    kernels : Tensor
+        (t, 13, 13) raw kernels.
+    losses : dict of str to Tensor
+        (steps,) each term of the generator's loss without its weight, and the discriminator's loss.
+    """
+
+    steps: Int64[Tensor, "t"] = field(repr=False)
+    kernels: Float[Tensor, "t 13 13"] = field(repr=False)
+    losses: Mapping[str, Float[Tensor, "steps"]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Diagnostics:
+    """What tells a kernel that one can trust from one that one cannot.
+
+    Attributes
+    ----------
+    sum : float
+        Of the raw kernel; should be 1.
+    centre : (float, float)
+        Row and column of the centre of mass, small values dropped, before the shift; should be 6.5, 6.5.
+    switch_step : int or None
+        When the constraints on centre and sparsity came in; None: never (always with ``form="realsr"``).
+    problems : tuple of str
+        What is wrong, in words; empty when nothing is.
+    """
+
+    sum: float
+    centre: tuple[float, float]
+    switch_step: int | None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A kernel that could be chosen.
+
+    Attributes
+    ----------
+    kernel : Tensor
+        Aligned for a reduction by 2.
+    score : float
+        Distance between the held-out photo's details and those of its reduction; the smallest wins.
+    sound : bool
+        Whether the estimation's own diagnostics found nothing wrong.
+    """
+
+    kernel: Float[Tensor, "kh kw"] = field(repr=False)
+    score: float
+    sound: bool
+
+
+@dataclass(frozen=True)
+class KernelEstimate:
+    """An estimated kernel and how it came about.
+
+    Attributes
+    ----------
+    kernel : Tensor
+        Correlation kernel for :func:`restore_lib.resampling.downscale`, float64, sum 1, aligned for ``scale``.
+    scale : int
+    trajectory, diagnostics
+        Of the chosen restart; with an average, of the best one in it.
+    candidates : tuple of Candidate
+        Every restart and their average, with the score that a choice goes by; empty for one restart.
+    chosen : int
+        Index into ``candidates``; 0 for one restart.
+    """
+
+    kernel: Float[Tensor, "kh kw"]
+    scale: int
+    trajectory: Trajectory
+    diagnostics: Diagnostics
+    candidates: tuple[Candidate, ...] = ()
+    chosen: int = 0
+
+
+def diagnose(raw: Float[Tensor, "13 13"], switch_step: int | None, two_phases: bool = True) -> Diagnostics:
+    """Sum and centre of a generator's kernel, and what is wrong with them."""
+    total, problems, middle = float(raw.sum()), [], raw.shape[-1] / 2
+    try:
+        row, column = centre_of_mass(drop_small(raw.double())).tolist()
+    except ValueError:
+        row = column = float("nan")
+    if not max(abs(row - middle), abs(column - middle)) <= OFF_CENTRE:
+        problems.append(f"its centre of mass lies at {row:.2f}, {column:.2f} instead of {middle}, {middle}")
+    if not abs(total - 1) <= OFF_SUM:
+        problems.append(f"it sums to {total:.2f} instead of 1")
+    if two_phases and switch_step is None:
+        problems.append("the second phase, which centres it, never began")
+    return Diagnostics(total, (row, column), switch_step, tuple(problems))
+
+
+def conclude(
+    image: Float[Tensor, "3 h w"], runs: Sequence[tuple[Trajectory, Diagnostics]], scale: int, held: Box | None
+) -> KernelEstimate:
+    """From the runs on one photo to its kernel: the one run's; their average; or, with a box held back, a choice.
+
+    Raises
+    ------
+    ImageError
+        No run has left a kernel.
+    """
+    kernels, usable = [], []
+    for run in runs:
+        try:
+            kernels.append(post_process(run[0].kernels[-1]))
+            usable.append(run)
+        except ValueError:  # nothing positive in it, or no centre
+            continue
+    if not kernels:
+        raise ImageError("No kernel was found: the estimation failed; try another seed or more steps.")
+    kernel, best, candidates, chosen = kernels[0], 0, [], 0
+    if len(runs) > 1:
+        sound = [not diagnostics.problems for _, diagnostics in usable]
+        candidates, chosen = choose(image, kernels, sound, held or (0, 0, *image.shape[-2:]))
+        if not held and len(candidates) > len(kernels):
+            chosen = len(kernels)  # the average comes last
+        kernel = candidates[chosen].kernel
+        best = min((i for i in range(len(usable)) if candidates[i].sound), key=lambda i: candidates[i].score)
+        best = best if chosen == len(usable) else chosen
+    trajectory, diagnostics = usable[best]
+    if diagnostics.problems:
+        warnings.warn(
+            f"Do not trust this kernel: {'; '.join(diagnostics.problems)}. Try another seed or more restarts.",
+            KernelWarning,
+            stacklevel=4,
+        )
+    kernel = analytic_x4(kernel) if scale == 4 else kernel
+    return KernelEstimate(kernel, scale, trajectory, diagnostics, tuple(candidates), chosen)
+
+
+# choosing among restarts
+
+
+def choose(
+    image: Float[Tensor, "3 h w"], kernels: Sequence[Float[Tensor, "_ _"]], sound: Sequence[bool], held: Box
+) -> tuple[list[Candidate], int]:
+    """Score every kernel, and the average of the sound ones, on the part of the photo that was held back.
+
+    Reduced with the right kernel, a photo looks as sharp as it is itself, in every direction (:func:`dissimilarity`).
+
+    Parameters
+    ----------
+    image : Tensor
+        In [0, 1].
+    kernels : sequence of Tensor
+        Aligned for a reduction by 2.
+    sound : sequence of bool
+        Whether each may be chosen and averaged; if none is, all may.
+    held : (top, left, bottom, right)
+        Part of the image that training did not see.
+
+    Returns
+    -------
+    candidates : list of Candidate
+        One for each kernel and, of two or more, their average last.
+    chosen : int
+        The sound one with the smallest score.
+    """
+    sound = list(sound) if any(sound) else [True] * len(kernels)
+    kernels = [*kernels]
+    averaged = [kernel for kernel, good in zip(kernels, sound, strict=True) if good]
+    if len(averaged) > 1:
+        kernels, sound = [*kernels, average(averaged)], [*sound, True]
+    candidates = [
+        Candidate(kernel, dissimilarity(image, kernel, held), good) for kernel, good in zip(kernels, sound, strict=True)
+    ]
+    return candidates, min((i for i, c in enumerate(candidates) if c.sound), key=lambda i: candidates[i].score)
+
+
+def average(kernels: Sequence[Float[Tensor, "_ _"]]) -> Float[Tensor, "kh kw"]:
+    """Mean of aligned kernels. As the error of a mean is at most the mean of the errors, it spares the worst runs."""
+    return torch.stack(on_one_grid(kernels)).mean(0)
+
+
+def dissimilarity(image: Float[Tensor, "3 h w"], kernel: Float[Tensor, "kh kw"], held: Box) -> float:
+    """How unlike the photo its reduction with a kernel is, in the part ``held``.
+
+    Both power spectra are averaged over overlapping windows of 32 pixels, and the absolute difference of their
+    logarithms over all frequencies but the lowest. Photos are alike at every scale, so the right kernel makes the
+    spectra alike; a narrow one leaves too much at high frequencies, a wide one too little, in each direction.
+    """
+    top, left, bottom, right = held
+    grey = (image * image.new_tensor(LUMA)[:, None, None]).sum(0)[top:bottom, left:right]  # (h, w)
+    reach = kernel.shape[-1] // 4  # as far as the mirrored border reaches into the reduction
+    small = downscale(grey, kernel.to(grey), 2, align=False)
+    inner = small[reach:-reach, reach:-reach]
+    if min(inner.shape) >= WINDOW:  # else a narrow strip, where the border is better than nothing
+        small = inner
+    unlike = (spectrum(grey) / spectrum(small)).log().abs()
+    frequency = torch.hypot(torch.fft.fftfreq(WINDOW)[:, None], torch.fft.rfftfreq(WINDOW)[None])
+    counted = (frequency >= 2 / WINDOW) & (frequency <= 0.5)  # the lowest are the window's own, the corners few
+    return float(unlike[counted].mean())
+
+
+def spectrum(grey: Float[Tensor, "h w"]) -> Float[Tensor, "n m"]:
+    """Mean power spectrum of windows of 32 x 32 pixels under a bell, each without its mean."""
+    step = 4 if min(grey.shape) < 8 * WINDOW else 8
+    tiles = grey.unfold(0, WINDOW, step).unfold(1, WINDOW, step).reshape(-1, WINDOW, WINDOW)
+    bell = torch.hann_window(WINDOW, periodic=False, dtype=grey.dtype)
+    tiles = (tiles - tiles.mean((1, 2), keepdim=True)) * torch.outer(bell, bell)
+    return torch.fft.rfft2(tiles).abs().square().mean(0).clamp(min=1e-9)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from scipy import ndimage
 from torch import Tensor
 
-from restore_lib.realsr.kernel_crops import GREY
+from restore_lib.realsr.kernels import LUMA
 from restore_lib.training.recipes import sourced
 
 
@@ -62,7 +62,7 @@ class Father:
 
 def edge_weights(image: Float[Tensor, "3 h w"], window: Integral = 5) -> Float[Tensor, "1 h w"]:
     """Gradient magnitude in a box around each pixel, zero in a border of 3, mean 1: K-ZSSR's weights of the loss."""
-    grey = np.tensordot(GREY, image.double().cpu().numpy(), 1)  # (h, w)
+    grey = np.tensordot(LUMA, image.double().cpu().numpy(), 1)  # (h, w)
     magnitude = ndimage.uniform_filter(np.hypot(*np.gradient(grey)), window, mode="constant")
     border = (window + 1) // 2
     inner = np.zeros_like(magnitude)

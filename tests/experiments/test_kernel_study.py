@@ -8,7 +8,7 @@ import torch
 
 from restore_lib.experiments import kernel_study, load_all
 from restore_lib.experiments.kernel_study import Found, Known, estimated, measure, reduced
-from restore_lib.realsr.kernel_losses import Schedule
+from restore_lib.realsr.kernelgan import Schedule
 from restore_lib.realsr.kernels import bicubic_kernel, random_kernel
 from restore_lib.resampling import align_kernel, downscale
 

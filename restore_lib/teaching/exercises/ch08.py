@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from restore_lib.realsr.kernel_losses import KernelSettings, Schedule
+from restore_lib.realsr.kernelgan import KernelSettings, Schedule
 from restore_lib.realsr.kernels import centre_of_mass
 
 
