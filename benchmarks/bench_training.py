@@ -21,8 +21,8 @@ from restore_lib import data
 from restore_lib.data.patches import PatchStore, augment, to_float
 from restore_lib.denoising.denoiser import BORDER, Denoiser
 from restore_lib.training import Task, fit
+from restore_lib.training.precision import PLAIN, Speed, best_device, fastest
 from restore_lib.training.recipes import Recipe
-from restore_lib.training.speed import PLAIN, Speed, best_device, fastest
 
 BATCH, SIZE, SIGMA = 32, 48, 25 / 255
 

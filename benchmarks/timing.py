@@ -5,7 +5,7 @@ import time
 
 import torch
 
-from restore_lib.training.speed import best_device
+from restore_lib.training.precision import best_device
 
 
 def now(device: torch.device | str) -> float:

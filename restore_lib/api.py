@@ -21,7 +21,7 @@ from restore_lib import images, resampling, tiers
 from restore_lib.errors import CheckpointError, DataError, ImageError
 from restore_lib.metrics import noise_level
 from restore_lib.pretrained import Card, checkpoints, published
-from restore_lib.training.speed import best_device
+from restore_lib.training.precision import best_device
 
 if TYPE_CHECKING:
     from restore_lib.realsr import KernelEstimate

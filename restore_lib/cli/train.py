@@ -1,7 +1,6 @@
 """The ``restore train`` command."""
 
 import ast
-import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -41,11 +40,10 @@ def train(
 
     Numbers go to metrics.jsonl in the run's folder and to TensorBoard (`tensorboard --logdir runs`).
     """
-    from lightning_fabric import Fabric
-
     from restore_lib import training
     from restore_lib.experiments.recipes import find
-    from restore_lib.training.speed import PLAIN, fastest
+    from restore_lib.training.loop import make_fabric
+    from restore_lib.training.precision import PLAIN, best_device, fastest
     from restore_lib.training.state import states
 
     tier = tier or tiers.current()
@@ -53,17 +51,8 @@ def train(
     folder = folder or Path("runs") / f"{name}__{tier}__seed{seed}"
     if not resume and states(folder):
         raise TrainingError(f"{folder} holds a run already: delete it, name another folder, or leave out --fresh.")
-    device = training.speed.best_device()
-    speed = PLAIN if plain else fastest(device, compiled=compiled)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it repeats what was asked for
-    many = devices != "1" or nodes > 1
-    fabric = Fabric(
-        accelerator=device,
-        devices=devices if devices == "auto" else int(devices),
-        num_nodes=nodes,
-        strategy="ddp" if many else "auto",
-        precision=speed.precision,
-    )
+    speed = PLAIN if plain else fastest(best_device(), compiled=compiled)
+    fabric = make_fabric(speed, devices if devices == "auto" else int(devices), nodes)
     with interruptible(f"stopped and saved in {folder}; the same command goes on."):
         run = training.fit(
             recipe,
@@ -93,7 +82,7 @@ def evaluate(
 ) -> None:
     """Measure a denoiser on image sets; writes run records and notes the means on its card."""
     from restore_lib.experiments import keeping, protocols, results_folder
-    from restore_lib.training import speed
+    from restore_lib.training.precision import best_device
 
     try:
         levels = [float(level) for level in sigma.split(",")]
@@ -101,7 +90,7 @@ def evaluate(
         raise TrainingError(f"--sigma wants numbers with commas between, got {sigma!r}.") from None
     chosen = [word.strip() for word in sets.split(",") if word.strip()]
     protocol = protocols.gaussian_noise(*levels)
-    device = speed.best_device()
+    device = best_device()
     for record in keeping.measure(
         name, chosen, protocol, folder=folder, results=results or results_folder(), device=device
     ):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from restore_lib import images
-from restore_lib.training.speed import in_bfloat16
+from restore_lib.training.precision import in_bfloat16
 
 BORDER = 3  # pixels that the released network's two convolutions without padding take off each side
 SMALLEST = 12  # side of the smallest image, in pixels

@@ -8,7 +8,7 @@ from restore_lib.denoising.recipes import ABLATIONS, CHOICES
 from restore_lib.experiments import protocols, runs
 from restore_lib.experiments.keeping import as_model
 from restore_lib.experiments.records import save
-from restore_lib.training.speed import best_device, fastest
+from restore_lib.training.precision import best_device, fastest
 
 DATASET = "cbsd68"
 SEEDS = (0, 1, 2)

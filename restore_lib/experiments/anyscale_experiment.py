@@ -16,7 +16,7 @@ from restore_lib.experiments import cell_borders, protocols, runs
 from restore_lib.experiments.protocols import EvaluationProtocol, Model, evaluate
 from restore_lib.experiments.records import RunRecord, load_all, save
 from restore_lib.pretrained import Card, cards, load, longest, published
-from restore_lib.training.speed import best_device
+from restore_lib.training.precision import best_device
 
 #: How many photos of a set are looked at, evenly chosen: one core makes some hundred thousand pixels a second with a
 #: decoder of 64 channels, thirty thousand with one of 256, and fourteen results are wanted of each photo.

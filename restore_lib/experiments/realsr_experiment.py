@@ -26,7 +26,7 @@ from restore_lib.realsr.recipes import SR
 from restore_lib.realsr.zssr import k_zssr, zssr
 from restore_lib.realsr.zssr_settings import BICUBIC, K_ZSSR, K_ZSSR_REAL, REAL, ZSSRSettings, quick
 from restore_lib.resampling import imresize
-from restore_lib.training.speed import has_bfloat16
+from restore_lib.training.precision import has_bfloat16
 
 WORLD = "photos"
 DATASET = hidden_camera.photo_sets(WORLD).test[0]

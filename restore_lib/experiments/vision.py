@@ -30,7 +30,7 @@ from restore_lib.fast.folding import folded
 from restore_lib.nets import efficientnet
 from restore_lib.pretrained import card, load
 from restore_lib.resampling import resize_antialiased
-from restore_lib.training.speed import has_bfloat16
+from restore_lib.training.precision import has_bfloat16
 
 PROTOCOL = "liu2018-vision"
 SEEDS = (0, 1, 2)

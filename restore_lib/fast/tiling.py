@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from restore_lib import images
-from restore_lib.training.speed import in_bfloat16
+from restore_lib.training.precision import in_bfloat16
 
 TILE, OVERLAP = 192, 16  # pixels of the small photo
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from restore_lib.fast.decoders import accelerated, decode_grid
 from restore_lib.implicit.anyscale import AnyScale
 from restore_lib.implicit.coordinates import Axis, checked
-from restore_lib.training.speed import in_bfloat16
+from restore_lib.training.precision import in_bfloat16
 
 TILE = 384  # pixels of the small photo
 LOOKS = 2  # how far a decoder looks: the 3x3 features around the next pixel but one

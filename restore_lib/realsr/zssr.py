@@ -20,7 +20,7 @@ from restore_lib.realsr.kernels import analytic_x4
 from restore_lib.realsr.zssr_crops import Father, edge_weights, random_crop
 from restore_lib.realsr.zssr_settings import BICUBIC, GIVEN_KERNEL, K_ZSSR, RateControl, ZSSRSettings
 from restore_lib.resampling import downscale, imresize
-from restore_lib.training.speed import PLAIN, Speed, fastest
+from restore_lib.training.precision import PLAIN, Speed, fastest
 
 
 class ZSSRNet(nn.Module):

@@ -1,4 +1,6 @@
-"""The state of a run in one file: everything the next step depends on, written whole or not at all.
+"""What a run leaves in its folder: ``run.json``, which says whose it is, and its states, each whole or not there.
+
+A state is everything the next step depends on, in one file.
 
 Tensors lie in a safetensors file; what is no tensor (step, schedules, the optimiser's settings) is JSON in its header,
 beside a checksum over all tensors. Nothing is pickled, so a file from a stranger can do no harm.
@@ -19,9 +21,39 @@ from torch import Tensor
 
 from restore_lib.errors import TrainingError
 from restore_lib.files import atomic_write
+from restore_lib.training.recipes import Recipe, fingerprint, values
 
 KEPT = 2  # states on disk: the last one and, should that be damaged, the one before
 NAME = re.compile(r"state-(\d{9})\.safetensors")
+
+
+def claim(folder: Path | str, recipe: Recipe, seed: int) -> None:
+    """Make a folder this run's own, or refuse it when it is another's.
+
+    Raises
+    ------
+    TrainingError
+        The folder holds a run of another recipe, of other values, or of another seed.
+    """
+    path = Path(folder) / "run.json"
+    ours = {"recipe": recipe.name, "seed": seed, "fingerprint": fingerprint(recipe)}
+    if not path.exists():
+        content = ours | {"values": {name: str(value) for name, value in values(recipe).items()}}
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        return
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        theirs = {key: content[key] for key in ours}
+    except (ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"{path} is damaged: train in another folder, or delete this one.") from error
+    if theirs != ours:
+        same_name = (theirs["recipe"], theirs["seed"]) == (recipe.name, seed)
+        changed = "whose values have changed since" if same_name else "which is another run"
+        raise TrainingError(
+            f"{folder} holds a run of recipe {theirs['recipe']} with seed {theirs['seed']}, {changed}: train in "
+            "another folder, or delete this one to start again."
+        )
 
 
 def save_state(tree: Mapping[str, Any], step: int, folder: Path | str) -> Path:

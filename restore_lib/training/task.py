@@ -1,4 +1,4 @@
-"""What is trained, and how one step of it is made: the part of the loop that a paper's room sees."""
+"""What a recipe gives to the loop, and what a step may use while the loop runs."""
 
 import copy
 import hashlib
@@ -12,12 +12,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from restore_lib.errors import TrainingError
-from restore_lib.training.speed import Speed
+from restore_lib.training.precision import Speed
 
 
 @dataclass
 class Task:
-    """What a paper's room hands to the loop.
+    """What the loop trains, and how.
 
     Attributes
     ----------
@@ -26,8 +26,8 @@ class Task:
     optimizers, schedulers : dict
         By name; a scheduler has its optimiser's name and moves one step with each update.
     step : callable
-        ``step(run, batch)`` computes losses, calls :meth:`Run.update` for each optimiser, and returns numbers to watch
-        as 0-dimensional tensors: the first one decides whether the run is healthy.
+        ``step(run, batch)`` computes losses, calls :meth:`Run.update` for each optimiser, and returns losses by name as
+        0-dimensional tensors; a run whose first one is NaN or explodes is stopped.
     batches : callable
         ``batches(step, rank, world)`` returns the tensors of this process's part of a batch, on the CPU: a pure
         function of its arguments.
@@ -108,7 +108,7 @@ class Run:
         return torch.Generator(self.device).manual_seed(mix(self.seed, self.step, 1 + stream))
 
     @torch.no_grad()
-    def average(self) -> None:
+    def update_averages(self) -> None:
         """Move the averaged weights towards the current ones.
 
         Early on the average is short, so that it does not hold on to the random weights of the start.
@@ -116,13 +116,12 @@ class Run:
         for name, decay in self.task.average.items():
             decay = min(decay, (1 + self.step) / (10 + self.step))
             for mean, now in zip(_tensors(self.averaged[name]), _tensors(self.task.networks[name]), strict=True):
-                mean.lerp_(now, 1 - decay) if mean.is_floating_point() else mean.copy_(now)
+                if mean.is_floating_point():
+                    mean.lerp_(now, 1 - decay)
+                else:
+                    mean.copy_(now)
 
-    def to_validate(self) -> dict[str, nn.Module]:
-        """The networks that validation looks at: averaged where there is an average."""
-        return {name: self.averaged.get(name, network) for name, network in self.task.networks.items()}
-
-    def tree(self) -> dict:
+    def state_dict(self) -> dict:
         """Everything the next step depends on, but the number of the step."""
         return {
             "networks": {name: network.state_dict() for name, network in self.task.networks.items()},
@@ -131,19 +130,22 @@ class Run:
             "schedulers": {name: scheduler.state_dict() for name, scheduler in self.task.schedulers.items()},
         }
 
-    def restore(self, tree: Mapping) -> None:
-        """Take up a saved state."""
+    def load_state_dict(self, state: Mapping) -> None:
+        """Go on from what :meth:`state_dict` gave.
+
+        Raises
+        ------
+        TrainingError
+            It is the state of another task.
+        """
         task = self.task
-        for part, things in (
-            ("networks", task.networks),
-            ("averaged", self.averaged),
-            ("optimizers", task.optimizers),
-            ("schedulers", task.schedulers),
-        ):
-            if tree[part].keys() != things.keys():
-                raise TrainingError(f"The state holds {part} {sorted(tree[part])}, the recipe has {sorted(things)}.")
-            for name, thing in things.items():
-                thing.load_state_dict(tree[part][name])
+        own = {"networks": task.networks, "averaged": self.averaged}
+        own |= {"optimizers": task.optimizers, "schedulers": task.schedulers}
+        for part, objects in own.items():
+            if state[part].keys() != objects.keys():
+                raise TrainingError(f"The state holds {part} {sorted(state[part])}, the recipe has {sorted(objects)}.")
+            for name, each in objects.items():
+                each.load_state_dict(state[part][name])
         for optimizer in task.optimizers.values():
             _match_layout(optimizer)
 

@@ -25,8 +25,7 @@ from restore_lib.denoising import (
 from restore_lib.denoising.recipes import HALVES
 from restore_lib.nets.largefov import DeepLabLargeFOV
 from restore_lib.nets.vgg import SmallVGG
-from restore_lib.training import at_tier
-from restore_lib.training.engine import fit
+from restore_lib.training import at_tier, fit
 from restore_lib.training.task import Run, mix
 
 

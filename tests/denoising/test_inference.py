@@ -11,7 +11,7 @@ from restore_lib.fast.folding import folded
 from restore_lib.nets.receptive import receptive_field
 from restore_lib.noise import gaussian
 from restore_lib.pretrained import build, card, load_into
-from restore_lib.training import speed
+from restore_lib.training import precision
 
 NETS = {
     "released": lambda: Denoiser("released", width=16),
@@ -39,13 +39,13 @@ def test_half_the_precision_moves_a_photo_by_less_than_storing_it(name, rng, mon
     net = folded(net)
     photo = (skimage.data.astronaut()[100:260, 150:333] / 255).transpose(2, 0, 1)
     noisy = gaussian(torch.tensor(photo, dtype=torch.float32), 25, rng)
-    monkeypatch.setattr(speed, "has_bfloat16", lambda device: True)  # computed on any processor, if not fast
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)  # computed on any processor, if not fast
     error = denoise(net, noisy, precision="bf16") - denoise(net, noisy)
     assert 0 < error.square().mean().sqrt() < 1 / 255 / 12**0.5  # rounding to 8 bit: a uniform error of one level
 
 
 def test_bfloat16_is_left_out_where_it_would_be_slow(rng, monkeypatch):
-    monkeypatch.setattr(speed, "has_bfloat16", lambda device: False)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
     net = folded(shaken(NETS["paper"](), rng))
     x = torch.rand(3, 40, 44, generator=rng)
     assert torch.equal(denoise(net, x, precision="bf16"), denoise(net, x))

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from restore_lib import nets
 from restore_lib.fast.tiling import upscale
-from restore_lib.training import speed
+from restore_lib.training import precision
 
 
 def lively(scale=4, blocks=2, seed=0):
@@ -67,12 +67,12 @@ def test_weights_of_the_network_are_not_changed_or_kept(rng):
 
 
 def test_bfloat16_is_near(rng, monkeypatch):
-    monkeypatch.setattr(speed, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: True)
     network, lr = lively(), torch.rand(3, 24, 20, generator=rng)
     found = upscale(network, lr, precision="bf16")
     expected = plain(network, lr)
     assert not torch.equal(found, upscale(network, lr)) and decibel(found, expected) > 30
-    monkeypatch.setattr(speed, "has_bfloat16", lambda device: False)
+    monkeypatch.setattr(precision, "has_bfloat16", lambda device: False)
     assert torch.equal(upscale(network, lr, precision="bf16"), upscale(network, lr))
 
 

@@ -18,11 +18,10 @@ from restore_lib.implicit.crops import AnyScaleCrops, chosen
 from restore_lib.implicit.recipes import ABLATION, DECODERS, DIINN_RECIPE, RECIPES, middle, validation
 from restore_lib.pretrained import build
 from restore_lib.resampling import resize_antialiased
-from restore_lib.training import at_tier, fit
+from restore_lib.training import at_tier, fit, read_metrics
+from restore_lib.training.precision import PLAIN
 from restore_lib.training.recipes import provenance, values
-from restore_lib.training.speed import PLAIN
 from restore_lib.training.task import Run
-from restore_lib.training.watch import read_metrics
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,7 @@ from lightning_fabric import Fabric
 from restore_lib.experiments.recipes import find
 from restore_lib.pretrained import build
 from restore_lib.realsr.dsgan import DSGAN, DegradingNet, HighPassDiscriminator, high, low
-from restore_lib.training import at_tier, fit
-from restore_lib.training.recipes import provenance
-from restore_lib.training.watch import read_metrics
+from restore_lib.training import at_tier, fit, provenance, read_metrics
 
 
 def test_the_split_is_a_mean_of_neighbours_inside_the_image(rng):

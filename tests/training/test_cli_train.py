@@ -9,7 +9,7 @@ import pytest
 from restore_lib import cli
 from restore_lib.experiments import load
 from restore_lib.pretrained import checkpoints
-from restore_lib.training.watch import read_metrics
+from restore_lib.training import read_metrics
 
 
 @pytest.fixture

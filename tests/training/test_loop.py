@@ -17,9 +17,10 @@ from lightning_fabric import Fabric
 from toy import Toy, ToyGAN
 
 from restore_lib.errors import RestoreError, TrainingError
-from restore_lib.training import engine, fit, state
-from restore_lib.training.speed import PLAIN, Speed
-from restore_lib.training.watch import read_metrics
+from restore_lib.training import Run, fit, read_metrics, state
+from restore_lib.training.health import Health
+from restore_lib.training.precision import PLAIN, Speed
+from restore_lib.training.task import mix
 
 TOY = Path(__file__).with_name("toy.py")
 ROOT = TOY.parent.parent.parent
@@ -196,16 +197,16 @@ def test_a_full_disk_stops_the_run_and_keeps_the_last_state(tmp_path, monkeypatc
 
 def test_the_average_is_the_closed_form(tmp_path, monkeypatch):
     seen = []
-    average = engine.Run.average
+    average = Run.update_averages
 
     def watched(self):
         seen.append({name: t.clone() for name, t in self.task.networks["net"].state_dict().items()})
         average(self)
 
-    monkeypatch.setattr(engine.Run, "average", watched)
+    monkeypatch.setattr(Run, "update_averages", watched)
     run = train(tmp_path, Toy(steps=12))
     assert not any(p.requires_grad for p in run.averaged["net"].parameters()), "its history would fill the memory"
-    torch.manual_seed(engine.mix(0, 0))
+    torch.manual_seed(mix(0, 0))
     first = Toy().task(0).networks["net"].state_dict()
     for name, mean in run.averaged["net"].state_dict().items():
         if mean.is_floating_point():
@@ -220,7 +221,7 @@ def test_the_average_is_the_closed_form(tmp_path, monkeypatch):
 
 def test_frozen_networks_do_not_change_and_both_players_do(tmp_path):
     run = train(tmp_path, ToyGAN(steps=10))
-    torch.manual_seed(engine.mix(0, 0))
+    torch.manual_seed(mix(0, 0))
     fresh = ToyGAN().task(0)
     for name, network in run.task.networks.items():
         moved = [not torch.equal(a, b) for a, b in zip(network.parameters(), fresh.networks[name].parameters())]  # noqa: B905
@@ -278,7 +279,7 @@ def test_fast_runs_resume_exactly_too(tmp_path):
 
 
 def test_health_looks_without_being_asked():
-    health = engine.Health(torch.device("cpu"))
+    health = Health(torch.device("cpu"))
     for step in range(1, 50):
         health.note(step, torch.tensor(0.0 if step == 7 else 1.0 + 0.1 * math.sin(step)))
     health.check(Path("."))

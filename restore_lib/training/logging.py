@@ -1,18 +1,18 @@
-"""Watching a run: a line of progress on a terminal, a file of numbers, TensorBoard. None of it changes a weight."""
+"""What a run reports: a line of progress on a terminal, a file of numbers, TensorBoard. None of it changes a weight."""
 
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Mapping
-from numbers import Real
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from restore_lib.files import atomic_write
 
 
-class Watch:
+class Logger:
     """Writes what a run reports; a context manager.
 
     Parameters
@@ -25,11 +25,16 @@ class Watch:
         Steps done already. Lines of later steps, which a killed run may have left, are dropped: the file is what an
         unbroken run would have written, but for the times.
     quiet : bool
-        No line of progress; it is left out anyway where nobody watches (no terminal, or ``CI`` is set).
+        No line of progress; it is left out anyway without a terminal, and where ``CI`` is set.
     tensorboard : bool
         Write event files, too.
     on_report : callable, optional
         Called as ``on_report(step, numbers)`` with each report.
+
+    Attributes
+    ----------
+    enabled : bool
+        Whether anything is written and shown: in one of several processes.
     """
 
     def __init__(
@@ -40,62 +45,65 @@ class Watch:
         *,
         quiet: bool = False,
         tensorboard: bool = True,
-        on_report: Callable[[int, Mapping[str, Real]], None] | None = None,
+        on_report: Callable[[int, Mapping[str, float]], None] | None = None,
     ):
-        self.on_report = on_report
-        self.folder, self.steps, self.start = Path(folder), steps, start
+        self.folder, self.steps, self.start, self.on_report = Path(folder), steps, start, on_report
         self.shown = not quiet and sys.stderr.isatty() and not os.environ.get("CI")
-        self.tensorboard = tensorboard
+        self.tensorboard, self.enabled = tensorboard, True
         self.latest: dict[str, float] = {}
+        self.file = self.writer = self.bar = None
 
-    def __enter__(self) -> "Watch":
-        self.folder.mkdir(parents=True, exist_ok=True)
+    def __enter__(self) -> "Logger":
+        if not self.enabled:
+            return self
         path = self.folder / "metrics.jsonl"
-        kept = [line for line in read_metrics(path) if line["step"] <= self.start]
+        earlier = [line for line in read_metrics(path) if line["step"] <= self.start]
         with atomic_write(path) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in earlier), encoding="utf-8")
         self.file = open(path, "a", encoding="utf-8")  # closed by __exit__
-        self.writer = self._writer() if self.tensorboard else None
+        if self.tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            # What an earlier part of this run wrote beyond the step that it goes on from is hidden, not shown twice.
+            purge = self.start + 1 if self.start else None
+            self.writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=purge)
         if self.shown:
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             columns = (TextColumn("{task.completed}/{task.total}"), BarColumn(), TimeRemainingColumn())
-            self.bar = Progress(*columns, TextColumn("{task.description}"), transient=False)
+            self.bar = Progress(*columns, TextColumn("{task.description}"))
             self.bar.start()
-            self.task = self.bar.add_task("", total=self.steps, completed=self.start)
-        self.clock = time.monotonic()
+            self.bar.add_task("", total=self.steps, completed=self.start)
         return self
 
     def __exit__(self, *exception) -> None:
-        if self.shown:
+        if self.bar is not None:
             self.bar.stop()
         if self.writer is not None:
             self.writer.close()
-        self.file.close()
+        if self.file is not None:
+            self.file.close()
 
-    def report(self, step: int, numbers: Mapping[str, Real], images_per_second: float | None = None) -> None:
-        """Note numbers that belong to a step."""
+    def log(self, step: int, numbers: Mapping[str, float | Tensor], *, images_per_second: float | None = None) -> None:
+        """Report numbers, or tensors of one number each, that belong to a step."""
+        if self.file is None:
+            return
+        numbers = {name: float(number) for name, number in numbers.items()}
         line = {"step": step, **numbers}
         if images_per_second is not None:
             line["images_per_second"] = round(images_per_second, 1)
         self.file.write(json.dumps(line) + "\n")
         self.file.flush()
+        shown = {name: number for name, number in line.items() if name != "step"}
         if self.writer is not None:
-            for name, number in line.items():
-                if name != "step":
-                    self.writer.add_scalar(name, number, step)
-        self.latest |= line
+            for name, number in shown.items():
+                self.writer.add_scalar(name, number, step)
         if self.on_report is not None:
             self.on_report(step, numbers)
-        if self.shown:
-            words = "  ".join(f"{name} {value:.5g}" for name, value in self.latest.items() if name != "step")
-            self.bar.update(self.task, completed=step, description=words)
-
-    def _writer(self):
-        from torch.utils.tensorboard import SummaryWriter
-
-        # What an earlier life of this run wrote beyond the step it goes on from is hidden, not shown twice.
-        return SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.start + 1 if self.start else None)
+        self.latest |= shown
+        if self.bar is not None:
+            words = "  ".join(f"{name} {number:.5g}" for name, number in self.latest.items())
+            self.bar.update(self.bar.task_ids[0], completed=step, description=words)
 
 
 def read_metrics(path: Path | str) -> list[dict[str, Any]]:

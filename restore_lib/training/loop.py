@@ -1,0 +1,186 @@
+"""The one loop: batch, step, log, validate, save; it goes on after any stop as if nothing had happened.
+
+Every random choice of step ``t`` is drawn from generators that are seeded with (seed, t), so that there is no hidden
+state but the weights, the optimisers and the number of the step. With several processes, choices are drawn for the
+whole batch and each process takes its part: two processes train as one with the whole batch.
+"""
+
+import logging
+import math
+import random
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+
+from restore_lib.data.patches import prefetch
+from restore_lib.errors import TrainingError
+from restore_lib.training.health import Health, stop_as_asked, stop_signals
+from restore_lib.training.logging import Logger
+from restore_lib.training.precision import PLAIN, Speed, best_device
+from restore_lib.training.recipes import Recipe
+from restore_lib.training.state import claim, load_state, save_state, states
+from restore_lib.training.task import Run, mix
+
+LOG_EVERY = 20  # steps: each look at the loss makes a GPU wait
+
+
+def fit(
+    recipe: Recipe,
+    folder: Path | str,
+    *,
+    seed: int = 0,
+    speed: Speed = PLAIN,
+    fabric: Fabric | None = None,
+    max_minutes: float | None = None,
+    save_minutes: float = 5.0,
+    quiet: bool = False,
+    tensorboard: bool = False,
+    on_report: Callable[[int, Mapping[str, float]], None] | None = None,
+) -> Run:
+    """Train a recipe in a folder, from where its last state left off.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    folder : path
+        Of this run alone: states, ``metrics.jsonl`` and ``run.json``. A folder with states is continued.
+    seed : int
+        Of initial weights, data and noise.
+    speed : Speed
+        Number format, memory layout, compilation.
+    fabric : Fabric, optional
+        Devices and processes; one process on a GPU, if there is one, by default.
+    max_minutes : float, optional
+        Stop, and save, after this time.
+    save_minutes : float
+        Between two states.
+    quiet, tensorboard, on_report
+        As for :class:`restore_lib.training.logging.Logger`.
+
+    Returns
+    -------
+    Run
+        ``step == recipe.steps`` when it has ended; less when the time was up.
+
+    Raises
+    ------
+    TrainingError
+        The folder belongs to another run, its state is damaged, or the loss is NaN or exploded: the state before that
+        is kept.
+    KeyboardInterrupt, SystemExit
+        Ctrl-C and SIGTERM, after the state has been saved.
+    """
+    folder, deadline = Path(folder), math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
+    fabric = fabric or make_fabric(speed)
+    fabric.launch()
+    run = _start(recipe, folder, seed, speed, fabric)
+    rank, world = fabric.global_rank, fabric.world_size
+    logger = Logger(folder, recipe.steps, run.step, quiet=quiet, tensorboard=tensorboard, on_report=on_report)
+    logger.enabled = fabric.is_global_zero
+    health, saved_step = Health(run.device), run.step
+    logged_step, logged_at, saved_at = run.step, time.monotonic(), time.monotonic()
+    prefetched = prefetch(lambda t: run.task.batches(t, rank, world), run.step + 1, pin=run.device.type == "cuda")
+
+    with logger, stop_signals() as signals, closing(prefetched) as batches:
+        while run.step < recipe.steps:
+            # batch
+            run.step += 1
+            _seed_everything(mix(seed, run.step, 0, rank))
+            batch = tuple(part.to(run.device, non_blocking=True) for part in next(batches))
+
+            # step
+            losses = run.task.step(run, batch)
+            run.update_averages()
+            health.note(run.step, next(iter(losses.values())))
+
+            last = run.step == recipe.steps
+            validating = last or run.step % recipe.validate_every == 0
+            if not (validating or run.step % LOG_EVERY == 0 or (signals and world == 1)):
+                continue  # several processes must agree on when they log, validate and save
+
+            # log
+            health.check(folder)
+            stopping = fabric.broadcast(bool(signals) or time.monotonic() > deadline)
+            images = (run.step - logged_step) * recipe.batch_size
+            logger.log(run.step, losses, images_per_second=images / max(time.monotonic() - logged_at, 1e-9))
+
+            # validate
+            if validating and run.task.validate is not None:
+                logger.log(run.step, _validate(run))
+            logged_step, logged_at = run.step, time.monotonic()
+
+            # save
+            due = fabric.broadcast(logged_at - saved_at > 60 * save_minutes)
+            if (last or stopping or due) and run.step > saved_step:
+                if fabric.is_global_zero:
+                    save_state(run.state_dict(), run.step, folder)
+                saved_step, saved_at = run.step, time.monotonic()
+            if stopping:
+                break
+
+    if signals:
+        stop_as_asked(signals[0])
+    return run
+
+
+def make_fabric(speed: Speed = PLAIN, devices: int | str = 1, nodes: int = 1) -> Fabric:
+    """Lightning Fabric on GPUs, if there are any, else on the CPU.
+
+    Parameters
+    ----------
+    speed : Speed
+    devices : int or "auto"
+        Of each computer; ``"auto"``: all.
+    nodes : int
+        Computers.
+    """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it repeats what was asked for
+    strategy = "auto" if devices == 1 and nodes == 1 else "ddp"
+    return Fabric(
+        accelerator=best_device(), devices=devices, num_nodes=nodes, strategy=strategy, precision=speed.precision
+    )
+
+
+def _start(recipe: Recipe, folder: Path, seed: int, speed: Speed, fabric: Fabric) -> Run:
+    """The run as its last state left it; a fresh one in a folder without states."""
+    if fabric.is_global_zero:
+        claim(folder, recipe, seed)
+    fabric.barrier()
+    _seed_everything(mix(seed, 0))
+    run = Run(recipe.task(seed), fabric, speed, seed)
+    saved = states(folder)
+    if saved:
+        tree, run.step = load_state(saved[-1])
+        run.load_state_dict(tree)
+    for network in run.networks.values():
+        network.train()
+    return run
+
+
+@torch.no_grad()
+def _validate(run: Run) -> dict[str, float]:
+    """What the task's validation says of its networks in eval mode, averaged where there are averages."""
+    assert run.task.validate is not None
+    networks = {name: run.averaged.get(name, network) for name, network in run.task.networks.items()}
+    training = {name: network.training for name, network in networks.items()}
+    for network in networks.values():
+        network.eval()
+    metrics = {name: float(value) for name, value in run.task.validate(networks).items()}
+    for name, network in networks.items():
+        network.train(training[name])
+    for name, value in metrics.items():
+        if not math.isfinite(value):
+            raise TrainingError(f"Validation after step {run.step} gave {name} = {value}.")
+    return metrics
+
+
+def _seed_everything(seed: int) -> None:
+    """Set the global generators of PyTorch, NumPy and Python."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  the global one, which libraries may draw from
+    random.seed(seed)
