@@ -13,12 +13,13 @@ from restore_lib.files import atomic_write
 
 
 class Logger:
-    """Writes what a run reports; a context manager.
+    """Writes what a run reports, until it is closed.
 
     Parameters
     ----------
-    folder : path
-        The run's: numbers go to ``metrics.jsonl``, one line a report, and to ``tensorboard/``.
+    folder : path or None
+        The run's: numbers go to ``metrics.jsonl``, one line a report, and to ``tensorboard/``. None: nothing is
+        written, as one of several processes reports for all.
     steps : int
         Of the whole run.
     start : int
@@ -30,16 +31,11 @@ class Logger:
         Write event files, too.
     on_report : callable, optional
         Called as ``on_report(step, numbers)`` with each report.
-
-    Attributes
-    ----------
-    enabled : bool
-        Whether anything is written and shown: in one of several processes.
     """
 
     def __init__(
         self,
-        folder: Path | str,
+        folder: Path | str | None,
         steps: int,
         start: int = 0,
         *,
@@ -47,40 +43,34 @@ class Logger:
         tensorboard: bool = True,
         on_report: Callable[[int, Mapping[str, float]], None] | None = None,
     ):
-        self.folder, self.steps, self.start, self.on_report = Path(folder), steps, start, on_report
-        self.shown = not quiet and sys.stderr.isatty() and not os.environ.get("CI")
-        self.tensorboard, self.enabled = tensorboard, True
-        self.latest: dict[str, float] = {}
-        self.file = self.writer = self.bar = None
-
-    def __enter__(self) -> "Logger":
-        if not self.enabled:
-            return self
-        path = self.folder / "metrics.jsonl"
-        earlier = [line for line in read_metrics(path) if line["step"] <= self.start]
+        self.on_report, self.latest = on_report, {}
+        self.file = self.events = self.progress = None
+        if folder is None:
+            return
+        path = Path(folder) / "metrics.jsonl"
+        earlier = [line for line in read_metrics(path) if line["step"] <= start]
         with atomic_write(path) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in earlier), encoding="utf-8")
-        self.file = open(path, "a", encoding="utf-8")  # closed by __exit__
-        if self.tensorboard:
+        self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115  closed by close()
+        if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
             # What an earlier part of this run wrote beyond the step that it goes on from is hidden, not shown twice.
-            purge = self.start + 1 if self.start else None
-            self.writer = SummaryWriter(str(self.folder / "tensorboard"), purge_step=purge)
-        if self.shown:
+            self.events = SummaryWriter(str(path.with_name("tensorboard")), purge_step=start + 1 if start else None)
+        if not quiet and sys.stderr.isatty() and not os.environ.get("CI"):
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             columns = (TextColumn("{task.completed}/{task.total}"), BarColumn(), TimeRemainingColumn())
-            self.bar = Progress(*columns, TextColumn("{task.description}"))
-            self.bar.start()
-            self.bar.add_task("", total=self.steps, completed=self.start)
-        return self
+            self.progress = Progress(*columns, TextColumn("{task.description}"))
+            self.progress.add_task("", total=steps, completed=start)
+            self.progress.start()
 
-    def __exit__(self, *exception) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-        if self.writer is not None:
-            self.writer.close()
+    def close(self) -> None:
+        """End the line of progress and close the files."""
+        if self.progress is not None:
+            self.progress.stop()
+        if self.events is not None:
+            self.events.close()
         if self.file is not None:
             self.file.close()
 
@@ -95,15 +85,15 @@ class Logger:
         self.file.write(json.dumps(line) + "\n")
         self.file.flush()
         shown = {name: number for name, number in line.items() if name != "step"}
-        if self.writer is not None:
+        if self.events is not None:
             for name, number in shown.items():
-                self.writer.add_scalar(name, number, step)
+                self.events.add_scalar(name, number, step)
         if self.on_report is not None:
             self.on_report(step, numbers)
         self.latest |= shown
-        if self.bar is not None:
+        if self.progress is not None:
             words = "  ".join(f"{name} {number:.5g}" for name, number in self.latest.items())
-            self.bar.update(self.bar.task_ids[0], completed=step, description=words)
+            self.progress.update(self.progress.task_ids[0], completed=step, description=words)
 
 
 def read_metrics(path: Path | str) -> list[dict[str, Any]]:

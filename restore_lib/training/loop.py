@@ -80,13 +80,14 @@ def fit(
     fabric.launch()
     run = _start(recipe, folder, seed, speed, fabric)
     rank, world = fabric.global_rank, fabric.world_size
-    logger = Logger(folder, recipe.steps, run.step, quiet=quiet, tensorboard=tensorboard, on_report=on_report)
-    logger.enabled = fabric.is_global_zero
-    health, saved_step = Health(run.device), run.step
-    logged_step, logged_at, saved_at = run.step, time.monotonic(), time.monotonic()
-    prefetched = prefetch(lambda t: run.task.batches(t, rank, world), run.step + 1, pin=run.device.type == "cuda")
+    log_folder = folder if fabric.is_global_zero else None
+    logger = Logger(log_folder, recipe.steps, run.step, quiet=quiet, tensorboard=tensorboard, on_report=on_report)
+    batches = prefetch(lambda t: run.task.batches(t, rank, world), run.step + 1, pin=run.device.type == "cuda")
+    health = Health(run.device)
+    logged_step = saved_step = run.step
+    logged_at = saved_at = time.monotonic()
 
-    with logger, stop_signals() as signals, closing(prefetched) as batches:
+    with closing(logger), closing(batches), stop_signals() as signals:
         while run.step < recipe.steps:
             # batch
             run.step += 1

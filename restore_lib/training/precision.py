@@ -1,6 +1,7 @@
 """Number format, memory layout and compilation: what makes a step faster and leaves the network what it is."""
 
 from dataclasses import dataclass
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ class Speed:
         One kernel for all of an optimiser's update.
     """
 
-    precision: str = "32-true"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
     channels_last: bool = False
     compile: bool = False
     fused: bool = False
@@ -37,8 +38,8 @@ class Speed:
     def prepare(self, network: nn.Module) -> nn.Module:
         """Bring a network into the layout of the run, and compile it where asked to."""
         if self.channels_last:
-            network = network.to(memory_format=torch.channels_last)
-        return torch.compile(network) if self.compile else network
+            network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        return cast(nn.Module, torch.compile(network)) if self.compile else network
 
 
 PLAIN = Speed()
