@@ -191,21 +191,31 @@ def load(path: Path | str) -> RunRecord:
     return record
 
 
-def load_all(folder: Path | str) -> list[RunRecord]:
+def load_all(folder: Path | str | None = None) -> list[RunRecord]:
     """All records of a folder, by file name; an empty list when it does not exist.
+
+    Parameters
+    ----------
+    folder : path, optional
+        :func:`results_folder` by default.
 
     Raises
     ------
     RecordError
         One of the files is not a good record.
     """
-    return [load(path) for path in sorted(Path(folder).glob("*.json"))]
+    return [load(path) for path in sorted(Path(folder or results_folder()).glob("*.json"))]
 
 
 def results_folder() -> Path:
-    """Where records are kept: ``results/`` of the repository that holds this library, else of the current folder."""
-    root = Path(__file__).resolve().parent.parent.parent
-    return (root if (root / "pyproject.toml").exists() else Path.cwd()) / "results"
+    """Where records are kept: ``results/`` of the repository that holds this library.
+
+    Where the library is installed: the records that came with it, or else ``results/`` of the current folder.
+    """
+    package = Path(__file__).resolve().parent.parent
+    if (package.parent / "pyproject.toml").exists():
+        return package.parent / "results"
+    return package / "results" if (package / "results").is_dir() else Path.cwd() / "results"
 
 
 def parse(text: str | bytes, path: Path) -> RunRecord:
