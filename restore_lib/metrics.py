@@ -312,7 +312,7 @@ def noise_level(image: Float[Tensor, "3 h w"]) -> float:
     from skimage.restoration import estimate_sigma
 
     colours = (colour.double().numpy() for colour in image)  # one at a time: photos may be large
-    return 255 / 3 * sum(float(estimate_sigma(colour)) for colour in colours if np.ptp(colour) > 0)
+    return 255 / 3 * sum(float(np.asarray(estimate_sigma(colour))) for colour in colours if np.ptp(colour) > 0)
 
 
 def blur(image: Float[Tensor, "3 h w"]) -> float:
@@ -330,7 +330,7 @@ def blur(image: Float[Tensor, "3 h w"]) -> float:
     array = image.permute(1, 2, 0).double().numpy()  # (h, w, 3)
     if (array == array[0, 0]).all():
         raise ValueError("the photo has one colour everywhere: it is neither sharp nor blurred")
-    return float(blur_effect(array, channel_axis=-1))
+    return float(np.asarray(blur_effect(array, channel_axis=-1)))
 
 
 def brisque(image: Float[Tensor, "3 h w"]) -> float:
@@ -368,7 +368,7 @@ def brisque(image: Float[Tensor, "3 h w"]) -> float:
 @cache
 def _brisque():
     try:
-        from brisque import BRISQUE
+        from brisque import BRISQUE  # pyright: ignore[reportMissingImports]  optional
     except ImportError as error:
         raise DataError("BRISQUE needs a package that brings its regression: `pip install brisque`.") from error
     return BRISQUE(url=False)

@@ -4,7 +4,6 @@ Each takes a noisy photo (3, H, W) with values around [0, 1] and sigma on the sc
 """
 
 import hashlib
-from numbers import Real
 
 import numpy as np
 import torch
@@ -18,13 +17,14 @@ from restore_lib.errors import DataError, ImageError
 Photo = Float[Tensor, "3 h w"]
 
 
-def wavelets(noisy: Photo, sigma: Real) -> Photo:
+def wavelets(noisy: Photo, sigma: float) -> Photo:
     """Wavelet coefficients shrunk by BayesShrink in YCbCr [chang2000], averaged over 16 shifts of the photo.
 
     By scikit-image, which estimates the strength of the noise in each of the three channels itself: in YCbCr it is no
     longer sigma.
     """
-    array, total = _array(noisy), 0
+    array = _array(noisy)
+    total = np.zeros_like(array)
     for down, right in np.ndindex(4, 4):
         shifted = np.roll(array, (down, right), axis=(0, 1))
         shrunk = restoration.denoise_wavelet(shifted, convert2ycbcr=True, channel_axis=-1, rescale_sigma=True)
@@ -32,19 +32,12 @@ def wavelets(noisy: Photo, sigma: Real) -> Photo:
     return _tensor(total / 16)
 
 
-def cbm3d(noisy: Photo, sigma: Real, *, cache: bool = True) -> Photo:
+def cbm3d(noisy: Photo, sigma: float, *, cache: bool = True) -> Photo:
     """CBM3D [dabov2007color]: similar blocks are stacked, shrunk together in a transform, and put back.
 
     Its authors' package ``bm3d`` is free for non-commercial use only and is not installed with this library. It takes
-    half a minute a photo, so results are kept in the cache, under a hash of the photo's bytes.
-
-    Parameters
-    ----------
-    noisy, sigma
-        See above.
-    cache : bool
-        Look for the result of an earlier call, and keep this one's. Kept results are clipped to [0, 1] and have
-        16 bits; so are fresh ones.
+    half a minute a photo, so with ``cache`` results are kept, under a hash of the photo's bytes. Results are clipped to
+    [0, 1] and rounded to 16 bits, kept or fresh.
 
     Raises
     ------
@@ -62,7 +55,7 @@ def cbm3d(noisy: Photo, sigma: Real, *, cache: bool = True) -> Photo:
         except ImageError:
             path.unlink()
     try:
-        import bm3d
+        import bm3d  # pyright: ignore[reportMissingImports]  optional
     except ImportError as error:
         raise DataError(
             "CBM3D needs its authors' package, which is free for non-commercial use: `pip install bm3d`."

@@ -30,18 +30,17 @@ class DnCNN(nn.Module):
         super().__init__()
         if depth < 2:
             raise ValueError(f"depth must be at least 2 (a first and a last convolution), got {depth}")
-        sizes = [channels, *[width] * (depth - 1), channels]
+        inputs, outputs = [channels, *[width] * (depth - 1)], [*[width] * (depth - 1), channels]
         inner = [False, *[norm] * (depth - 2), False]
-        self.convs = nn.ModuleList(
-            nn.Conv2d(i, o, 3, padding=1, bias=not normed)
-            for i, o, normed in zip(sizes, sizes[1:], inner, strict=False)
-        )
+        layers = zip(inputs, outputs, inner, strict=True)
+        convs = [nn.Conv2d(i, o, 3, padding=1, bias=not normed) for i, o, normed in layers]
+        self.convs = nn.ModuleList(convs)
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) if normed else nn.Identity() for normed in inner)
-        for conv in self.convs:
+        for conv in convs:
             nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
             if conv.bias is not None:
                 nn.init.zeros_(conv.bias)
-        nn.init.normal_(self.convs[-1].weight, std=1e-3)  # ours: start close to leaving the image as it is
+        nn.init.normal_(convs[-1].weight, std=1e-3)  # ours: start close to leaving the image as it is
 
     def forward(self, noisy: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Denoise colours in [0, 1]; the noise is neither clipped nor rounded."""
@@ -72,14 +71,15 @@ def author_network(use: str) -> DnCNN:
     DataError
         The file is not on this computer, or is damaged.
     """
-    known = AUTHORS[use]
-    path = files.locate(known.path)
+    file = AUTHORS[use]
+    path = files.locate(file.path)
     if path is None:
         raise DataError(
-            f"The authors' weights {Path(known.path).name} are not on this computer: put them into a folder "
-            f"{Path(known.path).parent} of the one that RESTORE_DATA names."
+            f"The authors' weights {Path(file.path).name} are not on this computer: put them into a folder "
+            f"{Path(file.path).parent} of the one that RESTORE_DATA names."
         )
-    if not files.matches(path, known.sha256):
+    if not files.matches(path, file.sha256):
         raise DataError(f"{path} is damaged or not what it says: get it anew.")
     network = DnCNN(depth=20, norm=False)
-    return load_author_weights(network, torch.load(path, map_location="cpu", weights_only=True)).eval()
+    load_author_weights(network, torch.load(path, map_location="cpu", weights_only=True))
+    return network.eval()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,7 +42,6 @@ class SmallDenoiser(Recipe):
     dataset: str = sourced("bsds500", "ours: DnCNN's 400 images are BSDS500's training and test parts", "Photos.")
     split: str = sourced("train400", "ours: CBSD68 lies in the part that is left out", "Part of the set.")
     held: int = sourced(8, "ours", "Last photos of the part, kept for validation and not trained on.")
-    validate_every: int = sourced(500, "ours", "Steps between two validations.")
 
     def architecture(self) -> Mapping[str, object]:
         """The network as plain data, for the checkpoint's card."""
@@ -104,7 +104,6 @@ class DenoiserRecipe(Recipe):
     split: str = sourced("train400", "ours: CBSD68 lies in the part that is left out", "Part of the set.")
     also: str = sourced("div2k_test_lr_x4", "ours: 25 sharp photos more", "A further set of photos.")
     held: int = sourced(8, "ours", "Last photos of the part, kept for validation and not trained on.")
-    validate_every: int = sourced(500, "ours", "Steps between two validations.")
 
     def architecture(self) -> Mapping[str, object]:
         """The network as plain data, for the checkpoint's card."""
@@ -201,6 +200,11 @@ HALF_30 = variant(  # for the vision tasks
 )
 
 
+def from_source(origin: str, /, **values: Any) -> dict[str, Any]:
+    """Values for :func:`restore_lib.training.recipes.variant` that all come from one source."""
+    return {name: (value, origin) for name, value in values.items()}
+
+
 def at_sigma(base: DenoiserRecipe, sigma: int, steps: int) -> DenoiserRecipe:
     """The recipe for another noise level than that of ``base``, whose weights it begins with."""
     first, other = f"{base.sigma:.0f}", str(sigma)
@@ -232,19 +236,21 @@ CHOICES = {  # what Section 3.1 compares, one change at a time
     "one-scale": {"scales": 1},
     "no-residual": {"residual": False},
 }
-SMALLER = {
-    "variant": ("paper", "paper Fig. 2"),
-    "width": (32, "ours: a quarter, so that 18 runs take an hour"),
-    "steps": (2500, "ours: enough to order the choices"),
-    "batch_size": (16, "ours: half of the paper's"),
-}
+SMALLER = variant(
+    BASE,
+    "ablation",
+    "Choices of the denoiser",
+    variant=("paper", "paper Fig. 2"),
+    width=(32, "ours: a quarter, so that 18 runs take an hour"),
+    steps=(2500, "ours: enough to order the choices"),
+    batch_size=(16, "ours: half of the paper's"),
+)
 ABLATIONS = tuple(
     variant(
-        BASE,
-        f"ablation-{name}",
-        f"Choices of the denoiser: {name.replace('-', ' ')}",
-        **SMALLER,
-        **{key: (value, "ours: what is tried out") for key, value in changed.items()},
+        SMALLER,
+        f"{SMALLER.name}-{name}",
+        f"{SMALLER.title}: {name.replace('-', ' ')}",
+        **from_source("ours: what is tried out", **changed),
     )
     for name, changed in CHOICES.items()
 )

@@ -8,6 +8,7 @@ says the source, what the denoiser was trained for, and sigma: ``tiny-classify-3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from restore_lib.data.labelled_files import LabelledFiles
 from restore_lib.data.patches import to_float
 from restore_lib.denoising.denoiser import Denoiser, same_size
 from restore_lib.denoising.losses import joint_step, vision_step
-from restore_lib.denoising.recipes import RGB, warm_cosine
+from restore_lib.denoising.recipes import RGB, from_source, warm_cosine
 from restore_lib.nets import vgg
 from restore_lib.nets.largefov import DeepLabLargeFOV, start_from_vgg
 from restore_lib.nets.resnet import SmallResNet
@@ -76,10 +77,11 @@ class VisionRecipe(Recipe):
 
     def task(self, seed: int) -> Task:
         """Networks, optimiser, batches and step for the loop."""
-        train, held = (pictures(self.source, self.goal, part, self.count) for part in ("train", "held"))
+        train = pictures(self.source, self.goal, "train", self.count)
+        held = cast(Labelled, pictures(self.source, self.goal, "held", self.count))
         network = build(self.architecture())
         if self.start == VGG16:
-            start_from_vgg(network, vgg.pretrained())
+            start_from_vgg(cast(DeepLabLargeFOV, network), vgg.pretrained())
         elif self.start:
             load_into(network, self.start)
         optimizer = torch.optim.AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
@@ -128,7 +130,8 @@ class CascadeRecipe(Recipe):
 
     def task(self, seed: int) -> Task:
         """Networks, optimiser, batches and step for the loop."""
-        train, held = (pictures(self.source, self.goal, part, self.count) for part in ("train", "held"))
+        train = pictures(self.source, self.goal, "train", self.count)
+        held = cast(Labelled, pictures(self.source, self.goal, "held", self.count))
         denoiser = build(self.architecture())
         if self.start:
             load_into(denoiser, self.start)
@@ -164,19 +167,14 @@ CASCADE = CascadeRecipe(
 )
 
 
-def ours(**values: object) -> dict[str, tuple[object, str]]:
-    """Values whose source is "ours"."""
-    return {name: (value, "ours") for name, value in values.items()}
-
-
-QUARTER = ours(goal="segment", network="largefov", width=16)
+QUARTER = from_source("ours", goal="segment", network="largefov", width=16)
 VISION = (
     variant(NETWORK, "classifier-scenes", "VGG-style classifier of drawn scenes"),
     variant(
         NETWORK,
         "classifier-tiny",
         "VGG-style classifier of Tiny ImageNet's ten classes",
-        **ours(source="tiny", crop=56),
+        **from_source("ours", source="tiny", crop=56),
     ),
     variant(NETWORK, "segmenter-scenes", "DeepLab-LargeFOV of a quarter's width on drawn scenes", **QUARTER),
     variant(
@@ -184,7 +182,7 @@ VISION = (
         "segmenter-camvid",
         "DeepLab-LargeFOV of a quarter's width on CamVid",
         **QUARTER,
-        **ours(source="camvid", crop=168, batch_size=8),
+        **from_source("ours", source="camvid", crop=168, batch_size=8),
     ),
 )
 """Networks trained on clean pictures, which the denoisers' trainings freeze."""
@@ -391,7 +389,7 @@ def cascade_validation(
         device = next(denoiser.parameters()).device
         restored = torch.cat([same_size(denoiser, part.to(device)).float().cpu() for part in noisy.split(16)])
         return {
-            "psnr": float(metrics.psnr(restored.clamp(0, 1), clean, RGB).mean()),
+            "psnr": float(torch.as_tensor(metrics.psnr(restored.clamp(0, 1), clean, RGB)).mean()),
             **vision_scores(vision, restored, held, goal),
         }
 

@@ -1,9 +1,7 @@
-"""EDSR: residual blocks without batch norm, and an upsampler at the end [lim2017edsr].
+"""EDSR: residual blocks without batch norm, and an upsampler at the end [lim2017edsr], as EDSR-PyTorch has it.
 
 With a scale it makes a larger picture. Without one it is the encoder that LIIF and others begin with.
 """
-
-from numbers import Integral, Real
 
 import torch
 from jaxtyping import Float
@@ -19,7 +17,7 @@ class ResidualBlock(nn.Module):
     ``residual_scale`` multiplies what is added to the input: 0.1 keeps wide networks stable (Sec. 3.3).
     """
 
-    def __init__(self, width: Integral, residual_scale: Real):
+    def __init__(self, width: int, residual_scale: float):
         super().__init__()
         self.residual_scale = residual_scale
         self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
@@ -54,9 +52,9 @@ class EDSR(nn.Module):
     colours, as in LIIF's code.
     """
 
-    def __init__(
-        self, blocks: Integral = 16, width: Integral = 64, residual_scale: Real = 1.0, scale: Integral | None = None
-    ):
+    mean: Tensor
+
+    def __init__(self, blocks: int = 16, width: int = 64, residual_scale: float = 1.0, scale: int | None = None):
         super().__init__()
         if scale not in (None, 2, 3, 4):
             raise ValueError(f"scale must be 2, 3, 4 or None, got {scale}")
@@ -84,11 +82,11 @@ class EDSR(nn.Module):
         return self.tail(x) / RANGE + self.mean
 
 
-def edsr_baseline(scale: Integral | None = None) -> EDSR:
+def edsr_baseline(scale: int | None = None) -> EDSR:
     """The small EDSR: 16 blocks of 64 channels; 1.37, 1.55 and 1.52 million parameters for x2, x3 and x4."""
     return EDSR(16, 64, 1.0, scale)
 
 
-def edsr_full(scale: Integral | None = None) -> EDSR:
+def edsr_full(scale: int | None = None) -> EDSR:
     """The paper's EDSR: 32 blocks of 256 channels; 40.7, 43.7 and 43.1 million parameters for x2, x3 and x4."""
     return EDSR(32, 256, 0.1, scale)

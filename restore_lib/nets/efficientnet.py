@@ -38,13 +38,13 @@ WEIGHTS = files.KnownFile(
 class SameConv(nn.Conv2d):
     """A convolution whose output is ``ceil(n / stride)`` long, with zeros around as TensorFlow puts them."""
 
-    def forward(self, x: Float[Tensor, "b _ h w"]) -> Float[Tensor, "b _ oh ow"]:
+    def forward(self, input: Float[Tensor, "b _ h w"]) -> Float[Tensor, "b _ oh ow"]:
         """As few zeros as the last window needs, half of them on each side, the odd one at the end."""
         border = []
-        for n, kernel, stride in zip(x.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
+        for n, kernel, stride in zip(input.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
             missing = max((-(-n // stride) - 1) * stride + kernel - n, 0)
             border += [missing // 2, missing - missing // 2]  # the last axis first, as pad wants it
-        return super().forward(functional.pad(x, border))
+        return super().forward(functional.pad(input, border))
 
 
 def convolution(
@@ -98,7 +98,8 @@ class EfficientNetLite0(nn.Module):
     def __init__(self, classes: int = 1000):
         super().__init__()
         self.normalize = Normalize((127 / 255,) * 3, (128 / 255,) * 3)  # (255 x - 127) / 128
-        layers, channels = [convolution(3, 32, 3, 2)], 32
+        layers: list[nn.Module] = [convolution(3, 32, 3, 2)]
+        channels = 32
         for widen, kernel, stride, out, blocks in STAGES:
             for number in range(blocks):
                 layers.append(Block(channels, out, widen, kernel, stride if number == 0 else 1))
@@ -144,5 +145,5 @@ def pretrained() -> EfficientNetLite0:
 def installed() -> Path | None:
     """The package's file of weights, or None."""
     spec = find_spec(PACKAGE.replace("-", "_"))
-    path = Path(spec.submodule_search_locations[0], WEIGHTS.path) if spec else None
-    return path if path is not None and path.is_file() else None
+    folders = (spec.submodule_search_locations if spec else None) or []
+    return next((path for folder in folders if (path := Path(folder, WEIGHTS.path)).is_file()), None)

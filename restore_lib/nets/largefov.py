@@ -1,4 +1,7 @@
-"""DeepLab-LargeFOV [chen2015deeplab] as paper A's code builds it: VGG-16 made to give a class to every eighth pixel."""
+"""DeepLab-LargeFOV [chen2015deeplab], paper A's segmenter: VGG-16 made to give a class to every eighth pixel.
+
+Layer by layer as ``train_seg.prototxt`` of paper A's official code.
+"""
 
 import torch
 from jaxtyping import Float
@@ -36,7 +39,8 @@ class DeepLabLargeFOV(nn.Module):
     ):
         super().__init__()
         self.normalize = Normalize()
-        layers, channels = [], 3
+        layers: list[nn.Module] = []
+        channels = 3
         for number, block in enumerate(PLAN):
             spread = 2 if number == 4 else 1
             for out in (width * n // 64 for n in block):
@@ -86,6 +90,6 @@ def start_from_vgg(network: DeepLabLargeFOV, vgg: VGG16) -> None:
     pairs = [[layer for layer in net.features if isinstance(layer, nn.Conv2d)] for net in (network, vgg)]
     if [c.weight.shape for c in pairs[0]] != [c.weight.shape for c in pairs[1]] or pairs[0][0].bias is None:
         raise ValueError("only a network of width 64 without batch norm can start from VGG-16")
-    for own, known in zip(*pairs, strict=True):
-        own.weight.copy_(known.weight)
-        own.bias.copy_(known.bias)
+    for own, given in zip(*pairs, strict=True):
+        own.weight.copy_(given.weight)
+        own.bias.copy_(given.bias)

@@ -1,7 +1,6 @@
-"""Which input pixels an output pixel of a network can see: asked of the network itself, not of a formula."""
+"""Which input pixels an output pixel of a network can see, computed by differentiating the network itself."""
 
 import copy
-from numbers import Integral
 
 import torch
 from jaxtyping import Bool
@@ -10,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def receptive_field(
-    network: nn.Module, size: Integral, *, at: tuple[int, int] | None = None, channels: Integral = 3
+    network: nn.Module, size: int, *, at: tuple[int, int] | None = None, channels: int = 3
 ) -> Bool[Tensor, "size size"]:
     """Input pixels that can change one output pixel.
 

@@ -1,4 +1,4 @@
-"""A small residual network [he2016resnet] for small pictures; no denoiser here was trained with it."""
+"""A small residual network, ours after [he2016resnet]: a classifier that no denoiser here was trained with."""
 
 import torch
 from jaxtyping import Float

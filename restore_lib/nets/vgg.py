@@ -1,7 +1,7 @@
-"""VGG-16 [simonyan2015vgg], and a small network of the same family for small pictures.
+"""VGG-16 [simonyan2015vgg], paper A's classifier, and a small network of the same family for small pictures.
 
-Both take RGB in [0, 1] and bring it to the scale they were trained with themselves, so that a denoiser can stand right
-before them.
+VGG-16 is torchvision's, layer by layer and with its weights; the small one is ours. Both take RGB in [0, 1] and bring
+it to the scale they were trained with themselves, so that a denoiser can stand right before them.
 """
 
 import pickle
@@ -19,6 +19,9 @@ PLAN = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 class Normalize(nn.Module):
     """Subtract a mean from each colour channel and divide by a deviation; nothing to train, nothing to save."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD):
         super().__init__()
@@ -43,7 +46,8 @@ class VGG16(nn.Module):
     def __init__(self, classes: int = 1000):
         super().__init__()
         self.normalize = Normalize()
-        layers, channels = [], 3
+        layers: list[nn.Module] = []
+        channels = 3
         for block in PLAN:
             for width in block:
                 layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
@@ -76,8 +80,8 @@ def pretrained() -> VGG16:
     DataError
         The file of 553 MB is not on this computer, or it is damaged; the message names the command that fetches it.
     """
-    known = next(file for file in metrics.TRUNKS["vgg"] if file.url)  # the other file has the convolutions only
-    path = files.locate(known.path)
+    official = next(file for file in metrics.TRUNKS["vgg"] if file.url)  # the other file has the convolutions only
+    path = files.locate(official.path)
     if path is None:
         raise DataError(
             "VGG-16's weights are not on this computer: run `restore data fetch vgg16`, or name a folder that holds "
@@ -85,7 +89,7 @@ def pretrained() -> VGG16:
         )
     network = VGG16()
     try:
-        if not files.matches(path, known.sha256):
+        if not files.matches(path, official.sha256):
             raise ValueError("another hash")
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, ValueError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
@@ -110,7 +114,8 @@ class SmallVGG(nn.Module):
     def __init__(self, classes: int, width: int = 24):
         super().__init__()
         self.normalize = Normalize()
-        layers, channels = [], 3
+        layers: list[nn.Module] = []
+        channels = 3
         for number in range(4):
             for _ in range(2):
                 out = width * 2**number
