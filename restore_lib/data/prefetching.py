@@ -4,8 +4,7 @@ import atexit
 import itertools
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from numbers import Integral
+from collections.abc import Callable, Generator
 from typing import TypeVar
 
 from torch import Tensor
@@ -14,8 +13,8 @@ Made = TypeVar("Made")
 
 
 def prefetch(
-    make: Callable[[int], Made], first: Integral = 0, *, ahead: Integral = 4, pin: bool = False
-) -> Iterator[Made]:
+    make: Callable[[int], Made], first: int = 0, *, ahead: int = 4, pin: bool = False
+) -> Generator[Made, None, None]:
     """``make(first)``, ``make(first + 1)``, ... without end, made in a background thread before they are asked for.
 
     The thread starts with the first item and ends when the iterator is closed (``close``, the end of its last
@@ -43,7 +42,7 @@ def prefetch(
     return _iterate(lambda step: _pinned(make(step)) if pin else make(step), first, ahead)
 
 
-def _iterate(make: Callable, first: int, ahead: int) -> Iterator:
+def _iterate(make: Callable, first: int, ahead: int) -> Generator:
     made, room, closing = queue.SimpleQueue(), threading.Semaphore(ahead), threading.Event()
 
     def work():
