@@ -70,12 +70,12 @@ class RDN(nn.Module):
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
         """Features of normalised colours, one for each pixel."""
         shallow = self.first(image)  # (b, width, h, w), Eq. 1
-        x, gathered = self.second(shallow), 0.0  # Eq. 2
+        x, gathered = self.second(shallow), self.gather.get_parameter("bias")[:, None, None]  # Eq. 2
         # Eq. 5 joins the outputs of all blocks before a 1x1 convolution. Its sum can run along: no block is kept.
         for block, weight in zip(self.blocks, self.gather.weight.split(self.channels, dim=1), strict=True):
             x = block(x)  # (b, width, h, w), Eq. 3
             gathered = gathered + functional.conv2d(x, weight)
-        return self.last(gathered + self.gather.bias[:, None, None]) + shallow  # Eq. 4: global residual
+        return self.last(gathered) + shallow  # Eq. 4: global residual
 
 
 def small_trunk(blocks: int = 4, layers: int = 3, growth: int = 32, width: int = 64) -> RDN:
