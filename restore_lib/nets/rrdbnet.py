@@ -5,6 +5,7 @@ convolutions draw the detail.
 """
 
 import copy
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -30,11 +31,12 @@ class DenseBlock(nn.Module):
     def __init__(self, width: int, growth: int):
         super().__init__()
         outs = [growth] * 4 + [width]
-        self.convs = nn.ModuleList(nn.Conv2d(width + i * growth, out, 3, padding=1) for i, out in enumerate(outs))
-        for conv in self.convs:  # small, so that a deep network begins near the identity (Sec. 3.1)
+        convs = [nn.Conv2d(width + i * growth, out, 3, padding=1) for i, out in enumerate(outs)]
+        for conv in convs:  # small, so that a deep network begins near the identity (Sec. 3.1)
             nn.init.kaiming_normal_(conv.weight)
             conv.weight.data *= 0.1
-            nn.init.zeros_(conv.bias)
+            nn.init.zeros_(cast(Tensor, conv.bias))
+        self.convs = nn.ModuleList(convs)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Same size as the input."""

@@ -4,8 +4,6 @@ The paper names the first [isola2017pix2pix]; the released code trains its first
 [wang2018esrgan]. Both give logits, for photos in [0, 1].
 """
 
-from numbers import Integral
-
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,7 +26,7 @@ class PatchDiscriminator(nn.Module):
         Channels of the first convolution; they double up to eight times as many.
     """
 
-    def __init__(self, layers: Integral = 3, width: Integral = 64):
+    def __init__(self, layers: int = 3, width: int = 64):
         super().__init__()
         if min(layers, width) < 1:
             raise ValueError(f"layers={layers}, width={width}: each must be at least 1")
@@ -63,7 +61,7 @@ class VGGDiscriminator(nn.Module):
         Side of the crops, a multiple of 32.
     """
 
-    def __init__(self, width: Integral = 64, size: Integral = 128):
+    def __init__(self, width: int = 64, size: int = 128):
         super().__init__()
         if size < STEP or size % STEP or width < 1:
             raise ValueError(f"width={width}, size={size}: width must be at least 1 and size a multiple of {STEP}")

@@ -9,7 +9,7 @@ What the network adds is a function of the image. Noise that is collected is dra
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from numbers import Integral
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -51,7 +51,7 @@ class DegradingNet(nn.Module):
     blocks, width : int
     """
 
-    def __init__(self, blocks: Integral = 8, width: Integral = 64):
+    def __init__(self, blocks: int = 8, width: int = 64):
         super().__init__()
         self.first = nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.PReLU())
         self.blocks = nn.ModuleList(
@@ -69,7 +69,7 @@ class DegradingNet(nn.Module):
 
 
 class HighPassDiscriminator(nn.Module):
-    """Tell the camera's photos from made ones by their high frequencies: 5 x 5 convolutions, one logit a pixel.
+    """Tell the camera's photos from degraded images by their high frequencies: 5 x 5 convolutions, one logit a pixel.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class HighPassDiscriminator(nn.Module):
         Channels of the first convolution; they double twice.
     """
 
-    def __init__(self, width: Integral = 64):
+    def __init__(self, width: int = 64):
         super().__init__()
         self.convs = nn.ModuleList(
             nn.Conv2d(before, after, 5, padding=2)
@@ -94,35 +94,41 @@ class HighPassDiscriminator(nn.Module):
         return self.last(y)
 
 
-def degrading_step(
-    colour: float, texture: float, perceptual: float
-) -> Callable[[Run, tuple[Tensor, ...]], Mapping[str, Tensor]]:
-    """A step for the networks ``generator`` and ``discriminator``, with weights of the three losses.
+def dsgan_step(
+    run: Run, batch: tuple[Tensor, ...], *, colour: float = 1.0, texture: float = 0.005, perceptual: float = 0.01
+) -> Mapping[str, Tensor]:
+    """One training step: the degrading network moves, by three losses, and then the discriminator.
 
-    A batch is clean LR crops and crops of the camera's photos, which show other things.
+    Parameters
+    ----------
+    run : Run
+        With networks and optimisers ``generator`` and ``discriminator``, and the frozen network ``lpips``.
+    batch : (clean, real)
+        Clean LR crops and crops of the camera's photos, which show other things; (b, 3, h, w) each.
+    colour, texture, perceptual : float
+        Weights of the absolute difference of low frequencies, of the adversarial loss on high ones, and of LPIPS.
+
+    Returns
+    -------
+    mapping of str to Tensor
+        The losses, unweighted.
     """
-
-    def step(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
-        clean, real = (run.speed.layout(part) for part in batch)  # (b, 3, h, w) each
-        judge, bare = run.networks["discriminator"], run.task.networks["discriminator"]
-        made = run.networks["generator"](clean).float()
-        seen = {"colour": (low(made) - low(clean)).abs().mean()}
-        loss = colour * seen["colour"]
+    clean, real = (run.speed.layout(part) for part in batch)
+    discriminator = run.task.networks["discriminator"].requires_grad_(False)  # gradients go through it, not into it
+    degraded = run.networks["generator"](clean).float()  # (b, 3, h, w)
+    terms = {"colour": (low(degraded) - low(clean)).abs().mean()}
+    with run.fabric.autocast():
         if perceptual:
-            with run.fabric.autocast():
-                seen["perceptual"] = run.frozen["lpips"](made, clean, normalize=True).float().mean()
-            loss = loss + perceptual * seen["perceptual"]
-        bare.requires_grad_(False)
-        with run.fabric.autocast():
-            asked = bare(made)
-        seen["texture"] = generator_loss(asked, asked, "plain")
-        run.update("generator", loss + texture * seen["texture"])
-        bare.requires_grad_(True)
-        seen["discriminator"] = discriminator_loss(judge(real), judge(made.detach()), "plain")
-        run.update("discriminator", seen["discriminator"])
-        return {name: value.detach() for name, value in seen.items()}
-
-    return step
+            terms["perceptual"] = run.frozen["lpips"](degraded, clean, normalize=True).float().mean()
+        logits = discriminator(degraded)  # (b, 1, h, w)
+    terms["texture"] = generator_loss(logits, logits, "plain")
+    weights = {"colour": colour, "texture": texture, "perceptual": perceptual}
+    run.update("generator", torch.stack([weights[name] * loss for name, loss in terms.items()]).sum())
+    discriminator.requires_grad_(True)
+    judge = run.networks["discriminator"]
+    terms["discriminator"] = discriminator_loss(judge(real), judge(degraded.detach()), "plain")
+    run.update("discriminator", terms["discriminator"])
+    return {name: loss.detach() for name, loss in terms.items()}
 
 
 @dataclass(frozen=True)
@@ -162,7 +168,7 @@ class DSGANRecipe(Recipe):
         photos = [(name, levels(photo)) for name, photo in hidden_camera.sources(self.world, self.sources)]
         real = PairedData([Pair(name, photo, photo) for name, photo in photos], clean.noises, 1)
         networks = {"generator": build(self.architecture()), "discriminator": HighPassDiscriminator(self.judge_width)}
-        optimizers = {
+        optimizers: dict[str, torch.optim.Optimizer] = {
             name: torch.optim.Adam(network.parameters(), self.learning_rate, betas=(self.beta1, 0.999))
             for name, network in networks.items()
         }
@@ -180,13 +186,18 @@ class DSGANRecipe(Recipe):
                 for name, optimizer in optimizers.items()
             },
             frozen={"lpips": metrics.lpips_network("alex")} if self.perceptual_weight else {},
-            step=degrading_step(self.colour_weight, self.texture_weight, self.perceptual_weight),
+            step=partial(
+                dsgan_step,
+                colour=self.colour_weight,
+                texture=self.texture_weight,
+                perceptual=self.perceptual_weight,
+            ),
             batches=batches,
-            validate=alike(hidden_camera.validation_pairs(self.world)),
+            validate=texture_ratio(hidden_camera.validation_pairs(self.world)),
         )
 
 
-def alike(pairs: list[Pair]) -> Callable[[Mapping[str, nn.Module]], Mapping[str, float]]:
+def texture_ratio(pairs: list[Pair]) -> Callable[[Mapping[str, nn.Module]], Mapping[str, float]]:
     """How strong high frequencies are that the network adds, beside those of real degraded images of the same photos.
 
     A ratio of standard deviations, 1 when they agree; no pixel can agree, because noise is another one each time.
@@ -196,8 +207,9 @@ def alike(pairs: list[Pair]) -> Callable[[Mapping[str, nn.Module]], Mapping[str,
         network, ratios = networks["generator"], []
         device = next(network.parameters()).device
         for pair in pairs:
-            made = network(imresize(pair.hr, scale=1 / hidden_camera.SCALE).clamp(0, 1)[None].to(device)).float().cpu()
-            ratios.append(float(high(made).std() / high(pair.lr[None]).std()))
+            lr = imresize(pair.hr, scale=1 / hidden_camera.SCALE).clamp(0, 1)
+            degraded = network(lr[None].to(device)).float().cpu()
+            ratios.append(float(high(degraded).std() / high(pair.lr[None]).std()))
         return {"high_ratio": sum(ratios) / len(ratios)}
 
     return validate

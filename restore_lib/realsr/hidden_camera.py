@@ -116,8 +116,9 @@ def items(sets: str, part: str, count: int = 0) -> list[Item]:
         raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
     from_sources = part in ("sources", "validation") and not any(chosen.validation)
     name, split = chosen.sources if from_sources else getattr(chosen, part)
-    opened = data.open(name, None if name == "embedded" else split or None)
-    photos = [opened[photo] for photo in split.split()] if name == "embedded" else list(opened)
+    photos = list(data.open(name, None if name == "embedded" else split or None))
+    if name == "embedded":
+        photos = [photo for word in split.split() for photo in photos if photo.name == word]
     if from_sources:
         photos = photos[:-VALIDATION_PHOTOS] if part == "sources" else photos[-VALIDATION_PHOTOS:]
     if count and count < len(photos):
@@ -397,7 +398,8 @@ def estimated_kernels(photos: Sequence[Float[Tensor, "3 _ _"]], seed: int = 0) -
             raise DataError(f"KernelGAN found no kernel in {len(photos)} photos: take more, or less noisy ones.")
         path.parent.mkdir(parents=True, exist_ok=True)
         with files.atomic_write(path) as temporary, Path(temporary).open("wb") as out:
-            np.savez(out, **{f"kernel{i}": kernel.numpy() for i, kernel in enumerate(kernels)})
+            arrays = {f"kernel{i}": kernel.numpy() for i, kernel in enumerate(kernels)}
+            np.savez(out, **arrays)  # pyright: ignore[reportArgumentType]  any name may be an array
     return kernels
 
 

@@ -7,6 +7,7 @@ compares what a classification network sees, and the third asks a discriminator 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -244,7 +245,7 @@ def perceptual_network(name: str) -> VGGFeatures:
 
 def _vgg16_weights() -> dict[str, Tensor]:
     """Weights by torchvision's number of the layer, out of the network under LPIPS: ``slice5.28.weight``."""
-    trunk = metrics.lpips_network("vgg").net
+    trunk = cast(nn.Module, metrics.lpips_network("vgg").net)
     return {key.partition(".")[2]: value.clone() for key, value in trunk.state_dict().items()}
 
 

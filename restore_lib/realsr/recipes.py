@@ -84,7 +84,7 @@ class SRRecipe(Recipe):
         network = build(self.architecture())
         if self.start:
             load_into(network, self.start)
-        elif self.begin == "interpolation" and self.network == "rrdb":
+        elif self.begin == "interpolation" and isinstance(network, RRDBNet):
             begin_as_interpolation(network)
         pairs = training_pairs(self.pair_settings(), seed)
         optimizer = self.optimizer(network)
