@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from restore_lib import nets
+from restore_lib.realsr.rrdbnet import RRDBNet
 
 
 class Writer:
@@ -60,7 +60,7 @@ class Writer:
         return param, binary
 
 
-def write_rrdbnet(network: nets.RRDBNet, folder: Path, stem: str = "x4") -> tuple[Path, Path]:
+def write_rrdbnet(network: RRDBNet, folder: Path, stem: str = "x4") -> tuple[Path, Path]:
     """An RRDBNet as RealSR's files have it: weights of 16 bits, biases of 32."""
     file = Writer()
 
@@ -88,10 +88,10 @@ def write_rrdbnet(network: nets.RRDBNet, folder: Path, stem: str = "x4") -> tupl
     return file.write(folder, stem)
 
 
-def small_rrdbnet(seed: int = 0, scale: int = 4) -> nets.RRDBNet:
+def small_rrdbnet(seed: int = 0, scale: int = 4) -> RRDBNet:
     """One block, few channels; biases that 16 bits do not hold, and weights that they do."""
     generator = torch.Generator().manual_seed(seed)
-    network = nets.RRDBNet(1, 5, 3, scale)
+    network = RRDBNet(1, 5, 3, scale)
     with torch.no_grad():
         for name, p in network.named_parameters():
             fan_in = p[0].numel()

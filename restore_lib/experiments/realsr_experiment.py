@@ -19,10 +19,10 @@ from restore_lib.experiments import kernel_study, runs
 from restore_lib.experiments.protocols import EvaluationProtocol, Model, evaluate
 from restore_lib.experiments.records import Measurement, RunRecord, save
 from restore_lib.fast.tiling import upscale
-from restore_lib.nets.rrdbnet import interpolate_networks
 from restore_lib.pretrained import Card, cards, load, load_published, longest
 from restore_lib.realsr import hidden_camera
 from restore_lib.realsr.recipes import SR
+from restore_lib.realsr.rrdbnet import interpolate_networks
 from restore_lib.realsr.zssr import k_zssr, zssr
 from restore_lib.realsr.zssr_settings import BICUBIC, K_ZSSR, K_ZSSR_REAL, REAL, ZSSRSettings, quick
 from restore_lib.resampling import imresize

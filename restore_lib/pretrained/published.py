@@ -17,7 +17,7 @@ from torch import nn
 
 from restore_lib import files
 from restore_lib.errors import CheckpointError, DataError
-from restore_lib.nets import EDSR, RRDBNet
+from restore_lib.nets import EDSR
 from restore_lib.pretrained.authors import load_author_checkpoint
 from restore_lib.pretrained.checkpoints import misfit, packed
 from restore_lib.pretrained.model_card import NAME
@@ -259,9 +259,9 @@ def not_here(name: str) -> DataError:
 
 def _architecture(network: nn.Module) -> dict[str, object]:
     """The network of a file, with sizes that were found in it."""
-    if isinstance(network, RRDBNet):
-        growth = network.blocks[0].dense[0].convs[0].out_channels
-        sizes = {"width": network.first.out_channels, "growth": growth}
+    if type(network).__name__ == "RRDBNet":
+        weights = network.state_dict()
+        sizes = {"width": len(weights["first.weight"]), "growth": len(weights["blocks.0.dense.0.convs.0.weight"])}
     elif isinstance(network, EDSR):
         sizes = {"width": network.head.out_channels, "residual_scale": network.blocks[0].residual_scale}
     else:

@@ -15,6 +15,7 @@ from restore_lib.realsr.kernelgan import (
 from restore_lib.realsr.kernels import KernelEstimate, KernelWarning
 from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, collect
 from restore_lib.realsr.pairs import PairedData, read_pairs, write_pairs
+from restore_lib.realsr.rrdbnet import RRDBNet, interpolate_networks
 from restore_lib.realsr.zssr import ZSSRNet, ZSSRResult, k_zssr
 from restore_lib.realsr.zssr_settings import ZSSRSettings
 
@@ -31,6 +32,7 @@ __all__ = [
     "NoiseRule",
     "PairedData",
     "PatchDiscriminator",
+    "RRDBNet",
     "Track",
     "VGGDiscriminator",
     "ZSSRNet",
@@ -41,6 +43,7 @@ __all__ = [
     "collect",
     "estimate_kernel",
     "estimate_kernels",
+    "interpolate_networks",
     "k_zssr",
     "read_pairs",
     "write_pairs",

@@ -8,12 +8,13 @@ from torch.nn import functional
 
 from restore_lib import nets
 from restore_lib.fast.tiling import upscale
+from restore_lib.realsr.rrdbnet import RRDBNet
 from restore_lib.training import precision
 
 
 def lively(scale=4, blocks=2, seed=0):
     """A small network whose dense blocks do something, unlike freshly started ones."""
-    network = nets.RRDBNet(blocks, 8, 4, scale)
+    network = RRDBNet(blocks, 8, 4, scale)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in network.parameters():
@@ -25,7 +26,7 @@ def lively(scale=4, blocks=2, seed=0):
 @torch.no_grad()
 def plain(network, lr):
     """RRDBNet as its papers write it, and other networks as they are."""
-    if not isinstance(network, nets.RRDBNet):
+    if not isinstance(network, RRDBNet):
         return network(lr[None])[0]
     active = lambda y: functional.leaky_relu(y, 0.2)  # noqa: E731
     x = shallow = network.first(lr[None])

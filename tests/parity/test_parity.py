@@ -8,10 +8,11 @@ import pytest
 import torch
 from made_up_weights import by_rule
 
-from restore_lib import nets, realsr
+from restore_lib import realsr
 from restore_lib.fast.decoders import decode
 from restore_lib.implicit import DIINN, LIIF, RDN, MetaSR
 from restore_lib.pretrained import load_author_weights
+from restore_lib.realsr.rrdbnet import RRDBNet
 
 NO_ENCODER = torch.nn.Identity()
 NETWORKS = {
@@ -24,7 +25,7 @@ NETWORKS = {
     "liif_x7.3": lambda: LIIF(NO_ENCODER).decoder,
     "metasr_x2.7": lambda: MetaSR(NO_ENCODER).decoder,
     "rdn_b": RDN,
-    "esrgan_rrdb23": nets.RRDBNet,
+    "esrgan_rrdb23": RRDBNet,
     "kernelgan_g": realsr.KernelGenerator,
     "realsr_patch_d": realsr.PatchDiscriminator,
     "realsr_vgg128_d": realsr.VGGDiscriminator,

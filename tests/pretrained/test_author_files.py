@@ -10,6 +10,7 @@ from restore_lib.errors import CheckpointError
 from restore_lib.nets.edsr import MEAN
 from restore_lib.pretrained import load_author_weights
 from restore_lib.pretrained.authors import network_in, weights_in
+from restore_lib.realsr.rrdbnet import RRDBNet
 
 
 def shaken(network, rng):
@@ -27,7 +28,7 @@ def official(network, form):
 
 
 SMALL = {
-    ("rrdb", form, scale): (lambda scale=scale: nets.RRDBNet(2, 5, 3, scale))
+    ("rrdb", form, scale): (lambda scale=scale: RRDBNet(2, 5, 3, scale))
     for form in ("esrgan", "old-esrgan", "basicsr")
     for scale in (1, 2, 4)
 } | {
@@ -128,7 +129,7 @@ def test_wrappings_come_off():
 
 
 def broken(rng):
-    state = official(shaken(nets.RRDBNet(1, 5, 3), rng), "esrgan")
+    state = official(shaken(RRDBNet(1, 5, 3), rng), "esrgan")
     last, first = "conv_last.bias", "conv_first.weight"
     yield {}, "no weights by name"
     yield [1, 2], "no weights by name"
@@ -157,4 +158,4 @@ def test_what_is_wrong_is_told_in_one_sentence(rng):
 def test_a_file_of_the_other_network_is_refused(rng):
     state = official(nets.EDSR(1, 4, scale=2), "official")
     with pytest.raises(CheckpointError, match=r"has no .*which RRDBNet needs"):
-        load_author_weights(nets.RRDBNet(1, 4, 2), state)
+        load_author_weights(RRDBNet(1, 4, 2), state)

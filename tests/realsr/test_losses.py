@@ -1,9 +1,11 @@
-"""Losses of stage 2: closed forms, the definition in float64, and which weights of VGG are taken."""
+"""Losses: closed forms, the definition in float64, which weights of VGG are taken, and steps written out."""
 
+import copy
 import math
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 from torch import nn
 
 from restore_lib.errors import DataError
@@ -11,6 +13,7 @@ from restore_lib.realsr import losses
 from restore_lib.realsr.losses import (
     KINDS,
     PLANS,
+    LossWeights,
     VGGFeatures,
     discriminator_loss,
     generator_loss,
@@ -18,6 +21,7 @@ from restore_lib.realsr.losses import (
     perceptual_loss,
     perceptual_network,
 )
+from restore_lib.training import Run, Speed, Task
 
 
 def sigmoid(x):
@@ -143,3 +147,51 @@ def test_in_one_batch_the_discriminator_sees_what_batch_norm_hides_else(rng):
     assert joint[1].std() < 0.5 * joint[0].std()
     both = judge(torch.cat([real, fake]))
     torch.testing.assert_close(torch.cat(joint), both)
+
+
+def begun(task):
+    return Run(task, Fabric(accelerator="cpu", devices=1), Speed(), 0)
+
+
+def test_a_step_of_stage_1_goes_down_the_gradient_of_absolute_differences(rng):
+    network = nn.Conv2d(3, 3, 1)
+    plain = copy.deepcopy(network)
+    hr, lr = (torch.rand(2, 3, 8, 8, generator=rng) for _ in range(2))
+    optimizers = {"generator": torch.optim.SGD(network.parameters(), 0.1)}
+    run = begun(Task({"generator": network}, optimizers, losses.stage_1_step, lambda *_: (hr, lr)))
+    told = losses.stage_1_step(run, (hr, lr))
+    expected = (plain(lr) - hr).abs().mean()
+    torch.testing.assert_close(told["loss"], expected.detach())
+    for moved, weight, slope in zip(
+        network.parameters(), plain.parameters(), torch.autograd.grad(expected, list(plain.parameters())), strict=True
+    ):
+        torch.testing.assert_close(moved.data, weight.data - 0.1 * slope)
+
+
+@pytest.mark.parametrize("weights", [LossWeights(), LossWeights(1.0, 0.0, 0.1)])
+def test_a_step_of_stage_2_moves_first_the_generator_and_then_the_discriminator(weights, rng):
+    networks = {"generator": nn.Conv2d(3, 3, 1), "discriminator": nn.Conv2d(3, 1, 3)}
+    theirs = copy.deepcopy(networks)
+    features = perceptual_network("untrained")
+    hr, lr = (torch.rand(2, 3, 32, 32, generator=rng) for _ in range(2))
+    optimizers = {name: torch.optim.SGD(network.parameters(), 0.1) for name, network in networks.items()}
+    task = Task(networks, optimizers, losses.stage_2_step, lambda *_: (hr, lr), frozen={"features": features})
+    told = losses.stage_2_step(begun(task), (hr, lr), weights=weights)
+
+    sr, judge = theirs["generator"](lr), theirs["discriminator"]
+    terms = {"pixel": (sr - hr).abs().mean(), "features": (features(sr) - features(hr)).abs().mean()}
+    terms["adversarial"] = generator_loss(judge(hr).detach(), judge(sr))
+    total = sum(getattr(weights, name) * value for name, value in terms.items())
+    real, fake = judge(hr), judge(sr.detach())
+    expected = {"generator": total, "discriminator": discriminator_loss(real, fake)}
+    for name, loss in expected.items():
+        before = list(theirs[name].parameters())
+        slopes = torch.autograd.grad(loss, before)
+        for moved, weight, slope in zip(networks[name].parameters(), before, slopes, strict=True):
+            torch.testing.assert_close(moved.data, weight.data - 0.1 * slope, rtol=1e-4, atol=1e-7)
+            assert moved.requires_grad
+    terms |= {"discriminator": expected["discriminator"], "gap": (real - fake).mean()}
+    assert next(iter(told)) == "pixel"
+    assert set(told) == {name for name in terms if name != "features" or weights.features}
+    for name, value in told.items():
+        torch.testing.assert_close(value, terms[name].detach(), rtol=1e-4, atol=1e-6)

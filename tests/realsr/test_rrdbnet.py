@@ -5,18 +5,18 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from restore_lib import nets
 from restore_lib.pretrained import build, describe, load_author_weights
+from restore_lib.realsr.rrdbnet import DenseBlock, RRDBNet
 
 
 def test_it_has_as_many_parameters_as_published():
     with torch.device("meta"):  # counted, not filled
-        assert sum(p.numel() for p in nets.RRDBNet().parameters()) == 16_697_987
+        assert sum(p.numel() for p in RRDBNet().parameters()) == 16_697_987
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])
 def test_without_dense_convolutions_each_block_multiplies_by_six_fifths(scale, rng):
-    net = nets.RRDBNet(3, 6, 4, scale).double()
+    net = RRDBNet(3, 6, 4, scale).double()
     for name, parameter in net.named_parameters():
         if ".convs." in name:
             nn.init.zeros_(parameter)
@@ -31,7 +31,7 @@ def test_without_dense_convolutions_each_block_multiplies_by_six_fifths(scale, r
 
 
 def test_a_dense_block_is_the_papers(rng):
-    block = nets.rrdbnet.DenseBlock(5, 3).double()
+    block = DenseBlock(5, 3).double()
     x = torch.randn(2, 5, 6, 4, generator=rng, dtype=torch.float64)
     seen = x
     for i in range(4):
@@ -44,7 +44,7 @@ def test_a_dense_block_is_the_papers(rng):
 
 
 def test_dense_blocks_alone_start_from_a_tenth_of_kaimings_values():
-    net = nets.RRDBNet(2, 32, 16)  # from a fixed seed
+    net = RRDBNet(2, 32, 16)  # from a fixed seed
     for name, conv in net.named_modules():
         if not isinstance(conv, nn.Conv2d):
             continue
@@ -148,7 +148,7 @@ def test_names_of_every_kind_of_file_lead_to_the_same_network(form, doublings, r
     theirs = THEIRS[form](2, 6, 4, doublings)
     prefix = "model." if form == "old-esrgan" else ""
     state = {prefix + key: value for key, value in theirs.state_dict().items()}
-    net = nets.RRDBNet(2, 6, 4, 2**doublings)
+    net = RRDBNet(2, 6, 4, 2**doublings)
     load_author_weights(net, state)
     lr = torch.rand(1, 3, 6, 5, generator=rng)
     torch.testing.assert_close(net(lr), theirs(lr))
@@ -156,11 +156,11 @@ def test_names_of_every_kind_of_file_lead_to_the_same_network(form, doublings, r
 
 def test_what_does_not_exist_is_refused():
     with pytest.raises(ValueError, match="1, 2 or 4, got 3"):
-        nets.RRDBNet(scale=3)
+        RRDBNet(scale=3)
     with pytest.raises(ValueError, match="at least 1"):
-        nets.RRDBNet(blocks=0)
+        RRDBNet(blocks=0)
 
 
 def test_cards_can_name_it():
-    net = build(describe(nets.RRDBNet, blocks=1, width=4, growth=2))
+    net = build(describe(RRDBNet, blocks=1, width=4, growth=2))
     assert net.scale == 4 and len(net.blocks) == 1
