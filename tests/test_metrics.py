@@ -176,14 +176,14 @@ def written_out(weights, heads, a, b):
     layers = [(0, 4, 2), (3, 1, 2), (6, 1, 1), (8, 1, 1), (10, 1, 1)]
 
     def features(x):
-        x, found = ((2 * x - 1 - shift) / scale)[None], []
+        x, maps = ((2 * x - 1 - shift) / scale)[None], []
         for number, (index, stride, padding) in enumerate(layers):
             if number in (1, 2):
                 x = torch.nn.functional.max_pool2d(x, 3, 2)
             w, bias = (weights[f"features.{index}.{kind}"].double() for kind in ("weight", "bias"))
             x = torch.relu(torch.nn.functional.conv2d(x, w, bias, stride, padding))
-            found.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
-        return found
+            maps.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
+        return maps
 
     total = 0.0
     for number, (x, y) in enumerate(zip(features(a), features(b), strict=True)):
@@ -249,19 +249,19 @@ def test_missing_weights_name_the_command(rng):
 
 def test_damaged_weights_are_refused(rng, tmp_path, monkeypatch):
     monkeypatch.setenv("RESTORE_DATA", str(tmp_path))
-    known = metrics.TRUNKS["alex"][0]
-    (tmp_path / known.path).parent.mkdir()
-    (tmp_path / known.path).write_bytes(b"not weights")
+    file = metrics.TRUNKS["alex"][0]
+    (tmp_path / file.path).parent.mkdir()
+    (tmp_path / file.path).write_bytes(b"not weights")
     a, b = pair(rng, dtype=torch.float32)
     with pytest.raises(DataError, match="damaged"):
         metrics.lpips(a, b, "alex")
 
 
 def test_weights_are_verified_again_when_the_file_changes(rng, trunks, tmp_path, monkeypatch):
-    known = metrics.TRUNKS["alex"][0]
-    copy = tmp_path / known.path
+    file = metrics.TRUNKS["alex"][0]
+    copy = tmp_path / file.path
     copy.parent.mkdir()
-    shutil.copy(trunks / known.path, copy)
+    shutil.copy(trunks / file.path, copy)
     monkeypatch.setenv("RESTORE_DATA", str(tmp_path))
     a, b = pair(rng, dtype=torch.float32)
     assert metrics.lpips(a, b) > 0

@@ -13,8 +13,8 @@ from restore_lib import vision_metrics
 def test_top_k_is_scikit_learns(k, rng):
     scores, labels = torch.rand(50, 7, generator=rng), torch.randint(7, (50,), generator=rng)
     mine = vision_metrics.top_k(scores, labels, k)
-    known = reference.top_k_accuracy_score(labels, scores, k=k, labels=range(7), normalize=False)
-    assert mine.shape == (50,) and int(mine.sum()) == known
+    expected = reference.top_k_accuracy_score(labels, scores, k=k, labels=range(7), normalize=False)
+    assert mine.shape == (50,) and int(mine.sum()) == expected
 
 
 def test_of_equal_scores_the_first_class_counts():
@@ -34,8 +34,8 @@ def test_confusion_and_what_follows_from_it_are_scikit_learns(rng):
     counts = vision_metrics.confusion(predicted, truth.to(torch.uint8), 5)
     for number in range(3):
         kept = truth[number] != 255
-        known = reference.confusion_matrix(truth[number][kept], predicted[number][kept], labels=range(5))
-        assert np.array_equal(counts[number], known)
+        expected = reference.confusion_matrix(truth[number][kept], predicted[number][kept], labels=range(5))
+        assert np.array_equal(counts[number], expected)
     kept = truth != 255
     iou = reference.jaccard_score(truth[kept], predicted[kept], average="macro")
     assert vision_metrics.mean_iou(counts) == pytest.approx(iou)
@@ -57,8 +57,8 @@ def test_impossible_classes_are_refused():
 def test_the_interval_is_scipys_percentile_bootstrap(rng):
     values = torch.rand(80, generator=rng)
     low, high = vision_metrics.bootstrap(values, torch.mean, draws=4000)
-    known = stats.bootstrap((values.numpy(),), np.mean, method="percentile", n_resamples=4000).confidence_interval
-    assert low == pytest.approx(known.low, abs=0.01) and high == pytest.approx(known.high, abs=0.01)
+    expected = stats.bootstrap((values.numpy(),), np.mean, method="percentile", n_resamples=4000).confidence_interval
+    assert low == pytest.approx(expected.low, abs=0.01) and high == pytest.approx(expected.high, abs=0.01)
     assert vision_metrics.bootstrap(values, torch.mean, draws=50) == vision_metrics.bootstrap(
         values, torch.mean, draws=50
     )

@@ -164,10 +164,10 @@ def test_the_official_weight_in_these_units():
 def test_recipes_name_networks_that_other_recipes_train():
     trained = {f"{recipe.name}-cpu" for recipe in (*vision_recipes.VISION, *HALVES)}
     for recipe in (*vision_recipes.CASCADES, *vision_recipes.OFFICIAL, *vision_recipes.SWEEP):
-        known = at_tier(recipe, "cpu")
-        assert {known.start, known.vision} <= trained and known.name.startswith(known.source)
-        assert f"-{known.sigma:.0f}" in known.name and known.start.endswith(f"-{known.sigma:.0f}-cpu")
-        assert ("separate" in known.name) == (known.task_weight == 0)
+        chosen = at_tier(recipe, "cpu")
+        assert {chosen.start, chosen.vision} <= trained and chosen.name.startswith(chosen.source)
+        assert f"-{chosen.sigma:.0f}" in chosen.name and chosen.start.endswith(f"-{chosen.sigma:.0f}-cpu")
+        assert ("separate" in chosen.name) == (chosen.task_weight == 0)
     assert len({recipe.name for recipe in vision_recipes.CASCADES}) == 28
 
 

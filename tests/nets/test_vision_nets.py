@@ -167,8 +167,8 @@ def test_deeplab_starts_from_vgg(big, rng):
     x = torch.rand(1, 3, 24, 24, generator=rng)
     with torch.no_grad():
         assert torch.equal(network.features[:4](x), big.features[:4](x))  # up to the first pooling
-    own, known = ([v for k, v in n.features.state_dict().items()] for n in (network, big))
-    assert len(own) == 26 and all(torch.equal(a, b) for a, b in zip(own, known, strict=True))
+    own, theirs = ([v for k, v in n.features.state_dict().items()] for n in (network, big))
+    assert len(own) == 26 and all(torch.equal(a, b) for a, b in zip(own, theirs, strict=True))
     assert all(torch.equal(head[key], value) for key, value in network.head.state_dict().items())
 
 
@@ -182,9 +182,9 @@ def test_torchvisions_file_loads_and_answers_as_torchvision_does(rng, tmp_path, 
     compat.import_torchvision()
     from torchvision.models import vgg16
 
-    known = next(file for file in metrics.TRUNKS["vgg"] if file.url)
+    official = next(file for file in metrics.TRUNKS["vgg"] if file.url)
     monkeypatch.setenv("RESTORE_DATA", str(tmp_path))
-    path = tmp_path / known.path
+    path = tmp_path / official.path
     with pytest.raises(DataError, match="run `restore data fetch vgg16`"):
         vgg.pretrained()
     twin = vgg16(weights=None, init_weights=False).eval()  # of random weights
@@ -192,7 +192,7 @@ def test_torchvisions_file_loads_and_answers_as_torchvision_does(rng, tmp_path, 
     torch.save(twin.state_dict(), path)
     with pytest.raises(DataError, match="damaged or not what it says"):
         vgg.pretrained()
-    monkeypatch.setitem(metrics.TRUNKS, "vgg", (KnownFile(known.path, files.sha256(path), known.url),))
+    monkeypatch.setitem(metrics.TRUNKS, "vgg", (KnownFile(official.path, files.sha256(path), official.url),))
     network, x = vgg.pretrained(), torch.rand(1, 3, 224, 224, generator=rng)
     mean, std = (torch.tensor(n).view(-1, 1, 1) for n in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     with torch.no_grad():
@@ -203,12 +203,12 @@ def test_torchvisions_file_loads_and_answers_as_torchvision_does(rng, tmp_path, 
 @pytest.mark.parametrize("content", [{"features.0.weight": torch.zeros(64, 3, 3, 3)}, [1, 2], b"no weights"])
 def test_a_file_with_the_right_hash_and_wrong_weights_is_refused(content, tmp_path, monkeypatch):
     """Eight digits are all that is published of the hash."""
-    known = next(file for file in metrics.TRUNKS["vgg"] if file.url)
+    official = next(file for file in metrics.TRUNKS["vgg"] if file.url)
     monkeypatch.setenv("RESTORE_DATA", str(tmp_path))
-    path = tmp_path / known.path
+    path = tmp_path / official.path
     path.parent.mkdir()
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
-    monkeypatch.setitem(metrics.TRUNKS, "vgg", (KnownFile(known.path, files.sha256(path)[:8], known.url),))
+    monkeypatch.setitem(metrics.TRUNKS, "vgg", (KnownFile(official.path, files.sha256(path)[:8], official.url),))
     with pytest.raises(DataError, match="damaged or not what it says: delete it and run `restore data fetch vgg16`"):
         vgg.pretrained()
 

@@ -1,5 +1,7 @@
 """Exercises of chapter 6, what a classifier sees through a denoiser."""
 
+from typing import cast
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -27,17 +29,16 @@ def _joint(denoised, clean, scores, labels, task_weight):
 
 def _small_classifier(generator):
     """With batch norm, whose statistics are not those of any input, and dropout; as a training leaves it."""
-    network = nn.Sequential(
-        nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Dropout(0.5), nn.Linear(96, 4)
-    )
+    norm = nn.BatchNorm2d(6)
+    network = nn.Sequential(nn.Conv2d(3, 6, 3), norm, nn.ReLU(), nn.Flatten(), nn.Dropout(0.5), nn.Linear(96, 4))
     with torch.no_grad():
-        for values in (*network.parameters(), network[1].running_mean):
+        for values in (*network.parameters(), cast(torch.Tensor, norm.running_mean)):
             values.normal_(0, 0.5, generator=generator)
-        network[1].running_var.uniform_(0.5, 2, generator=generator)
+        cast(torch.Tensor, norm.running_var).uniform_(0.5, 2, generator=generator)
     return (network.train(),)
 
 
-def _watch(prepared, network):
+def _behaviour(prepared, network):
     """What a network does in a cascade: scores of the same pictures twice, statistics, gradients, what can learn."""
     module = prepared if isinstance(prepared, nn.Module) else network
     with torch.random.fork_rng(devices=[]):
@@ -78,7 +79,7 @@ def _size(generator):
     return tuple(torch.randint(100, 400, (2,), generator=generator).tolist())
 
 
-def _weight(h, w, *, half=0.5, channels=3, scale=255**2):
+def _weight(h, w, *, half=0.5, channels=3, scale: float = 255**2):
     return 5e-9 * half * channels * h * w * scale
 
 
@@ -135,7 +136,7 @@ EXERCISES = [
     {
         "id": "6.2",
         "reference": freeze,
-        "seen": _watch,
+        "seen": _behaviour,
         "inputs": _small_classifier,
         "mistakes": (
             (
