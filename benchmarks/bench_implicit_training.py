@@ -17,10 +17,10 @@ from timing import device_name, device_option, now
 from torch import Tensor, nn
 
 from restore_lib.data.patches import to_float
-from restore_lib.experiments.recipes import find
 from restore_lib.fast.decoders import decode
 from restore_lib.implicit.recipes import AnyScaleRecipe
 from restore_lib.pretrained import build
+from restore_lib.recipes import find
 from restore_lib.training import at_tier
 
 Batch = tuple[Tensor, ...]

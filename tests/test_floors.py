@@ -15,6 +15,7 @@ FLOORS = {
     "teaching": 4,
     "experiments": 3,
     "api": 2.5,
+    "recipes": 2.2,  # of all papers
     "denoising": 2,
     "realsr": 2,
     "implicit": 2,

@@ -38,10 +38,11 @@ def run_table(
     """Measure a table and write its run records."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from restore_lib.experiments import results_folder, tables
+    from restore_lib.experiments import Experiment, find, results_folder
+    from restore_lib.experiments import run as run_experiment
 
-    table = tables.find(name)
-    if table.run is None:
+    table = find(name)
+    if not isinstance(table, Experiment):
         raise RecordError(f"{table.title} cannot be run: no recipe for it is here yet.")
     if tier is not None and tier not in tiers.TIERS:
         raise RecordError(f"There is no tier {tier}: choose one of {', '.join(tiers.TIERS)}.")
@@ -54,13 +55,14 @@ def run_table(
         def report(done: str, total: int) -> None:
             bar.update(task, advance=1, total=total, description=done)
 
-        written = table.run(results or results_folder(), sets=chosen, tier=tier or tiers.current(), progress=report)
+        folder = results or results_folder()
+        written = run_experiment(table, folder, sets=chosen, tier=tier or tiers.current(), progress=report)
     print("\n".join(str(path) for path in written))
 
 
 @reproduce_app.command()
 def show(name: TableName, results: Results = None) -> None:
     """Published and measured numbers side by side, with the difference and its reason."""
-    from restore_lib.experiments import ledger, load_all, results_folder, tables
+    from restore_lib.experiments import find, ledger, load_all, results_folder
 
-    ledger.print_table(tables.find(name), load_all(results or results_folder()), console())
+    ledger.print_table(find(name), load_all(results or results_folder()), console())

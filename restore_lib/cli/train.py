@@ -41,7 +41,7 @@ def train(
     Numbers go to metrics.jsonl in the run's folder and to TensorBoard (`tensorboard --logdir runs`).
     """
     from restore_lib import training
-    from restore_lib.experiments.recipes import find
+    from restore_lib.recipes import find
     from restore_lib.training.loop import make_fabric
     from restore_lib.training.precision import PLAIN, best_device, fastest
     from restore_lib.training.state import states
@@ -66,7 +66,7 @@ def train(
         )
     if fabric.is_global_zero:
         if run.step == recipe.steps and keep:
-            from restore_lib.experiments.keeping import keep as keep_run
+            from restore_lib.recipes import keep as keep_run
 
             print(f"checkpoint {keep_run(folder, tier, folder=kept).name}")
         ended = "finished" if run.step == recipe.steps else "the time is up; the same command goes on"
@@ -81,7 +81,7 @@ def evaluate(
     results: Annotated[Path | None, typer.Option(help="Folder of run records.")] = None,
 ) -> None:
     """Measure a denoiser on image sets; writes run records and notes the means on its card."""
-    from restore_lib.experiments import keeping, protocols, results_folder
+    from restore_lib.experiments import paper_a, protocols, results_folder
     from restore_lib.training.precision import best_device
 
     try:
@@ -91,7 +91,7 @@ def evaluate(
     chosen = [word.strip() for word in sets.split(",") if word.strip()]
     protocol = protocols.gaussian_noise(*levels)
     device = best_device()
-    for record in keeping.measure(
+    for record in paper_a.evaluate_denoiser(
         name, chosen, protocol, folder=folder, results=results or results_folder(), device=device
     ):
         means = ", ".join(f"{m.condition}: {m.metric} {m.value:.4g}" for m in record.measurements)
@@ -102,7 +102,7 @@ def recipes() -> None:
     """List the recipes that `restore train` can train, and what each tier costs."""
     from rich.table import Table
 
-    from restore_lib.experiments.recipes import RECIPES
+    from restore_lib.recipes import RECIPES
     from restore_lib.training import at_tier
 
     table = Table("recipe", "trains", *tiers.TIERS, box=None, pad_edge=False)

@@ -1,14 +1,24 @@
-"""Numbers: how they are measured, kept, set beside published ones, and checked.
+"""Numbers: how they are measured, recorded, set beside published ones, and checked.
 
-:func:`evaluate` measures a method on an image set under an :class:`EvaluationProtocol`; :func:`run` does so and
-returns a :class:`RunRecord`, which :func:`save` writes into ``results/``. ``published`` knows what others printed,
-``tables`` says which numbers belong side by side, ``ledger`` and ``pages`` show them, and :func:`unbacked_numbers`
-finds numbers on a page that neither a record nor a source backs.
+============================  ==========================================================================
+``runs``                      an :class:`Experiment` and :func:`run`, which writes its records
+``protocols``                 the conventions behind published numbers; bicubic interpolation under each
+``records``                   :class:`RunRecord`, read strictly; :func:`over_seeds`
+``published``                 what others printed, each number with its source
+``ledger``                    paper | ours | difference | why; :func:`~restore_lib.experiments.ledger.pivot`
+``pages``, ``audit``          tables for the book's pages, and which numbers there nothing backs
+``paper_a``                   paper A: Kodak (Table 1), the choices of Section 3.1, photographs
+``paper_a_vision``            paper A: classification and segmentation after denoising (Tables 2 and 3)
+``paper_b``                   paper B: kernels and noise (Section 3), Track 1 and Track 2
+``paper_c``                   paper C: every scale (Tables 1 to 3), the parts of DIINN (Table 5)
+============================  ==========================================================================
 """
 
-from restore_lib.experiments import ledger, pages, protocols, published, tables
-from restore_lib.experiments.audit import unbacked_numbers
-from restore_lib.experiments.protocols import EvaluationProtocol, evaluate
+from collections.abc import Mapping
+
+from restore_lib.errors import RecordError
+from restore_lib.experiments import paper_a, paper_a_vision, paper_b, paper_c, protocols, published
+from restore_lib.experiments.ledger import Table
 from restore_lib.experiments.records import (
     Measurement,
     OverSeeds,
@@ -19,14 +29,61 @@ from restore_lib.experiments.records import (
     results_folder,
     save,
 )
-from restore_lib.experiments.runs import run
+from restore_lib.experiments.runs import EvaluationProtocol, Experiment, evaluate, run
+
+EXPERIMENTS: Mapping[str, Experiment] = {
+    experiment.name: experiment
+    for experiment in (
+        protocols.BICUBIC_TABLE,
+        protocols.EQUAL_ERROR_TABLE,
+        *paper_a.EXPERIMENTS,
+        *paper_a_vision.EXPERIMENTS,
+        *paper_b.EXPERIMENTS,
+        *paper_c.EXPERIMENTS,
+    )
+}
+
+
+def all_tables() -> dict[str, Table]:
+    """Every table by name: those that can be measured first, then published ones that wait for a recipe."""
+    used = {line.paper.table.name for table in EXPERIMENTS.values() for line in table.lines if line.paper}
+    printed = [table for table in published.tables().values() if table.name not in used]
+    return {**EXPERIMENTS, **{table.name: Table(table.name, table.title, printed=table) for table in printed}}
+
+
+def find(name: str) -> Table:
+    """The table of that name.
+
+    Raises
+    ------
+    RecordError
+        There is none, or its numbers were never seen.
+    """
+    tables = all_tables()
+    if name in tables:
+        return tables[name]
+    lost = published.missing().get(name)
+    if lost is not None:
+        raise RecordError(
+            f"{lost.title} ({lost.where}) is not available here: its numbers were not seen in any source."
+        )
+    raise RecordError(f"There is no table called {name}: `restore reproduce list` shows what there is.")
+
+
+from restore_lib.experiments import audit, ledger, pages, records, runs  # noqa: E402  (pages look tables up here)
+from restore_lib.experiments.audit import unbacked_numbers  # noqa: E402
 
 __all__ = [
+    "EXPERIMENTS",
     "EvaluationProtocol",
+    "Experiment",
     "Measurement",
     "OverSeeds",
     "RunRecord",
+    "all_tables",
+    "audit",
     "evaluate",
+    "find",
     "ledger",
     "load",
     "load_all",
@@ -34,9 +91,10 @@ __all__ = [
     "pages",
     "protocols",
     "published",
+    "records",
     "results_folder",
     "run",
+    "runs",
     "save",
-    "tables",
     "unbacked_numbers",
 ]

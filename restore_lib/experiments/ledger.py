@@ -1,45 +1,228 @@
-"""The ledger: paper | official code's own log | ours | difference | why, in the terminal and on the book's page.
+"""The ledger: paper | official code's own log | ours | difference | why.
 
-Every number keeps a reference to where it comes from, in a form that :mod:`restore_lib.experiments.audit` can check.
+A :class:`Section` of a table says which numbers belong side by side; :func:`entries` joins its lines with the records
+that answer them, :func:`pivot` arranges them, and :func:`print_table` shows them in the terminal. Every number keeps a
+reference to where it comes from, in a form that :mod:`restore_lib.experiments.audit` can check.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from restore_lib.experiments.noise_study import METRICS
-from restore_lib.experiments.published import Number
+from restore_lib.experiments.published import Number, PublishedTable
 from restore_lib.experiments.records import OverSeeds, RunRecord, over_seeds
-from restore_lib.experiments.tables import Line, Section, Table
 
 BLANK = "not available here"
 NOT_RUN = "not run yet"
 PUBLISHED_ONLY = "not run here"
 SAME = "same digits"
 UNEXPLAINED = "not explained yet"
-DECIMALS = {"psnr": 2, "lr_psnr": 2, "ssim": 4, "lpips_alex": 4, "lpips_vgg": 4}
-TITLES = {"psnr": "PSNR in dB", "lr_psnr": "LR-PSNR in dB", "ssim": "SSIM"}
-DECIMALS |= {"top1": 1, "top1_low": 1, "top1_high": 1, "top5": 1}
-DECIMALS |= {"miou": 1, "miou_low": 1, "miou_high": 1, "pixel_accuracy": 1}
-TITLES |= {"top1": "Top-1 accuracy in %", "top1_low": "Top-1, lower end of the interval"}
-TITLES |= {"top1_high": "Top-1, upper end of the interval", "top5": "Top-5 accuracy in %"}
-TITLES |= {"miou": "Mean IoU in %", "miou_low": "Mean IoU, lower end of the interval"}
-TITLES |= {"miou_high": "Mean IoU, upper end of the interval", "pixel_accuracy": "Pixel accuracy in %"}
-TITLES |= {"lpips_alex": "LPIPS with AlexNet", "lpips_vgg": "LPIPS with VGG-16"}
-DECIMALS |= {"psnr_worst": 2, "off_centre": 2, "switch_step": 0, "distrusted": 2, "psnr_y": 2, "ssim_y": 4}
-TITLES |= {"kernel_error": "Kernel error, mean", "kernel_error_median": "Kernel error, median"}
-TITLES |= {"kernel_error_worst": "Kernel error, worst", "psnr_worst": "PSNR in dB, worst"}
-TITLES |= {"off_centre": "Cells off the centre", "sum": "Sum of the raw kernel", "distrusted": "Share with a warning"}
-TITLES |= {"switch_step": "Step of the second phase", "psnr_y": "PSNR-Y in dB", "ssim_y": "SSIM-Y"}
-DECIMALS |= {"psnr_spread": 2, "lpips_alex_spread": 4}
-TITLES |= {"psnr_spread": "PSNR in dB, spread over photos", "lpips_alex_spread": "LPIPS, spread over photos"}
-DECIMALS |= {"detail": 1, "fine_power": 1}
-TITLES |= {"detail": "Detail kept in %", "fine_power": "Power of fine structure, % of the clean photo's"}
-DECIMALS |= {"brisque": 1, "noise_level": 2, "blur": 3}
-TITLES |= {"brisque": "BRISQUE", "noise_level": "Noise level", "blur": "Blur index"}
-TITLES |= {"border_jump": "Jumps across cell borders, relative", "border_error": "Error at cell borders, relative"}
-TITLES |= METRICS
-DECIMALS |= dict.fromkeys(METRICS, 2)
+COLUMNS = ("paper", "official log", "ours", "difference", "why")
+
+#: Title and decimals of each metric; a metric that is not here has its own name and three decimals.
+METRICS: Mapping[str, tuple[str, int]] = {
+    "psnr": ("PSNR in dB", 2),
+    "lr_psnr": ("LR-PSNR in dB", 2),
+    "ssim": ("SSIM", 4),
+    "psnr_y": ("PSNR-Y in dB", 2),
+    "ssim_y": ("SSIM-Y", 4),
+    "lpips_alex": ("LPIPS with AlexNet", 4),
+    "lpips_vgg": ("LPIPS with VGG-16", 4),
+    "psnr_spread": ("PSNR in dB, spread over photos", 2),
+    "lpips_alex_spread": ("LPIPS, spread over photos", 4),
+    "top1": ("Top-1 accuracy in %", 1),
+    "top1_low": ("Top-1, lower end of the interval", 1),
+    "top1_high": ("Top-1, upper end of the interval", 1),
+    "top5": ("Top-5 accuracy in %", 1),
+    "miou": ("Mean IoU in %", 1),
+    "miou_low": ("Mean IoU, lower end of the interval", 1),
+    "miou_high": ("Mean IoU, upper end of the interval", 1),
+    "pixel_accuracy": ("Pixel accuracy in %", 1),
+    "detail": ("Detail kept in %", 1),
+    "fine_power": ("Power of fine structure, % of the clean photo's", 1),
+    "kernel_error": ("Kernel error, mean", 3),
+    "kernel_error_median": ("Kernel error, median", 3),
+    "kernel_error_worst": ("Kernel error, worst", 3),
+    "psnr_worst": ("PSNR in dB, worst", 2),
+    "off_centre": ("Cells off the centre", 2),
+    "sum": ("Sum of the raw kernel", 3),
+    "switch_step": ("Step of the second phase", 0),
+    "distrusted": ("Share with a warning", 2),
+    "sigma": ("Sigma", 2),
+    "luma share": ("Luma's share of the variance", 2),
+    "red-green": ("Red with green", 2),
+    "green-blue": ("Green with blue", 2),
+    "across 1": ("Next pixel", 2),
+    "across 2": ("Next but one", 2),
+    "fine": ("Power in fine details", 2),
+    "dark sigma": ("Sigma in the dark", 2),
+    "bright sigma": ("Sigma in the bright", 2),
+    "brisque": ("BRISQUE", 1),
+    "noise_level": ("Noise level", 2),
+    "blur": ("Blur index", 3),
+    "border_jump": ("Jumps across cell borders, relative", 3),
+    "border_error": ("Error at cell borders, relative", 3),
+}
+
+
+def title_of(metric: str) -> str:
+    """A metric as headings call it."""
+    return METRICS.get(metric, (metric, 3))[0]
+
+
+def decimals_of(metric: str) -> int:
+    """Digits that are usual for a metric."""
+    return METRICS.get(metric, (metric, 3))[1]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The conventions behind a number, in words.
+
+    Attributes
+    ----------
+    name, title : str
+        Short name (part of a record's file name) and readable name.
+    rules : mapping of str to str
+        The conventions, printed above every table and kept in every record.
+    conditions : mapping of str to float
+        What is varied, by name: ``{"x2": 2.0}`` for scales, ``{"sigma 25": 25.0}`` for noise.
+    """
+
+    name: str
+    title: str
+    rules: Mapping[str, str]
+    conditions: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a ledger: what was published, and which measurement stands beside it.
+
+    Attributes
+    ----------
+    group, condition, metric : str
+        What the line is about: ``"Set5"``, ``"x2"``, ``"psnr"``.
+    recipe, dataset, protocol : str
+        The records that answer it; no recipe for a method that is not run here.
+    image : str
+        One picture of the set; empty for the mean over all.
+    paper, log : Number or None
+        The published number, and that of the official code's own log; None when no source was seen.
+    comparable : bool
+        False when ours cannot be subtracted from theirs.
+    why : str
+        Why the two differ, or why one of them is blank.
+    """
+
+    group: str
+    condition: str
+    metric: str
+    recipe: str
+    dataset: str
+    protocol: str
+    paper: Number | None = None
+    log: Number | None = None
+    comparable: bool = True
+    why: str = ""
+    image: str = ""
+
+    def answered_by(self, records: Sequence[RunRecord]) -> list[RunRecord]:
+        """Records of this recipe, set and protocol that measured this metric under this condition."""
+        wanted = (self.recipe, self.dataset, self.protocol)
+        answers = [r for r in records if (r.recipe, r.dataset, r.protocol) == wanted]
+        return [r for r in answers if r.find(self.condition, self.metric)]
+
+
+@dataclass(frozen=True)
+class Section:
+    """Lines under one protocol; ``published`` is False for the book's own experiments, which nobody else printed."""
+
+    name: str
+    title: str
+    rules: Mapping[str, str]
+    lines: Sequence[Line]
+    published: bool = True
+
+    @property
+    def metrics(self) -> list[str]:
+        """Metrics of the section, the most important one first."""
+        return list(dict.fromkeys(line.metric for line in self.lines))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the book.
+
+    Attributes
+    ----------
+    name, title : str
+        What commands call it, and what it shows.
+    sections : sequence of Section
+        Empty as long as no recipe measures it.
+    printed : PublishedTable or None
+        The published numbers of a table without sections.
+    """
+
+    name: str
+    title: str
+    sections: Sequence[Section] = ()
+    printed: PublishedTable | None = None
+
+    @property
+    def lines(self) -> list[Line]:
+        """All lines of all sections."""
+        return [line for section in self.sections for line in section.lines]
+
+    def __len__(self) -> int:
+        return len(self.lines) if self.sections else len(self.printed or ())
+
+    def measured(self, records: Sequence[RunRecord]) -> int:
+        """How many of its numbers have a record."""
+        return sum(bool(line.answered_by(records)) for line in self.lines)
+
+    def section(self, name: str) -> Section:
+        """The section of that name."""
+        for section in self.sections:
+            if section.name == name:
+                return section
+        raise ValueError(f"table {self.name} has sections {', '.join(s.name for s in self.sections)}, not {name!r}")
+
+
+def lines(
+    protocol: Protocol,
+    metrics: Sequence[str],
+    methods: Mapping[str, str],
+    sets: Mapping[str, str],
+    *,
+    conditions: Sequence[str] = (),
+    keep: Callable[[Line], bool] | None = None,
+    reference: Callable[[Line], Mapping[str, object]] | None = None,
+) -> list[Line]:
+    """A line for each metric, image set, method and condition, in this order.
+
+    Parameters
+    ----------
+    protocol
+        Of the records.
+    methods, sets
+        Titles of the methods by recipe, and of the image sets by name; a title may be empty.
+    conditions
+        Those of the protocol by default.
+    keep
+        Which lines belong into the table.
+    reference
+        Fields of a line about what was published: ``paper``, ``log``, ``comparable``, ``why``.
+    """
+    every = [
+        Line(", ".join(filter(None, (place, title))), condition, metric, recipe, dataset, protocol.name)
+        for metric in metrics
+        for dataset, place in sets.items()
+        for recipe, title in methods.items()
+        for condition in conditions or protocol.conditions
+    ]
+    every = [line for line in every if keep is None or keep(line)]
+    return [replace(line, **reference(line)) for line in every] if reference else every  # pyright: ignore[reportArgumentType]
 
 
 @dataclass(frozen=True)
@@ -51,7 +234,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Row:
+class Entry:
     """A line of a table with what records say about it."""
 
     line: Line
@@ -62,7 +245,7 @@ class Row:
     def decimals(self) -> int:
         """As many as were published; else what is usual for the metric."""
         printed = self.line.paper or self.line.log
-        return printed.decimals if printed else DECIMALS.get(self.line.metric, 3)
+        return printed.decimals if printed else decimals_of(self.line.metric)
 
     @property
     def record_key(self) -> str:
@@ -72,7 +255,7 @@ class Row:
 
     @property
     def difference(self) -> Decimal | None:
-        """Ours minus theirs, both as printed, so that the row adds up; None where they cannot be compared."""
+        """Ours minus theirs, both as printed, so that the line adds up; None where they cannot be compared."""
         theirs = self.line.paper or self.line.log
         if self.ours is None or theirs is None or not self.line.comparable:
             return None
@@ -81,13 +264,13 @@ class Row:
     def cells(self) -> Mapping[str, Cell]:
         """Cells by column."""
         theirs = self.line.paper or self.line.log
-        ours = difference = Cell("")
+        difference = Cell("")
         if self.ours is None:
             ours = Cell(NOT_RUN if self.line.recipe else PUBLISHED_ONLY)
         else:
             spread = f" ± {self.ours.spread:.{self.decimals}f}" if self.ours.spread is not None else ""
             ours = Cell(f"{self.ours.value:.{self.decimals}f}{spread}", self.record_key)
-        if self.difference is not None:
+        if self.difference is not None and theirs is not None:
             difference = Cell(signed(self.difference), f"difference:{theirs.key}|{self.record_key}")
         return {
             "paper": published_cell(self.line.paper) if theirs or self.line.why else Cell(""),
@@ -120,14 +303,14 @@ def published_cell(number: Number | None) -> Cell:
     return Cell(BLANK) if number is None else Cell(number.text, number.key)
 
 
-def rows(section: Section, records: Sequence[RunRecord], metric: str | None = None) -> list[Row]:
+def entries(section: Section, records: Sequence[RunRecord], metric: str | None = None) -> list[Entry]:
     """Lines of a section, or of one metric in it, joined with the records that answer them."""
-    found = []
+    joined = []
     for line in section.lines:
         if metric in (None, line.metric):
             answers = newest(line.answered_by(records))
-            found.append(Row(line, over_seeds(answers, line.condition, line.metric, line.image), answers))
-    return found
+            joined.append(Entry(line, over_seeds(answers, line.condition, line.metric, line.image), answers))
+    return joined
 
 
 def newest(records: Sequence[RunRecord]) -> list[RunRecord]:
@@ -138,10 +321,38 @@ def newest(records: Sequence[RunRecord]) -> list[RunRecord]:
     return [r for r in records if (r.tier, r.steps, r.dataset_hash) == (best.tier, best.steps, best.dataset_hash)]
 
 
-COLUMNS = ("paper", "official log", "ours", "difference", "why")
+def pivot(
+    section: Section,
+    records: Sequence[RunRecord],
+    *,
+    rows: str | Callable[[Line], Hashable] = "group",
+    columns: str | Callable[[Line], Hashable] = "condition",
+    metric: str | Sequence[str] | None = None,
+) -> dict[Hashable, dict[Hashable, Entry]]:
+    """A section as a table: entries by row and column.
+
+    Parameters
+    ----------
+    section, records
+        Which lines, and what answers them.
+    rows, columns
+        What a line's row and column are called: one of its attributes (``"group"``, ``"condition"``, ``"metric"``,
+        ``"image"``, ``"recipe"``, ``"dataset"``, ``"protocol"``), or a function of the line.
+    metric
+        One metric, or several in the order wanted; all by default.
+    """
+
+    def name(line: Line, key: str | Callable[[Line], Hashable]) -> Hashable:
+        return getattr(line, key) if isinstance(key, str) else key(line)
+
+    table: dict[Hashable, dict[Hashable, Entry]] = {}
+    for one in [metric] if metric is None or isinstance(metric, str) else metric:
+        for entry in entries(section, records, one):
+            table.setdefault(name(entry.line, rows), {})[name(entry.line, columns)] = entry
+    return table
 
 
-def columns(section: Section) -> tuple[str, ...]:
+def columns_of(section: Section) -> tuple[str, ...]:
     """Columns that a section needs: ours alone where nothing was published, no log where none was seen."""
     if not section.published:
         return ("ours",)
@@ -154,9 +365,9 @@ def print_table(table: Table, records: Sequence[RunRecord], console) -> None:
     from rich.table import Table as Grid
 
     console.print(f"[bold]{table.title}[/bold]")
-    if table.grid:
-        grid = Grid("", *table.grid.columns, caption=f"{table.grid.protocol}\n{table.grid.source}")
-        for name, values in table.grid.rows.items():
+    if table.printed:
+        grid = Grid("", *table.printed.columns, caption=f"{table.printed.protocol}\n{table.printed.source}")
+        for name, values in table.printed.rows.items():
             grid.add_row(name, *("-" if value is None else value for value in values))
         console.print(grid)
     for section in table.sections:
@@ -164,14 +375,14 @@ def print_table(table: Table, records: Sequence[RunRecord], console) -> None:
         for rule, text in section.rules.items():
             console.print(f"  {rule}: {text}", markup=False)
         for metric in section.metrics:
-            shown = columns(section)
-            grid = Grid("set", "condition", *shown, title=TITLES.get(metric, metric))
+            shown = columns_of(section)
+            grid = Grid("set", "condition", *shown, title=title_of(metric))
             before = "", ""
-            for row in rows(section, records, metric):
-                cells = {column: cell.text for column, cell in row.cells().items()}
-                now = row.line.group, cells["why"]
-                group = row.line.group if now[0] != before[0] else ""
+            for entry in entries(section, records, metric):
+                cells = {column: cell.text for column, cell in entry.cells().items()}
+                now = entry.line.group, cells["why"]
+                group = entry.line.group if now[0] != before[0] else ""
                 cells["why"] = "" if now == before else cells["why"]  # a reason is given once a group
-                grid.add_row(group, row.line.condition, *(cells[column] for column in shown))
+                grid.add_row(group, entry.line.condition, *(cells[column] for column in shown))
                 before = now
             console.print(grid)

@@ -1,4 +1,9 @@
-"""Tables as HTML for the book's results page; notebooks show what these functions return."""
+"""Tables as HTML for the book's pages and chapters; notebooks show what these functions return.
+
+:func:`ledger` shows a section of a table beside what was published, :func:`section` and :func:`pivot` show our numbers
+alone. Every number names the record or source behind it, in an attribute that :mod:`restore_lib.experiments.audit`
+checks.
+"""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,11 +12,24 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
-from restore_lib.experiments import published, tables
-from restore_lib.experiments.ledger import BLANK, DECIMALS, TITLES, Cell, Row, columns, rows
+from restore_lib import experiments
+from restore_lib.experiments import published
+from restore_lib.experiments.ledger import (
+    BLANK,
+    Cell,
+    Entry,
+    Line,
+    Section,
+    columns_of,
+    decimals_of,
+    entries,
+    title_of,
+)
+from restore_lib.experiments.ledger import pivot as arrange
 from restore_lib.experiments.records import RunRecord, load_all, results_folder
 
 PLAIN = 'style="background: none"'  # stripes are no help where a cell spans several lines
+Folder = Path | str | None
 
 
 @dataclass(frozen=True)
@@ -53,25 +71,29 @@ def framed(caption: str, head: Sequence[str], body: str) -> str:
     )
 
 
-def condition(name: str) -> str:
+def plain_rows(rows: Iterable[tuple[str, Sequence[Cell]]]) -> str:
+    """A table's body with one label a row."""
+    lines = (f'<tr><th scope="row">{escape(name)}</th>{"".join(map(td, cells))}</tr>' for name, cells in rows)
+    return f"<tbody>{''.join(lines)}</tbody>"
+
+
+def condition_title(name: str) -> str:
     """A condition as printed: scales get a times sign."""
     return re.sub(r"^x(?=[0-9])", "×", name)
 
 
-def group_html(group: str, found: Sequence[Row], shown: Sequence[str]) -> str:
-    """The lines of one image set. A cell that says the same words in every line is written once."""
-    by_column = [row.cells() for row in found]
-    once = {c for c in shown if not by_column[0][c].source and len({line[c] for line in by_column}) == 1}
+def group_rows(group: str, rows: Sequence[tuple[str, Mapping[str, Cell]]], once: Iterable[str] = ()) -> str:
+    """Rows of one image set: its title, then a condition and cells for each row; columns in ``once`` span them all."""
     lines = []
-    for number, (row, line) in enumerate(zip(found, by_column, strict=True)):
-        first = f'<th scope="rowgroup" rowspan="{len(found)}">{escape(group)}</th>' if number == 0 else ""
-        label = f'<th scope="row">{escape(condition(row.line.condition))}</th>'
-        cells = [td(line[c], len(found) if c in once else 1) for c in shown if number == 0 or c not in once]
-        lines.append(f"<tr {PLAIN}>{first}{label}{''.join(cells)}</tr>")
+    for number, (condition, cells) in enumerate(rows):
+        first = f'<th scope="rowgroup" rowspan="{len(rows)}">{escape(group)}</th>' if number == 0 else ""
+        label = f'<th scope="row">{escape(condition_title(condition))}</th>'
+        shown = [td(cells[c], len(rows) if c in once else 1) for c in cells if number == 0 or c not in once]
+        lines.append(f"<tr {PLAIN}>{first}{label}{''.join(shown)}</tr>")
     return f"<tbody>{''.join(lines)}</tbody>"
 
 
-def ledger(table: str, section: str, folder: Path | str | None = None) -> Page:
+def ledger(table: str, section: str, folder: Folder = None) -> Page:
     """One section of a table as the book shows it: protocol, numbers, differences and reasons, provenance.
 
     Parameters
@@ -81,21 +103,127 @@ def ledger(table: str, section: str, folder: Path | str | None = None) -> Page:
     folder : path, optional
         Where the records are; the repository's ``results`` by default.
     """
-    found, records = tables.find(table).section(section), load_all(folder or results_folder())
-    parts = [protocol(found)]
-    for number, metric in enumerate(found.metrics):
-        lines = rows(found, records, metric)
-        groups = groupby(lines, lambda row: row.line.group)
-        body = "".join(group_html(name, list(group), columns(found)) for name, group in groups)
-        title = TITLES.get(metric, metric)
-        html = framed(f"{title}, {found.title}", ("set", "condition", *columns(found)), body)
-        parts.append(html if number == 0 else folded(title, html))
-    return Page("".join(parts) + provenance(rows(found, records)))
+    part, records = chosen(table, section, folder)
+    columns, parts = columns_of(part), []
+    for metric in part.metrics:
+        body = ""
+        for group, lines in groupby(entries(part, records, metric), lambda entry: entry.line.group):
+            rows = [(entry.line.condition, {c: entry.cells()[c] for c in columns}) for entry in lines]
+            # a cell that says the same words in every line is written once
+            once = {c for c in columns if not rows[0][1][c].source and len({cells[c] for _, cells in rows}) == 1}
+            body += group_rows(group, rows, once)
+        html = framed(f"{title_of(metric)}, {part.title}", ("set", "condition", *columns), body)
+        parts.append(folded(title_of(metric), html) if parts else html)
+    return Page(protocol(part) + "".join(parts) + provenance(entries(part, records)))
 
 
-def protocol(found: tables.Section) -> str:
+def pivot(
+    table: str,
+    section: str,
+    *,
+    rows: str = "group",
+    columns: str = "condition",
+    metric: str | Sequence[str] | None = None,
+    folder: Folder = None,
+) -> Page:
+    """Our numbers of a section: by default a row for each method and a column for each condition, by one metric.
+
+    Parameters
+    ----------
+    table, section
+        As for :func:`ledger`.
+    rows, columns, metric
+        As for :func:`restore_lib.experiments.ledger.pivot`; ``columns="metric"`` puts several metrics side by side.
+    """
+    part, records = chosen(table, section, folder)
+    metric = metric or part.metrics[:1]
+    answers = arrange(part, records, rows=rows, columns=columns, metric=metric)
+    names = [str(name) for name in dict.fromkeys(name for line in answers.values() for name in line)]
+    ours = [
+        (str(row), [line[n].cells()["ours"] if n in line else Cell("") for n in names]) for row, line in answers.items()
+    ]
+    heads = [title_of(name) if columns == "metric" else condition_title(name) for name in names]
+    single = metric if isinstance(metric, str) else metric[0]
+    caption = part.title if columns == "metric" else f"{title_of(single)}, {part.title}"
+    return Page(framed(caption, ("", *heads), plain_rows(ours)))
+
+
+def section(
+    table: str,
+    section: str,
+    *,
+    columns: str = "condition",
+    metrics: Sequence[str] | None = None,
+    folder: Folder = None,
+) -> Page:
+    """A section with its protocol above and its provenance below.
+
+    A table for each metric, the first one open; with ``columns="metric"`` one table of all metrics, or of those named.
+    """
+    part, records = chosen(table, section, folder)
+    metrics = metrics or part.metrics
+    if columns == "metric":
+        html = pivot(table, section, columns=columns, metric=metrics, folder=folder).html
+    else:
+        tables = [pivot(table, section, columns=columns, metric=metric, folder=folder).html for metric in metrics]
+        html = tables[0] + "".join(folded(title_of(m), text) for m, text in zip(metrics[1:], tables[1:], strict=True))
+    return Page(protocol(part) + html + provenance(entries(part, records)))
+
+
+def photos(table: str, condition: str, folder: Folder = None) -> Page:
+    """A section ``photos`` at one condition: a row for each picture, published and measured columns for each method."""
+    part, records = chosen(table, "photos", folder)
+    part = Section(part.name, part.title, part.rules, [x for x in part.lines if x.condition == condition])
+    answers = arrange(part, records, rows="image", columns=lambda line: line.group.partition(", photo ")[0])
+    methods = [m for m in next(iter(answers.values())) if any(line[m].ours for line in answers.values())][::-1]
+    head = ["photo", *(f"{method}: {column}" for method in methods for column in ("paper", "ours"))]
+    rows = [
+        (str(image), [line[method].cells()[column] for method in methods for column in ("paper", "ours")])
+        for image, line in answers.items()
+    ]
+    return Page(framed(f"PSNR in dB, {condition}, photo by photo", head, plain_rows(rows)))
+
+
+def comparison(table: str, metric: str, conditions: Sequence[str], folder: Folder = None) -> Page:
+    """The same method, metric and photos under every protocol: what convention alone does to a number."""
+    entry, records = experiments.find(table), load_all(folder or results_folder())
+    every = Section("", "", {}, [line for line in entry.lines if line.condition in conditions])
+    names = [part.name for part in entry.sections]
+
+    def place(line: Line) -> tuple[str, str]:
+        return line.group, line.condition
+
+    answers = arrange(every, records, rows=place, columns="protocol", metric=metric)
+    body = ""
+    for group, keys in groupby(answers, lambda key: key[0]):  # pyright: ignore[reportIndexIssue]
+        rows = []
+        for key in keys:
+            ours = {name: answers[key][name].cells()["ours"] for name in names}
+            rows.append((key[1], {**ours, "apart": spread(list(answers[key].values()))}))  # pyright: ignore[reportIndexIssue]
+        body += group_rows(group, rows)
+    title = f"{title_of(metric)} of one method under {len(names)} protocols"
+    return Page(framed(title, ("set", "scale", *names, "apart"), body))
+
+
+def spread(found: Sequence[Entry]) -> Cell:
+    """The distance between the largest and the smallest of our numbers."""
+    measured = [entry for entry in found if entry.ours is not None]
+    if len(measured) < 2:
+        return Cell("")
+    digits = decimals_of(measured[0].line.metric)
+    values = [round(entry.ours.value, digits) for entry in measured if entry.ours]
+    source = f"range:{digits}:" + "|".join(entry.record_key for entry in measured)
+    return Cell(f"{max(values) - min(values):.{digits}f}", source)
+
+
+def chosen(table: str, section: str, folder: Folder) -> tuple[Section, list[RunRecord]]:
+    """A section by name, and the records that may answer it."""
+    return experiments.find(table).section(section), load_all(folder or results_folder())
+
+
+def protocol(part: Section) -> str:
     """The rules of a section as a list."""
-    items = [f"<li><strong>{escape(rule)}</strong>: {escape(text)}</li>" for rule, text in found.rules.items()]
+    items = [f"<li><strong>{escape(rule)}</strong>: {escape(text)}</li>" for rule, text in part.rules.items()]
     return f'<ul class="protocol">{"".join(items)}</ul>'
 
 
@@ -104,11 +232,10 @@ def folded(title: str, html: str) -> str:
     return f"<details><summary>{escape(title)}</summary>{html}</details>"
 
 
-def provenance(found: Iterable[Row]) -> str:
+def provenance(shown: Sequence[Entry]) -> str:
     """Which records and which sources stand behind a section."""
-    found = list(found)
-    sources = {n.table.name: n.table for row in found for n in (row.line.paper, row.line.log) if n}
-    records = {record.file: record for row in found for record in row.records}
+    sources = {n.table.name: n.table for entry in shown for n in (entry.line.paper, entry.line.log) if n}
+    records = {record.file: record for entry in shown for record in entry.records}
     items = [f"{escape(t.title)}: {escape(t.where)} ({escape(t.kind)}), {code(t.seen)}" for t in sources.values()]
     items += [record_html(record) for record in records.values()]
     lines = "".join(f"<li>{item}</li>" for item in items)
@@ -131,137 +258,32 @@ def code(text: str) -> str:
     return f"<code>{escape(text)}</code>"
 
 
-def comparison(table: str, metric: str, conditions: Sequence[str], folder: Path | str | None = None) -> Page:
-    """The same method, metric and photos under every protocol: what convention alone does to a number."""
-    found, records = tables.find(table), load_all(folder or results_folder())
-    answers: dict[tuple[str, str], dict[str, Row]] = {}
-    for section in found.sections:
-        for row in rows(section, records, metric):
-            if row.line.condition in conditions:
-                answers.setdefault((row.line.group, row.line.condition), {})[section.name] = row
-    names = [section.name for section in found.sections]
-    body = ""
-    for group, keys in groupby(answers, lambda key: key[0]):
-        keys = list(keys)
-        lines = []
-        for number, key in enumerate(keys):
-            first = f'<th scope="rowgroup" rowspan="{len(keys)}">{escape(group)}</th>' if number == 0 else ""
-            label = f'<th scope="row">{escape(condition(key[1]))}</th>'
-            cells = [answers[key][name].cells()["ours"] for name in names] + [apart(list(answers[key].values()))]
-            lines.append(f"<tr {PLAIN}>{first}{label}{''.join(td(cell) for cell in cells)}</tr>")
-        body += f"<tbody>{''.join(lines)}</tbody>"
-    title = f"{TITLES.get(metric, metric)} of one method under {len(names)} protocols"
-    return Page(framed(title, ("set", "scale", *names, "apart"), body))
-
-
-def photos(table: str, condition: str, folder: Path | str | None = None) -> Page:
-    """A section ``photos`` at one condition: a row for each picture, published and measured columns for each method."""
-    section, records = tables.find(table).section("photos"), load_all(folder or results_folder())
-    answers: dict[str, dict[str, Row]] = {}
-    for row in rows(section, records):
-        if row.line.condition == condition:
-            method = row.line.group.partition(", photo ")[0]
-            answers.setdefault(row.line.image, {})[method] = row
-    methods = [m for m in next(iter(answers.values())) if any(line[m].ours for line in answers.values())][::-1]
-    head = ["photo", *(f"{method}: {part}" for method in methods for part in ("paper", "ours"))]
-    body = ""
-    for image, line in answers.items():
-        cells = [line[method].cells()[part] for method in methods for part in ("paper", "ours")]
-        shown = "".join(td(cell) for cell in cells)
-        body += f'<tr><th scope="row">{escape(image)}</th>{shown}</tr>'
-    return Page(framed(f"PSNR in dB, {condition}, photo by photo", head, f"<tbody>{body}</tbody>"))
-
-
-def grid(table: str, section: str, metric: str, folder: Path | str | None = None) -> Page:
-    """One metric of a section: a row for each group, a column for each condition."""
-    found, records = tables.find(table).section(section), load_all(folder or results_folder())
-    answers: dict[str, dict[str, Row]] = {}
-    for row in rows(found, records, metric):
-        answers.setdefault(row.line.group, {})[row.line.condition] = row
-    conditions = list(dict.fromkeys(name for line in answers.values() for name in line))
-    body = ""
-    for group, line in answers.items():
-        cells = "".join(td(line[name].cells()["ours"] if name in line else Cell("")) for name in conditions)
-        body += f'<tr><th scope="row">{escape(group)}</th>{cells}</tr>'
-    title = f"{TITLES.get(metric, metric)}, {found.title}"
-    return Page(framed(title, ("", *map(condition, conditions)), f"<tbody>{body}</tbody>"))
-
-
-def grids(table: str, section: str, folder: Path | str | None = None) -> Page:
-    """A section with a grid for each metric, the first one open: protocol, numbers, provenance."""
-    found, records = tables.find(table).section(section), load_all(folder or results_folder())
-    parts = [protocol(found)]
-    for number, metric in enumerate(found.metrics):
-        html = grid(table, section, metric, folder).html
-        parts.append(html if number == 0 else folded(TITLES.get(metric, metric), html))
-    return Page("".join(parts) + provenance(rows(found, records)))
-
-
-def across(
-    table: str, section: str, metrics: Sequence[str], folder: Path | str | None = None, *, whole: bool = False
-) -> Page:
-    """A section under one condition: a row for each group, a column for each of these metrics.
-
-    With ``whole``, the protocol stands above, and where the numbers come from below.
-    """
-    found, records = tables.find(table).section(section), load_all(folder or results_folder())
-    answers: dict[str, dict[str, Row]] = {}
-    for metric in metrics:
-        for row in rows(found, records, metric):
-            answers.setdefault(row.line.group, {})[metric] = row
-    body = ""
-    for group, line in answers.items():
-        cells = "".join(td(line[name].cells()["ours"] if name in line else Cell("")) for name in metrics)
-        body += f'<tr><th scope="row">{escape(group)}</th>{cells}</tr>'
-    head = ("", *(TITLES.get(metric, metric) for metric in metrics))
-    html = framed(found.title, head, f"<tbody>{body}</tbody>")
-    return Page(protocol(found) + html + provenance(rows(found, records)) if whole else html)
-
-
-def apart(found: Sequence[Row]) -> Cell:
-    """The distance between the largest and the smallest of our numbers."""
-    known = [row for row in found if row.ours is not None]
-    if len(known) < 2:
-        return Cell("")
-    digits = DECIMALS.get(known[0].line.metric, 3)
-    values = [round(row.ours.value, digits) for row in known]
-    source = f"range:{digits}:" + "|".join(row.record_key for row in known)
-    return Cell(f"{max(values) - min(values):.{digits}f}", source)
-
-
 def printed(name: str) -> Page:
     """A published table that waits for its recipe, as printed."""
     table = published.tables()[name]
-    body = ""
-    for row in table.rows:
-        cells = [published.number(name, row, column) for column in table.columns]
-        shown = "".join(td(Cell(n.text, n.key) if n else Cell("")) for n in cells)
-        body += f'<tr><th scope="row">{escape(row)}</th>{shown}</tr>'
+    numbers = {row: [published.number(name, row, column) for column in table.columns] for row in table.rows}
+    rows = [(row, [Cell(n.text, n.key) if n else Cell("") for n in cells]) for row, cells in numbers.items()]
     note = f"<p>{escape(table.note)}</p>" if table.note else ""
-    html = framed(table.title, ("", *table.columns), f"<tbody>{body}</tbody>")
+    html = framed(table.title, ("", *table.columns), plain_rows(rows))
     return Page(f"<p>{escape(table.protocol)}.</p>{html}{note}<p>{escape(table.where)}; {code(table.seen)}</p>")
 
 
 def waiting() -> Page:
     """Every published table that no recipe measures yet, folded."""
-    parts = [folded(t.title, printed(t.name).html) for t in tables.all_tables().values() if t.grid]
-    return Page("".join(parts))
+    tables = [table.printed for table in experiments.all_tables().values() if table.printed]
+    return Page("".join(folded(t.title, printed(t.name).html) for t in tables))
 
 
-def index(folder: Path | str | None = None) -> Page:
+def index(folder: Folder = None) -> Page:
     """Every table with the part of its numbers that has been measured."""
-    found = overview(load_all(folder or results_folder()))
+    shown = overview(load_all(folder or results_folder()))
     head = ("table", "shows", "source", "measured")
-    return listing("Tables, and how many of their numbers have been measured", head, [tuple(e.values()) for e in found])
+    return listing("Tables, and how many of their numbers have been measured", head, [tuple(e.values()) for e in shown])
 
 
-def listing(caption: str, head: Sequence[str], found: Iterable[Sequence[str]]) -> Page:
+def listing(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> Page:
     """A table of words."""
-    lines = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(td(Cell(text)) for text in rest)}</tr>'
-        for first, *rest in found
-    )
-    return Page(framed(caption, head, f"<tbody>{lines}</tbody>"))
+    return Page(framed(caption, head, plain_rows((first, list(map(Cell, rest))) for first, *rest in rows)))
 
 
 def cited(table: published.PublishedTable | published.Missing) -> str:
@@ -271,11 +293,12 @@ def cited(table: published.PublishedTable | published.Missing) -> str:
 
 def overview(records: Sequence[RunRecord]) -> list[Mapping[str, str]]:
     """One entry for each table: its name, what it shows, where from, and how many numbers have been measured."""
-    found = []
-    for table in tables.all_tables().values():
-        kind = cited(table.grid) if table.grid else f"{len(table.sections)} protocol{'s' * (len(table.sections) > 1)}"
+    shown = []
+    for table in experiments.all_tables().values():
+        count = len(table.sections)
+        kind = cited(table.printed) if table.printed else f"{count} protocol{'s' * (count > 1)}"
         measured = f"{table.measured(records)} of {len(table)}"
-        found.append({"table": table.name, "shows": table.title, "source": kind, "measured": measured})
+        shown.append({"table": table.name, "shows": table.title, "source": kind, "measured": measured})
     for lost in published.missing().values():
-        found.append({"table": lost.name, "shows": lost.title, "source": cited(lost), "measured": BLANK})
-    return found
+        shown.append({"table": lost.name, "shows": lost.title, "source": cited(lost), "measured": BLANK})
+    return shown

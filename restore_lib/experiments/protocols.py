@@ -1,131 +1,25 @@
-"""Under which rules a method is measured: how inputs are made, and what counts.
+"""Named protocols: under which conventions published numbers arise, and what conventions alone do to a number.
 
-:func:`evaluate` measures a method on a set of images under an :class:`EvaluationProtocol`. The three protocols under
-which published super-resolution numbers arise are ``CLASSIC``, ``LIIF`` and ``DIINN``. None is better than the others,
-but a number means nothing without its protocol: bicubic interpolation of the same photo scores up to 2 dB apart.
+The three protocols of published super-resolution numbers are ``CLASSIC``, ``LIIF`` and ``DIINN``. None is better than
+the others, but a number means nothing without its protocol: bicubic interpolation of the same photo scores up to 2 dB
+apart, which is the first table of the book (chapter 1). The second one (chapter 2) shows what three metrics say about
+seven distortions of equal squared error.
 """
 
-import zlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from restore_lib import images, metrics, noise, resampling
-from restore_lib.experiments.records import Measurement, measurement
+from restore_lib.experiments import published
+from restore_lib.experiments.ledger import Line, Section, lines
+from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Trial, trial
 from restore_lib.resampling import imresize, resize_antialiased
 
-Model = Callable[[Float[Tensor, "c h w"], tuple[int, int]], Float[Tensor, "c H W"]]
 Pair = tuple[Float[Tensor, "c h w"], Float[Tensor, "c H W"]]
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """The conventions behind a number, in words.
-
-    Attributes
-    ----------
-    name, title : str
-        Short name (part of a record's file name) and readable name.
-    rules : mapping of str to str
-        The conventions, printed above every table and kept in every record.
-    conditions : mapping of str to float
-        What is varied, by name: ``{"x2": 2.0}`` for scales, ``{"sigma 25": 25.0}`` for noise.
-    """
-
-    name: str
-    title: str
-    rules: Mapping[str, str]
-    conditions: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class EvaluationProtocol(Protocol):
-    """How a method is tested: the same pair of images can differ by 2 dB under two of these.
-
-    Attributes
-    ----------
-    prepare : callable
-        ``prepare(item, value, generator)`` reads an item of a data set and returns the input of the method and the
-        target, (c, h, w) and (c, H, W) in [0, 1], for one value of ``conditions``. Random parts, if any, are drawn
-        from the generator.
-    measure : callable
-        ``measure(restored, target, value)`` returns metrics by name.
-    """
-
-    prepare: Callable
-    measure: Callable[[Tensor, Tensor, float], Mapping[str, float]]
-
-
-def evaluate(
-    model: Model | Mapping[str, Model],
-    dataset: Iterable,
-    protocol: EvaluationProtocol,
-    conditions: Iterable[str] | None = None,
-    *,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    progress: Callable[[str], None] | None = None,
-) -> list[Measurement]:
-    """Run a method over a data set and measure what comes out.
-
-    Parameters
-    ----------
-    model
-        ``model(given, size)`` returns the restored image (c, H, W), where ``given`` is (c, h, w) in [0, 1] and
-        ``size`` is (H, W). A denoiser ignores ``size``; a network for one scale may. Values may leave [0, 1]:
-        the protocol says what happens to them. A method that must know the condition, such as the noise level, is
-        given as one model for each: ``{"sigma 25": ..., "sigma 50": ...}``.
-    dataset
-        Items with a ``name``, as :func:`restore_lib.data.open` gives them; a slice of it tests on fewer images.
-    protocol
-        Makes the inputs and measures.
-    conditions
-        Names out of ``protocol.conditions``; all of them by default.
-    seed
-        For protocols with noise. An image gets the same noise whichever other images are tested.
-    device
-        Where inputs are put; results are measured on the CPU.
-    progress
-        Called with an image's name after each image.
-
-    Returns
-    -------
-    list of Measurement
-        For each condition and metric, with one value an image.
-
-    Raises
-    ------
-    ValueError
-        An unknown condition, an empty data set, or a result of the wrong size.
-    """
-    conditions = list(protocol.conditions if conditions is None else conditions)
-    if not set(conditions) <= set(protocol.conditions):
-        raise ValueError(f"protocol {protocol.name} knows {', '.join(protocol.conditions)}, got {conditions}")
-    values: dict[tuple[str, str], list[float]] = {}
-    for item in dataset:
-        for condition in conditions:
-            generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {item.name} {condition}".encode()))
-            value = protocol.conditions[condition]
-            given, target = protocol.prepare(item, value, generator)
-            with torch.no_grad():
-                method = model[condition] if isinstance(model, Mapping) else model
-                restored = method(given.to(device), tuple(target.shape[-2:])).to("cpu", target.dtype)
-            if restored.shape != target.shape:
-                raise ValueError(
-                    f"{item.name} at {condition}: the method returned {tuple(restored.shape)}, "
-                    f"the protocol expects {tuple(target.shape)}"
-                )
-            for metric, number in protocol.measure(restored, target, value).items():
-                values.setdefault((condition, metric), []).append(number)
-        if progress is not None:
-            progress(item.name)
-    if not values:
-        raise ValueError("the data set has no images")
-    order = sorted(values, key=lambda key: conditions.index(key[0]))
-    return [measurement(condition, metric, values[condition, metric]) for condition, metric in order]
 
 
 def to_8bit(image: Float[Tensor, "c h w"]) -> UInt8[Tensor, "c h w"]:
@@ -268,6 +162,57 @@ def gaussian_noise(*sigmas: int | float) -> EvaluationProtocol:
     )
 
 
+SETS = {"set5": "Set5", "set14": "Set14", "b100": "B100", "urban100_every8th": "Urban100 (13 of 100)"}
+SUBSET = "subset of 13 of 100 images: not comparable"
+NO_ROW = "LIIF's Table 2 has no bicubic row"
+NOT_SEEN = "printed in DIINN's Tables 1 to 3, which were not seen"
+
+#: Bicubic enlargement as each protocol's own code does it: MATLAB's, or that of torchvision and Pillow.
+BICUBIC: Mapping[str, Model] = {
+    "classic": lambda lr, size: imresize(lr, size=size),
+    "liif": lambda lr, size: imresize(lr, size=size),
+    "diinn": lambda lr, size: resize_antialiased(lr, size),
+}
+
+
+def bicubic_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
+    """One record for each image set and protocol."""
+    for name in sets:
+        for protocol, model in BICUBIC.items():
+            yield trial("bicubic", lambda model=model: model, name, PROTOCOLS[protocol])
+
+
+def bicubic_reference(line: Line) -> dict:
+    """What others printed about bicubic interpolation, and why a line has nothing or cannot be compared."""
+    subset = line.dataset == "urban100_every8th"
+    why, paper = {"classic": "", "liif": NO_ROW, "diinn": NOT_SEEN}[line.protocol], None
+    if line.protocol == "classic":
+        source = "bicubic-x2x4" if line.condition != "x3" else "bicubic-x3-urban" if subset else "bicubic-x3"
+        paper = published.number(source, line.condition, f"{line.group.split()[0]} {line.metric.upper()}")
+    return {"paper": paper, "comparable": not subset, "why": SUBSET if subset else why}
+
+
+def bicubic_section(protocol: EvaluationProtocol, names: Sequence[str]) -> Section:
+    """Bicubic interpolation under one protocol."""
+    every = lines(protocol, names, {"bicubic": ""}, SETS, reference=bicubic_reference)
+    return Section(protocol.name, protocol.title, protocol.rules, every)
+
+
+BICUBIC_TABLE = Experiment(
+    "bicubic",
+    "Bicubic interpolation on Set5, Set14, B100 and Urban100",
+    (
+        bicubic_section(CLASSIC, ("psnr", "ssim")),
+        bicubic_section(LIIF, ("psnr",)),
+        bicubic_section(DIINN, ("psnr", "ssim", "lr_psnr")),
+    ),
+    trials=bicubic_trials,
+    sets=tuple(SETS),
+    quick_sets=("set5",),
+    other_sets=True,
+)
+
+
 DISTORTIONS = ("shift", "brighter", "less contrast", "noise", "blur", "JPEG", "hole")
 UNROUNDED = metrics.Protocol(channels="rgb", border=0, quantize=False)
 SIDE = 256
@@ -351,4 +296,32 @@ EQUAL_ERROR = EvaluationProtocol(
     conditions={name: float(number) for number, name in enumerate(DISTORTIONS)},
     prepare=distorted_pair,
     measure=three_metrics,
+)
+
+
+def unchanged(given: Tensor, size: tuple[int, int]) -> Tensor:
+    """The method that does nothing."""
+    return given
+
+
+EQUAL_ERROR_TABLE = Experiment(
+    "equal-error",
+    EQUAL_ERROR.title,
+    (
+        Section(
+            EQUAL_ERROR.name,
+            EQUAL_ERROR.title,
+            EQUAL_ERROR.rules,
+            lines(
+                EQUAL_ERROR,
+                ("psnr", "ssim", "lpips_alex", "lpips_vgg"),
+                {"none": ""},
+                {"embedded": "embedded photos"},
+            ),
+            published=False,
+        ),
+    ),
+    trials=lambda sets, tier: (trial("none", lambda: unchanged, name, EQUAL_ERROR) for name in sets),
+    sets=("embedded",),
+    other_sets=True,
 )

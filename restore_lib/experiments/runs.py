@@ -1,138 +1,331 @@
-"""Run a method over image sets and write what came out as run records."""
+"""Run experiments: measure methods on image sets, and write what came out as run records.
 
-import platform
-import subprocess
+:func:`evaluate` measures a method on images under an :class:`EvaluationProtocol`. An :class:`Experiment` is a table of
+the book that can be measured: it lists its :class:`Trial` s, one for each record, and :func:`run` goes through them.
+"""
+
+import sys
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from restore_lib import __version__, data, tiers
-from restore_lib.experiments import protocols
-from restore_lib.experiments.protocols import EvaluationProtocol, Model, evaluate
-from restore_lib.experiments.records import Measurement, RunRecord, save
-from restore_lib.resampling import imresize, resize_antialiased
+from restore_lib import data, provenance, tiers
+from restore_lib.errors import DataError
+from restore_lib.experiments.ledger import Protocol, Table
+from restore_lib.experiments.records import Measurement, RunRecord, load_all, measurement, save
+from restore_lib.pretrained import Card, Score, card, update_card
+from restore_lib.pretrained import load as load_network
 
-LIBRARIES = ("torch", "numpy", "pillow", "scipy", "scikit-image", "lpips")
-BICUBIC_SETS = ("set5", "set14", "b100", "urban100_every8th")
+Model = Callable[[Float[Tensor, "c h w"], tuple[int, int]], Float[Tensor, "c H W"]]
+Models = Model | Mapping[str, Model]
+Tell = Callable[[str], None]
 
 
-def run(
+@dataclass(frozen=True)
+class EvaluationProtocol(Protocol):
+    """How a method is tested: the same pair of images can differ by 2 dB under two of these.
+
+    Attributes
+    ----------
+    prepare : callable
+        ``prepare(item, value, generator)`` reads an item of a data set and returns the input of the method and the
+        target, (c, h, w) and (c, H, W) in [0, 1], for one value of ``conditions``. Random parts, if any, are drawn
+        from the generator.
+    measure : callable
+        ``measure(restored, target, value)`` returns metrics by name.
+    """
+
+    prepare: Callable
+    measure: Callable[[Tensor, Tensor, float], Mapping[str, float]]
+
+
+def evaluate(
+    model: Models,
+    dataset: Iterable,
+    protocol: EvaluationProtocol,
+    conditions: Iterable[str] | None = None,
+    *,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    progress: Callable[[str], None] | None = None,
+) -> list[Measurement]:
+    """Run a method over a data set and measure what comes out.
+
+    Parameters
+    ----------
+    model
+        ``model(given, size)`` returns the restored image (c, H, W), where ``given`` is (c, h, w) in [0, 1] and
+        ``size`` is (H, W). A denoiser ignores ``size``; a network for one scale may. Values may leave [0, 1]:
+        the protocol says what happens to them. A method that must know the condition, such as the noise level, is
+        given as one model for each: ``{"sigma 25": ..., "sigma 50": ...}``.
+    dataset
+        Items with a ``name``, as :func:`restore_lib.data.open` gives them; a slice of it tests on fewer images.
+    protocol
+        Makes the inputs and measures.
+    conditions
+        Names out of ``protocol.conditions``; all of them by default.
+    seed
+        For protocols with noise. An image gets the same noise whichever other images are tested.
+    device
+        Where inputs are put; results are measured on the CPU.
+    progress
+        Called with an image's name after each image.
+
+    Returns
+    -------
+    list of Measurement
+        For each condition and metric, with one value an image.
+
+    Raises
+    ------
+    ValueError
+        An unknown condition, an empty data set, or a result of the wrong size.
+    """
+    conditions = list(protocol.conditions if conditions is None else conditions)
+    if not set(conditions) <= set(protocol.conditions):
+        raise ValueError(f"protocol {protocol.name} knows {', '.join(protocol.conditions)}, got {conditions}")
+    values: dict[tuple[str, str], list[float]] = {}
+    for item in dataset:
+        for condition in conditions:
+            generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {item.name} {condition}".encode()))
+            value = protocol.conditions[condition]
+            given, target = protocol.prepare(item, value, generator)
+            with torch.no_grad():
+                method = model[condition] if isinstance(model, Mapping) else model
+                restored = method(given.to(device), tuple(target.shape[-2:])).to("cpu", target.dtype)
+            if restored.shape != target.shape:
+                raise ValueError(
+                    f"{item.name} at {condition}: the method returned {tuple(restored.shape)}, "
+                    f"the protocol expects {tuple(target.shape)}"
+                )
+            for metric, number in protocol.measure(restored, target, value).items():
+                values.setdefault((condition, metric), []).append(number)
+        if progress is not None:
+            progress(item.name)
+    if not values:
+        raise ValueError("the data set has no images")
+    order = sorted(values, key=lambda key: conditions.index(key[0]))
+    return [measurement(condition, metric, values[condition, metric]) for condition, metric in order]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run record to be: a method on pictures under a protocol.
+
+    Attributes
+    ----------
+    recipe, seed, steps, settings, tier, dataset, images, protocol, rules, device
+        As in a :class:`RunRecord`; the tier is that of the run where none is named.
+    measure : callable
+        ``measure(tell)`` does the work and returns the measurements; it tells the name of each picture that is done.
+    digest : str
+        SHA-256 of the pictures, where ``data.open`` does not know them.
+    conditions : sequence of str
+        Those that the record will hold, so that an older record with others is measured again.
+    ticks : int
+        How often it tells of progress: once for each picture by default.
+    checkpoint : str
+        The checkpoint whose card gets the means.
+    """
+
+    recipe: str
+    dataset: str
+    images: Sequence[str]
+    protocol: str
+    rules: Mapping[str, str]
+    measure: Callable[[Tell], Sequence[Measurement]]
+    seed: int | None = None
+    steps: int = 0
+    settings: Mapping[str, object] = field(default_factory=dict)
+    tier: str | None = None
+    device: torch.device | str = "cpu"
+    digest: str = ""
+    conditions: Sequence[str] = ()
+    ticks: int | None = None
+    checkpoint: str = ""
+
+    def record(self, tier: str | None = None, tell: Tell | None = None) -> RunRecord:
+        """Do the work and describe it; nothing is written."""
+        begun = time.monotonic()
+        measurements = tuple(self.measure(tell or (lambda picture: None)))
+        return RunRecord(
+            recipe=self.recipe,
+            tier=self.tier or tier or tiers.current(),
+            seed=self.seed,
+            steps=self.steps,
+            dataset=self.dataset,
+            dataset_hash=self.digest or data.open(self.dataset).digest(),
+            images=tuple(self.images),
+            protocol=self.protocol,
+            rules=self.rules,
+            versions=provenance.versions(),
+            device=provenance.device_name(self.device),
+            seconds=round(time.monotonic() - begun, 1),
+            finished=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            commit=provenance.commit(),
+            measurements=measurements,
+            settings=self.settings,
+        )
+
+    def recorded_in(self, records: Sequence[RunRecord]) -> bool:
+        """Whether there is a record of the same weights on the same pictures by the same rules."""
+        digest = self.settings.get("sha256")
+        return bool(digest) and any(
+            (r.recipe, r.dataset, r.protocol) == (self.recipe, self.dataset, self.protocol)
+            and (r.settings.get("sha256"), r.rules) == (digest, dict(self.rules))
+            and (list(r.images), r.conditions) == (list(self.images), list(self.conditions))
+            and r.dataset_hash == (self.digest or data.open(self.dataset).digest())
+            for r in records
+        )
+
+
+def trial(
     recipe: str,
-    model: Model | Mapping[str, Model],
+    model: Callable[[], Models],
     dataset: str,
     protocol: EvaluationProtocol,
     *,
-    seed: int | None = None,
-    steps: int = 0,
-    settings: Mapping[str, object] | None = None,
-    tier: str | None = None,
-    device: torch.device | str = "cpu",
-    progress: Callable[[str], None] | None = None,
-) -> RunRecord:
-    """Evaluate a method on an image set and describe the run; nothing is written.
+    photos: int | None = None,
+    summary: Callable[[list[Measurement]], list[Measurement]] = list,
+    **about: Any,
+) -> Trial:
+    """A method that :func:`evaluate` measures on an image set.
 
     Parameters
     ----------
     recipe
         Name of the method or training recipe.
-    model, dataset, protocol, device, progress
-        As for :func:`evaluate`; ``dataset`` is a name that :func:`restore_lib.data.open` knows.
-    seed
-        Of the run; None for a method without chance.
-    steps, settings
-        Training steps behind the model, and the recipe's fields.
-    tier
-        The current one by default.
+    model
+        Makes the model, or one for each condition, when its turn comes.
+    dataset, protocol
+        The image set is a name that :func:`restore_lib.data.open` knows.
+    photos
+        How many of the set, evenly chosen; all by default.
+    summary
+        What a record keeps of the measurements; all of them by default.
+    **about
+        Further fields of :class:`Trial`, such as ``seed`` and ``settings``.
 
     Raises
     ------
     DataError
         The image set is not on this computer; the message says how to fetch it.
     """
-    begun, pictures = time.monotonic(), data.open(dataset)
-    measured = evaluate(model, pictures, protocol, seed=seed or 0, device=device, progress=progress)
-    names = [item.name for item in pictures]
-    where = {"dataset": dataset, "images": names, "protocol": protocol.name, "rules": protocol.rules}
-    return described(
-        recipe, measured, begun, **where, seed=seed, steps=steps, settings=settings, tier=tier, device=device
+    items = evenly(data.open(dataset), photos)
+    seed, device = about.get("seed") or 0, about.get("device", "cpu")
+
+    def measure(tell: Tell) -> list[Measurement]:
+        return summary(evaluate(model(), items, protocol, seed=seed, device=device, progress=tell))
+
+    return Trial(
+        recipe,
+        dataset,
+        [item.name for item in items],
+        protocol.name,
+        **{"rules": protocol.rules, "conditions": tuple(protocol.conditions), **about},
+        measure=measure,
     )
 
 
-def described(
-    recipe: str,
-    measured: Sequence[Measurement],
-    begun: float,
-    *,
+def of_checkpoint(
+    known: Card,
+    as_model: Callable[[nn.Module], Models],
     dataset: str,
-    images: Sequence[str],
-    protocol: str,
-    rules: Mapping[str, str],
-    seed: int | None = None,
-    steps: int = 0,
+    protocol: EvaluationProtocol,
+    *,
+    folder: Path | str | None = None,
     settings: Mapping[str, object] | None = None,
-    tier: str | None = None,
-    device: torch.device | str = "cpu",
-) -> RunRecord:
-    """Measurements with everything around them that a record wants; ``begun`` is what ``time.monotonic`` said then."""
-    pictures = data.open(dataset)
-    return RunRecord(
-        recipe=recipe,
-        tier=tier or tiers.current(),
-        seed=seed,
-        steps=steps,
-        dataset=pictures.name,
-        dataset_hash=pictures.digest(),
-        images=tuple(images),
-        protocol=protocol,
-        rules=rules,
-        versions=versions(),
-        device=device_name(device),
-        seconds=round(time.monotonic() - begun, 1),
-        finished=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        commit=commit(),
-        measurements=tuple(measured),
-        settings=settings or {},
-    )
+    **about: Any,
+) -> Trial:
+    """The network of a checkpoint, as ``as_model`` calls it; further parameters as for :func:`trial`."""
+    device = about.get("device", "cpu")
+    facts = {"seed": known.seed, "steps": known.steps, "tier": known.tier}
+    settings = {"checkpoint": known.name, "sha256": known.sha256, **(settings or {})}
+
+    def model() -> Models:
+        return as_model(load_network(known.name, folder=folder).to(device))
+
+    return trial(known.recipe, model, dataset, protocol, **{**facts, "settings": settings, **about})
 
 
-def counted(progress: Callable[[str, int], None] | None, total: int) -> Callable[[str], None]:
-    """What :func:`evaluate` reports an image to, out of what a table reports images of ``total`` to."""
-    return lambda image: progress(image, total) if progress is not None else None
+def evenly(items: Sequence, count: int | None) -> list:
+    """So many of a sequence, evenly chosen; all by default, or where there are fewer."""
+    count = len(items) if count is None else min(count, len(items))
+    return [items[number * len(items) // count] for number in range(count)]
 
 
-def bicubic_models() -> dict[str, Model]:
-    """Bicubic enlargement as each protocol's own code does it: MATLAB's, or that of torchvision and Pillow."""
-    return {
-        "classic": lambda lr, size: imresize(lr, size=size),
-        "liif": lambda lr, size: imresize(lr, size=size),
-        "diinn": lambda lr, size: resize_antialiased(lr, size),
-    }
+def left_out(what: str) -> None:
+    """Say on stderr what a run leaves out, and why."""
+    print(f"restore: left out {what}", file=sys.stderr)
 
 
-def bicubic(
+@dataclass(frozen=True)
+class Experiment(Table):
+    """A table of the book that can be measured.
+
+    Attributes
+    ----------
+    trials : callable
+        ``trials(sets, tier)`` lists what is to be measured, in order. What cannot run here is left out, with a line on
+        stderr.
+    sets : sequence of str
+        Image sets that it measures by default.
+    quick_sets : sequence of str
+        Those at tier ``smoke``, where they are fewer.
+    other_sets : bool
+        Whether further image sets may be named.
+    resumes : bool
+        Whether weights that have a record on the same pictures are not measured again. Delete a record to have it made
+        anew.
+    """
+
+    trials: Callable[[Sequence[str], str], Iterable[Trial]] = lambda sets, tier: ()
+    sets: Sequence[str] = ()
+    quick_sets: Sequence[str] = ()
+    other_sets: bool = False
+    resumes: bool = False
+
+    def choose(self, sets: Iterable[str] | None, tier: str) -> list[str]:
+        """The image sets that are asked for, or those of the tier; DataError for what the table is not about."""
+        if sets is None:
+            return list(self.quick_sets if tier == "smoke" and self.quick_sets else self.sets)
+        sets = list(sets)
+        if not self.other_sets and not set(sets) <= set(self.sets):
+            if len(self.sets) == 1:
+                raise DataError(f"This table is about {self.sets[0]} alone: leave out --sets.")
+            raise DataError(f"This table is about {', '.join(self.sets)}: give some of these to --sets.")
+        return sets
+
+
+def run(
+    experiment: Experiment,
     folder: Path | str,
     *,
     sets: Iterable[str] | None = None,
     tier: str | None = None,
     progress: Callable[[str, int], None] | None = None,
 ) -> list[Path]:
-    """Bicubic interpolation under every protocol, one record for each image set and protocol.
+    """Measure an experiment and write its run records.
 
     Parameters
     ----------
+    experiment
     folder
         Where the records go.
     sets
-        Names of image sets; by default the four benchmarks, and Set5 alone at tier ``smoke``.
+        Names of image sets; those of the experiment by default.
     tier
         The current one by default.
     progress
-        Called after each image and protocol, with its name and how many there are in all.
+        Called after each picture, with its name and how many there are in all.
 
     Returns
     -------
@@ -142,78 +335,44 @@ def bicubic(
     Raises
     ------
     DataError
-        A set is not on this computer: said before the first minute of work, not after it.
+        A set is not on this computer, or the table is not about it: said before the first minute of work.
+    CheckpointError
+        A checkpoint is missing or damaged.
     """
-    sets = list(sets or tiers.pick(smoke=BICUBIC_SETS[:1], cpu=BICUBIC_SETS, tier=tier))
-    total = sum(len(data.open(name)) for name in sets) * len(bicubic_models())
+    tier = tier or tiers.current()
+    trials = list(experiment.trials(experiment.choose(sets, tier), tier))
+    before = load_all(folder) if experiment.resumes else []
+    total = sum(len(one.images) if one.ticks is None else one.ticks for one in trials)
+
+    def tell(picture: str) -> None:
+        if progress is not None:
+            progress(picture, total)
+
     written = []
-    for name in sets:
-        for protocol, model in bicubic_models().items():
-
-            def tell(image: str, where: str = f"{name}, {protocol}") -> None:
-                if progress is not None:
-                    progress(f"{where}: {image}", total)
-
-            record = run("bicubic", model, name, protocols.PROTOCOLS[protocol], tier=tier, progress=tell)
-            written.append(save(record, folder))
+    for one in trials:
+        if one.recorded_in(before):
+            for _ in one.images:
+                tell(f"{one.recipe} has been measured")
+            continue
+        record = one.record(tier, tell)
+        written.append(save(record, folder))
+        if one.checkpoint:
+            note_means(one.checkpoint, [record])
     return written
 
 
-def equal_error(
-    folder: Path | str,
-    *,
-    sets: Iterable[str] | None = None,
-    tier: str | None = None,
-    progress: Callable[[str, int], None] | None = None,
-) -> list[Path]:
-    """Seven distortions of equal squared error, seen by PSNR, SSIM and LPIPS; parameters as for :func:`bicubic`.
-
-    Raises
-    ------
-    DataError
-        A set or the weights of LPIPS are not on this computer; the message says how to fetch them.
-    """
-    sets = list(sets or ["embedded"])
-    total = sum(len(data.open(name)) for name in sets)
-
-    tell = counted(progress, total)
-
-    def as_it_is(given: Tensor, size: tuple[int, int]) -> Tensor:
-        return given
-
-    return [save(run("none", as_it_is, name, protocols.EQUAL_ERROR, tier=tier, progress=tell), folder) for name in sets]
+def measure(recipe: str, model: Models, dataset: str, protocol: EvaluationProtocol, **about: Any) -> RunRecord:
+    """Evaluate a method on an image set and describe the run; nothing is written. Parameters as for :func:`trial`."""
+    return trial(recipe, lambda: model, dataset, protocol, **about).record()
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python, of this library and of those that can change a result."""
-    found = {"python": platform.python_version(), "restore_lib": __version__}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "missing"
-    return found | {"torch": torch.__version__}  # which names the build, too: +cpu, +cu130
-
-
-def device_name(device: torch.device | str) -> str:
-    """What computed: the GPU's model, or the CPU's architecture and number of threads."""
-    if torch.device(device).type == "cuda":
-        return f"cuda: {torch.cuda.get_device_name(device)}"
-    return f"{torch.device(device).type}: {platform.machine()}, {torch.get_num_threads()} threads"
-
-
-def commit() -> str:
-    """Commit of the library's code, with ``-dirty`` when its files differ from it; ``unknown`` outside git."""
-    package = Path(__file__).resolve().parent.parent
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(package), *words], capture_output=True, text=True, timeout=30)
-        if done.returncode:
-            raise OSError(done.stderr)
-        return done.stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", "__init__.py")  # else some other project's repository lies around it
-        return git("rev-parse", "HEAD") + ("-dirty" if git("status", "--porcelain", ".") else "")
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
+def note_means(name: str, records: Iterable[RunRecord], folder: Path | str | None = None) -> None:
+    """Note on a checkpoint's card what has been measured; older means of the same sets and protocols give way."""
+    scores = [
+        Score(record.dataset, record.protocol, m.condition, m.metric, m.value, record.file)
+        for record in records
+        for m in record.measurements
+    ]
+    renewed = {(score.dataset, score.protocol) for score in scores}
+    others = [s for s in card(name, folder=folder).metrics if (s.dataset, s.protocol) not in renewed]
+    update_card(name, folder=folder, metrics=(*others, *scores))

@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from restore_lib import images
-from restore_lib.experiments import cell_borders
-from restore_lib.experiments.cell_borders import border_error, border_jump
+from restore_lib.experiments.paper_c import BORDERS, border_error, border_jump
 from restore_lib.resampling import imresize
 
 
@@ -73,10 +72,10 @@ def test_cells_are_whole_under_the_protocol(tmp_path, rng):
     from restore_lib.data.opening import Item
 
     images.write(tmp_path / "a.png", torch.rand(3, 50, 67, generator=rng))
-    for name, scale in cell_borders.PROTOCOL.conditions.items():
-        lr, hr = cell_borders.PROTOCOL.prepare(Item("a", {"image": tmp_path / "a.png"}), scale, torch.Generator())
+    for name, scale in BORDERS.conditions.items():
+        lr, hr = BORDERS.prepare(Item("a", {"image": tmp_path / "a.png"}), scale, torch.Generator())
         assert name == f"x{scale:g}" and [int(scale) * n for n in lr.shape[1:]] == list(hr.shape[1:])
-        found = cell_borders.PROTOCOL.measure(hr + 3, hr, scale)  # clipped first
+        found = BORDERS.measure(hr + 3, hr, scale)  # clipped first
         assert found["border_jump"] == 1 and 0.5 < found["border_error"] < 2
 
 

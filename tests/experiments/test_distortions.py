@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from restore_lib import data
-from restore_lib.experiments import load, protocols, runs, tables
+from restore_lib.experiments import find, load, protocols, run
 
 
 @pytest.fixture
@@ -51,9 +51,9 @@ def test_a_portrait_is_the_middle_of_the_top(rng):
 
 def test_the_run_measures_every_photo_with_every_metric(tmp_path, monkeypatch, rng):
     monkeypatch.setattr(protocols.metrics, "lpips", lambda a, b, net: (a - b).abs().mean().item() + (net == "vgg"))
-    monkeypatch.setattr(runs.data, "open", lambda name: data.opening.open(name)[:2])
+    monkeypatch.setattr(data, "open", lambda name, split=None: data.opening.open(name)[:2])
     told = []
-    (path,) = runs.equal_error(tmp_path, progress=lambda image, total: told.append((image, total)))
+    (path,) = run(protocols.EQUAL_ERROR_TABLE, tmp_path, progress=lambda image, total: told.append((image, total)))
     record = load(path)
     assert record.images == ("astronaut", "chelsea") and [total for _, total in told] == [2, 2]
     clean = protocols.portrait(data.open("embedded")[1].image)
@@ -61,5 +61,5 @@ def test_the_run_measures_every_photo_with_every_metric(tmp_path, monkeypatch, r
     psnr = -10 * np.log10(np.mean((wrong.double() - clean.double()).numpy() ** 2))
     assert record.find("blur", "psnr").per_image[1] == pytest.approx(psnr, abs=1e-3)
     assert record.find("blur", "lpips_vgg").value > 1 > record.find("blur", "lpips_alex").value
-    assert tables.find("equal-error").measured([record]) == len(tables.find("equal-error"))
+    assert find("equal-error").measured([record]) == len(find("equal-error"))
     assert json.loads(path.read_text())["protocol"] == "equal-error"

@@ -9,7 +9,8 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from restore_lib import data, images
 from restore_lib.errors import DataError
-from restore_lib.experiments import div2krk, kernel_study, load_all, realsr_tables
+from restore_lib.experiments import evaluate, load_all, run
+from restore_lib.experiments import paper_b_kernels as kernels
 from restore_lib.realsr.zssr import ZSSRResult
 from restore_lib.resampling import align_kernel, imresize
 
@@ -45,11 +46,11 @@ def calls(monkeypatch):
 
     def fake_estimates(lrs, seed=0, restarts=1):
         kernel = torch.full((3, 3), float(10 * restarts + seed))
-        return [kernel_study.Found(kernel, 1.0, (6.5, 6.5), 400, True) for _ in lrs]
+        return [kernels.Estimate(kernel, 1.0, (6.5, 6.5), 400, True) for _ in lrs]
 
-    monkeypatch.setattr(div2krk, "zssr", fake_zssr)
-    monkeypatch.setattr(div2krk, "k_zssr", fake_k_zssr)
-    monkeypatch.setattr(kernel_study, "estimated", fake_estimates)
+    monkeypatch.setattr(kernels, "zssr", fake_zssr)
+    monkeypatch.setattr(kernels, "k_zssr", fake_k_zssr)
+    monkeypatch.setattr(kernels, "estimated", fake_estimates)
     return seen
 
 
@@ -57,27 +58,45 @@ def calls(monkeypatch):
 def test_each_method_gets_its_kernel(rng, calls, scale):
     item = Item(rng)
     lr = item.read(f"lr_x{scale}")
-    for recipe in div2krk.TITLES:
-        assert div2krk.enlarged(recipe, item, lr, scale, 7).shape == item.image.shape
+    for recipe in kernels.ZSSR_TITLES:
+        assert kernels.enlarged(recipe, item, lr, scale, 7).shape == item.image.shape
     plain, single, chosen, true = calls
     assert plain[:2] == ((2,) if scale == 2 else (2, 4), None) and plain[3] == 7
     assert single[0] == chosen[0] == scale
-    assert single[1][0, 0] == 10 + 7 and chosen[1][0, 0] == 10 * kernel_study.RESTARTS + 7
+    assert single[1][0, 0] == 10 + 7 and chosen[1][0, 0] == 10 * kernels.RESTARTS + 7
     assert true[0] == (scale,)
     torch.testing.assert_close(true[1][0], align_kernel(item.read(f"kernel_x{scale}"), scale))
 
 
+def evaluated(protocol, item, seed):
+    """What a method is given."""
+    inputs = []
+
+    def method(lr, size):
+        inputs.append(lr)
+        return torch.zeros(3, *size)
+
+    evaluate(method, [item], protocol, seed=seed)
+    return inputs
+
+
 def test_noise_depends_on_photo_and_seed_alone(rng):
     item = Item(rng)
-    one, same, other = (div2krk.photo(item, "x4-noisy", seed) for seed in (0, 0, 1))
+
+    def photo(condition, seed):
+        """The method's input, which evaluation draws from a generator of seed, photo and condition."""
+        (given,) = evaluated(kernels.div2krk_protocol(condition), item, seed)
+        return given
+
+    one, same, other = (photo("x4-noisy", seed) for seed in (0, 0, 1))
     assert torch.equal(one, same) and not torch.equal(one, other)
-    clean = div2krk.photo(item, "x4", 0)
+    clean = photo("x4", 0)
     inside = (clean > 0.25) & (clean < 0.75)
-    assert 255 * (one - clean)[inside].std() == pytest.approx(div2krk.SIGMA, rel=0.15)
+    assert 255 * (one - clean)[inside].std() == pytest.approx(kernels.SIGMA, rel=0.15)
 
 
 def test_the_record_holds_luma_psnr_as_scikit_image_has_it(photos):
-    record = div2krk.run("bicubic", "x4", None, tier="smoke")
+    record = kernels.div2krk_trial("bicubic", "x4", None).record("smoke")
     item = data.open("div2krk")[0]
     sr = (imresize(item.read("lr_x4"), scale=4).clamp(0, 1) * 255).round() / 255
     a, b = (255 * images.rgb_to_y(x)[0, 4:-4, 4:-4].double().numpy() for x in (sr, item.image))
@@ -86,18 +105,18 @@ def test_the_record_holds_luma_psnr_as_scikit_image_has_it(photos):
 
 
 def test_the_quick_tier_interpolates(photos, tmp_path):
-    assert len(div2krk.div2krk_tables(tmp_path, tier="smoke")) == len(load_all(tmp_path)) == 3
+    assert len(run(kernels.DIV2KRK_TABLE, tmp_path, tier="smoke")) == len(load_all(tmp_path)) == 3
     with pytest.raises(DataError, match="leave out --sets"):
-        div2krk.div2krk_tables(tmp_path, sets=["set5"], tier="smoke")
+        run(kernels.DIV2KRK_TABLE, tmp_path, sets=["set5"], tier="smoke")
 
 
 def test_every_line_has_a_method_that_runs():
-    for section in realsr_tables.div2krk_table().sections:
+    for section in kernels.DIV2KRK_TABLE.sections:
         for line in section.lines:
             assert (
-                line.recipe in div2krk.TITLES
+                line.recipe in kernels.ZSSR_TITLES
                 and line.protocol == f"div2krk-{line.condition}" == f"div2krk-{section.name}"
             )
             assert not line.comparable and (line.paper is None or line.why)
-    for settings in div2krk.SETTINGS.values():
+    for settings in kernels.ZSSR_SETTINGS.values():
         assert replace(settings, steps=5).steps == 5

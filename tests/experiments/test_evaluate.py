@@ -10,8 +10,8 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 from restore_lib import data
-from restore_lib.experiments import EvaluationProtocol, evaluate, runs
-from restore_lib.experiments.protocols import CLASSIC, DIINN, LIIF, PROTOCOLS
+from restore_lib.experiments import EvaluationProtocol, evaluate
+from restore_lib.experiments.protocols import BICUBIC, CLASSIC, DIINN, LIIF, PROTOCOLS
 from restore_lib.resampling import imresize
 
 LUMA = np.array([65.481, 128.553, 24.966])
@@ -73,7 +73,7 @@ def diinn_by_hand(hr: np.ndarray, scale: float) -> dict[str, float]:
 
 
 def test_diinn_protocol_is_plain_pillow_arithmetic(photos_8bit):
-    found = evaluate(runs.bicubic_models()["diinn"], photos_8bit, DIINN, ["x2", "x3.5"])
+    found = evaluate(BICUBIC["diinn"], photos_8bit, DIINN, ["x2", "x3.5"])
     metrics = ("psnr", "ssim", "lr_psnr")
     assert [(m.condition, m.metric) for m in found] == [(c, m) for c in ("x2", "x3.5") for m in metrics]
     for measured in found:
@@ -84,7 +84,7 @@ def test_diinn_protocol_is_plain_pillow_arithmetic(photos_8bit):
 
 @pytest.mark.parametrize("scale", [2, 3])
 def test_liif_protocol_is_luma_of_the_unrounded_result(photos_8bit, scale):
-    (found,) = evaluate(runs.bicubic_models()["liif"], photos_8bit, LIIF, [f"x{scale}"])
+    (found,) = evaluate(BICUBIC["liif"], photos_8bit, LIIF, [f"x{scale}"])
     for photo, value in zip(photos_8bit, found.per_image, strict=True):
         hr = as_array(photo.image)
         hr = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale]
@@ -103,7 +103,7 @@ def test_liif_protocol_reduces_with_pillow_beyond_x4(photos_8bit):
 
 def test_classic_protocol_works_on_8_bit_luma_clips_and_rounds(photos_8bit):
     scale = 3
-    psnr, ssim = evaluate(runs.bicubic_models()["classic"], photos_8bit, CLASSIC, ["x3"])
+    psnr, ssim = evaluate(BICUBIC["classic"], photos_8bit, CLASSIC, ["x3"])
     for number, photo in enumerate(photos_8bit):
         hr = as_array(photo.image)
         luma = hr[..., 0] if photo.grey else np.round(16 + hr @ LUMA / 255)

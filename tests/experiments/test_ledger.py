@@ -9,8 +9,10 @@ import pytest
 from made_up import record
 from rich.console import Console
 
+from restore_lib import experiments
 from restore_lib.errors import RecordError
-from restore_lib.experiments import denoising_tables, ledger, load_all, pages, published, save, tables, unbacked_numbers
+from restore_lib.experiments import ledger, load_all, pages, published, save
+from restore_lib.experiments.audit import unbacked_numbers
 from restore_lib.experiments.ledger import BLANK, NOT_RUN, SAME
 from restore_lib.experiments.protocols import CLASSIC, PROTOCOLS
 from restore_lib.experiments.records import over_seeds
@@ -34,8 +36,8 @@ def results(tmp_path):
 
 
 def lines(results, section="classic", metric="psnr"):
-    found = tables.bicubic().section(section)
-    rows = ledger.rows(found, load_all(results), metric)
+    found = experiments.find("bicubic").section(section)
+    rows = ledger.entries(found, load_all(results), metric)
     return {(row.line.dataset, row.line.condition): row.cells() for row in rows}
 
 
@@ -190,12 +192,12 @@ def test_tables_scroll_on_their_own_and_have_names(results):
 def test_the_terminal_shows_the_same(results):
     records = load_all(results)
     out = Console(file=io.StringIO(), width=200)
-    ledger.print_table(tables.bicubic(), records, out)
+    ledger.print_table(experiments.find("bicubic"), records, out)
     text = out.file.getvalue()
     assert re.search(r"Set5 +│ x2 +│ 33\.66 +│ 33\.66 +│ 0\.00 +│ same digits", text)
     assert all(protocol.title in text for protocol in PROTOCOLS.values())
     out = Console(file=io.StringIO(), width=200)
-    ledger.print_table(tables.find("liif-div2k"), records, out)
+    ledger.print_table(experiments.find("liif-div2k"), records, out)
     assert "31.01" in out.file.getvalue()
 
 
@@ -210,11 +212,11 @@ def test_tables_know_how_much_of_them_is_measured(results):
 
 def test_tables_that_do_not_exist_are_said():
     with pytest.raises(RecordError, match="restore reproduce list"):
-        tables.find("bicubicle")
+        experiments.find("bicubicle")
     with pytest.raises(RecordError, match=r"Table 1.*not seen"):
-        tables.find("nguyen2023-integer")
+        experiments.find("nguyen2023-integer")
     with pytest.raises(ValueError, match="classic, liif, diinn"):
-        tables.bicubic().section("dinn")
+        experiments.find("bicubic").section("dinn")
 
 
 def kodak_record(recipe, sigmas, **changes):
@@ -226,15 +228,15 @@ def kodak_record(recipe, sigmas, **changes):
 def test_the_kodak_table_finds_means_and_single_photos(tmp_path):
     save(kodak_record("cbm3d", (25, 35, 50)), tmp_path)
     save(kodak_record("denoiser-35", (35,), steps=100), tmp_path)
-    table, records = denoising_tables.liu2018_kodak(), load_all(tmp_path)
-    means = {(r.line.group, r.line.condition): r for r in ledger.rows(table.section("means"), records, "psnr")}
+    table, records = experiments.find("liu2018-kodak"), load_all(tmp_path)
+    means = {(r.line.group, r.line.condition): r for r in ledger.entries(table.section("means"), records, "psnr")}
     assert means["CBM3D", "sigma 50"].ours.value == pytest.approx(31.2)
     assert means["paper A, as released", "sigma 35"].ours.value == pytest.approx(31.185)
     assert means["paper A, as released", "sigma 25"].cells()["ours"].text == NOT_RUN
     assert means["TNRD", "sigma 25"].cells()["ours"].text == ledger.PUBLISHED_ONLY
     assert means["noisy photo", "sigma 25"].cells()["paper"].text == ""  # the paper has no such row
-    single = {(r.line.image, r.line.condition): r for r in ledger.rows(table.section("photos"), records)}
-    third = next(r for r in ledger.rows(table.section("photos"), records) if r.line.group == "CBM3D, photo 03")
+    single = {(r.line.image, r.line.condition): r for r in ledger.entries(table.section("photos"), records)}
+    third = next(r for r in ledger.entries(table.section("photos"), records) if r.line.group == "CBM3D, photo 03")
     assert third.line.paper.text == "34.54" and third.ours.value == pytest.approx(30.225)
     assert third.cells()["difference"].text in ("−4.31", "−4.32")  # 30.225 minus 34.54
     assert len({image for image, _ in single}) == 24

@@ -6,7 +6,8 @@ from statistics import mean
 
 import pytest
 
-from restore_lib.experiments import published, tables
+from restore_lib import experiments
+from restore_lib.experiments import published
 
 TABLES = published.tables()
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -105,4 +106,4 @@ def test_what_is_missing_is_not_also_there():
     assert not set(published.missing()) & set(TABLES)
     assert all(lost.citation in KEYS for lost in published.missing().values())
     assert "nguyen2023-integer" in published.missing()
-    assert not set(published.missing()) & set(tables.all_tables())
+    assert not set(published.missing()) & set(experiments.all_tables())

@@ -5,23 +5,25 @@ from pathlib import Path
 
 import pytest
 
-from restore_lib.experiments import denoising_tables, ledger, load_all, pages, results_folder, tables, unbacked_numbers
+from restore_lib import experiments
+from restore_lib.experiments import EXPERIMENTS, ledger, load_all, pages, results_folder
+from restore_lib.experiments.audit import unbacked_numbers
 
 RECORDS = load_all(results_folder())
-TABLES = [table for table in tables.all_tables().values() if table.sections]
+TABLES = list(EXPERIMENTS.values())
 
 
 def rows():
-    return [row for table in TABLES for section in table.sections for row in ledger.rows(section, RECORDS)]
+    return [row for table in TABLES for section in table.sections for row in ledger.entries(section, RECORDS)]
 
 
 def test_every_line_of_the_first_table_has_been_measured():
-    table = tables.bicubic()
+    table = EXPERIMENTS["bicubic"]
     assert table.measured(RECORDS) == len(table) == 128
 
 
 @pytest.mark.parametrize(
-    "table", [denoising_tables.denoiser_ablation(), denoising_tables.liu2018_vision()], ids=lambda table: table.name
+    "table", [EXPERIMENTS["denoiser-ablation"], EXPERIMENTS["liu2018-vision"]], ids=lambda table: table.name
 )
 def test_every_line_without_a_published_number_has_been_measured(table):
     assert table.measured(RECORDS) == len(table) > 0
@@ -48,14 +50,15 @@ def measured(call):
     function, arguments = re.fullmatch(r"pages\.(\w+)\((.*)\)", call).groups()
     if function in ("index", "waiting"):
         return 0
-    table, section, *metrics = eval(f"({arguments},)".replace(", whole=True", "")) if arguments else ()
+    names = eval(f"dict({arguments[arguments.index('columns=') :]})") if "columns=" in arguments else {}
+    table, section, *_ = eval(f"({arguments.partition(', columns')[0]},)")
     if function == "comparison":
         return 4 * 3 * 3  # sets, scales, protocols
     if function == "photos":
-        lines = [line for line in tables.find(table).section("photos").lines if line.condition == section]
+        lines = [line for line in experiments.find(table).section("photos").lines if line.condition == section]
     else:
-        lines = tables.find(table).section(section).lines
-        lines = [line for line in lines if not metrics or line.metric in metrics[0]]
+        lines = experiments.find(table).section(section).lines
+        lines = [line for line in lines if line.metric in names.get("metrics", [line.metric])]
     return sum(bool(line.answered_by(RECORDS)) for line in lines)
 
 

@@ -12,11 +12,11 @@ from restore_lib import data
 from restore_lib.data.opening import Item
 from restore_lib.data.patches import PatchStore, augment, to_float
 from restore_lib.errors import TrainingError
-from restore_lib.experiments.recipes import find
 from restore_lib.implicit import DIINN, LIIF, MetaSR, recipes
 from restore_lib.implicit.crops import AnyScaleCrops, chosen
 from restore_lib.implicit.recipes import ABLATION, DECODERS, DIINN_RECIPE, RECIPES, middle, validation
 from restore_lib.pretrained import build
+from restore_lib.recipes import find
 from restore_lib.resampling import resize_antialiased
 from restore_lib.training import at_tier, fit, read_metrics
 from restore_lib.training.precision import PLAIN

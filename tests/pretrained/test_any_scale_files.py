@@ -11,7 +11,7 @@ from torch.nn import functional
 from restore_lib import data, nets
 from restore_lib.errors import CheckpointError
 from restore_lib.experiments.protocols import LIIF as LIIF_PROTOCOL
-from restore_lib.experiments.protocols import evaluate
+from restore_lib.experiments.runs import evaluate
 from restore_lib.implicit import DIINN, LIIF, MetaSR
 from restore_lib.pretrained import load_author_checkpoint, load_author_weights
 

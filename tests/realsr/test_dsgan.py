@@ -3,9 +3,9 @@
 import torch
 from lightning_fabric import Fabric
 
-from restore_lib.experiments.recipes import find
 from restore_lib.pretrained import build
 from restore_lib.realsr.dsgan import DSGAN, DegradingNet, HighPassDiscriminator, high, low
+from restore_lib.recipes import find
 from restore_lib.training import at_tier, fit, provenance, read_metrics
 
 

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from restore_lib.errors import TrainingError
-from restore_lib.experiments.recipes import RECIPES, find
+from restore_lib.recipes import RECIPES, find
 from restore_lib.tiers import TIERS
 from restore_lib.training.recipes import at_tier, fingerprint, provenance, values, variant
 from tests.training.toy import Toy

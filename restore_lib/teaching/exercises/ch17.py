@@ -5,7 +5,7 @@ import math
 import torch
 
 from restore_lib import metrics
-from restore_lib.experiments import cell_borders
+from restore_lib.experiments import paper_c
 from restore_lib.resampling import resize_antialiased
 
 
@@ -59,7 +59,7 @@ def _cells(generator):
 
 
 def _jump(image, cell):
-    return torch.tensor(cell_borders.border_jump(image, cell), dtype=torch.float64)
+    return torch.tensor(paper_c.border_jump(image, cell), dtype=torch.float64)
 
 
 def _jumps(image, cell, *, less=True, ways=2, inside="inner", absolute=True, shift=0, power=1):

@@ -9,7 +9,7 @@ import torch
 from restore_lib import data, images, metrics
 from restore_lib.data.opening import ImageSet, Item
 from restore_lib.errors import DataError
-from restore_lib.experiments import load_all, realsr_experiment, realsr_tables
+from restore_lib.experiments import load_all, paper_b, run
 from restore_lib.pretrained import Card, build, save_checkpoint
 from restore_lib.realsr import hidden_camera
 from restore_lib.realsr.recipes import PIXELS, SR
@@ -27,7 +27,7 @@ def few(monkeypatch, tmp_path, rng):
         found.append(Item(name, {"image": tmp_path / f"{name}.png"}))
     made, whole = ImageSet("kodak24", "", found, {}), data.open
     monkeypatch.setattr(data, "open", lambda name, split=None: made if name == "kodak24" else whole(name, split))
-    monkeypatch.setattr(realsr_experiment, "WORLD", "embedded")
+    monkeypatch.setattr(paper_b, "PHOTO_SETS", "embedded")
     monkeypatch.setattr(metrics, "lpips", lambda a, b, net: 0.25 + float((a - b).abs().mean()))
     return made
 
@@ -36,7 +36,7 @@ def test_the_rule_is_the_challenges(monkeypatch, rng):
     monkeypatch.setattr(metrics, "lpips", lambda a, b, net: float(a.shape[-1]))
     hr = torch.randint(0, 256, (3, 40, 48), generator=rng).float() / 255
     sr = hr + 0.1 * torch.randn(hr.shape, generator=rng)
-    found = realsr_experiment.measure(sr, hr)
+    found = paper_b.track1_metrics(sr, hr)
     levels = [(255 * x.double().clamp(0, 1)).round()[:, 4:-4, 4:-4] for x in (sr, hr)]
     error = (levels[0] - levels[1]).square().mean().item()
     assert found["psnr"] == pytest.approx(10 * math.log10(255**2 / error), abs=1e-4)
@@ -45,13 +45,13 @@ def test_the_rule_is_the_challenges(monkeypatch, rng):
 
 def test_every_method_gets_the_same_photo(few):
     item = few[0]
-    one, two = (realsr_experiment.prepare(item, 4.0, torch.Generator().manual_seed(i)) for i in (0, 1))
+    one, two = (paper_b.hidden_pair(item, 4.0, torch.Generator().manual_seed(i)) for i in (0, 1))
     assert torch.equal(one[0], two[0]) and one[1].shape == (3, 128, 144) and one[0].shape == (3, 32, 36)
 
 
 def test_the_quick_tier_interpolates_and_says_how_photos_differ(few, tmp_path):
     seen = []
-    written = realsr_experiment.tables(tmp_path, tier="smoke", progress=lambda image, total: seen.append(total))
+    written = run(paper_b.TRACK1_TABLE, tmp_path, tier="smoke", progress=lambda image, total: seen.append(total))
     records = {record.protocol: record for record in load_all(tmp_path)}
     assert len(written) == 2 and set(records) == {"track1-here", "track1-few"} and seen == [4] * 4
     record = records["track1-here"]
@@ -59,7 +59,7 @@ def test_the_quick_tier_interpolates_and_says_how_photos_differ(few, tmp_path):
     spread = abs(values[0] - values[1]) / math.sqrt(2)
     assert record.find("x4", "psnr_spread").value == pytest.approx(spread, abs=1e-5)
     with pytest.raises(DataError, match="leave out --sets"):
-        realsr_experiment.tables(tmp_path, sets=["set5"], tier="smoke")
+        run(paper_b.TRACK1_TABLE, tmp_path, sets=["set5"], tier="smoke")
 
 
 def card(name, recipe, tier="smoke", steps=3):
@@ -76,13 +76,13 @@ def test_trained_networks_and_those_between_are_measured(few, tmp_path, monkeypa
         save_checkpoint(build(at_tier(PIXELS, "smoke").architecture()), card(f"{name}-smoke", name), folder)
     save_checkpoint(build(card("x", "x").architecture), card("old", "rrdb-l1-noise", steps=2), folder)
     monkeypatch.setattr("restore_lib.pretrained.checkpoints.search_folders", lambda: [folder])
-    monkeypatch.setattr(realsr_experiment, "SETTINGS", {})
-    monkeypatch.setattr(realsr_experiment, "SHARES", (0.0, 1.0))
-    between = replace(realsr_experiment.BETWEEN, conditions={"share 0": 0.0, "share 1": 1.0})
-    monkeypatch.setattr(realsr_experiment, "BETWEEN", between)
-    monkeypatch.setattr(realsr_experiment, "has_bfloat16", lambda device: False)
-    assert sorted(one.name for one in realsr_experiment.trained()) == ["rrdb-gan-noise-smoke", "rrdb-l1-noise-smoke"]
-    realsr_experiment.tables(tmp_path / "results", tier="cpu")
+    monkeypatch.setattr(paper_b, "ZSSR_SETTINGS", {})
+    monkeypatch.setattr(paper_b, "SHARES", (0.0, 1.0))
+    between = replace(paper_b.TRACK1_BETWEEN, conditions={"share 0": 0.0, "share 1": 1.0})
+    monkeypatch.setattr(paper_b, "TRACK1_BETWEEN", between)
+    monkeypatch.setattr(paper_b, "has_bfloat16", lambda device: False)
+    assert sorted(one.name for one in paper_b.trained()) == ["rrdb-gan-noise-smoke", "rrdb-l1-noise-smoke"]
+    run(paper_b.TRACK1_TABLE, tmp_path / "results", tier="cpu")
     records = {(r.recipe, r.protocol): r for r in load_all(tmp_path / "results")}
     first, second = (records[name, "track1-here"] for name in ("rrdb-l1-noise", "rrdb-gan-noise"))
     curve = records["rrdb-gan-noise-between", "track1-between"]
@@ -99,32 +99,32 @@ def test_what_bfloat16_costs_is_measured_against_the_photo_and_the_exact_result(
         sr = lr.repeat_interleave(4, 1).repeat_interleave(4, 2)
         return sr if precision == "exact" else (sr * 32).round() / 32
 
-    monkeypatch.setattr(realsr_experiment, "upscale", coarse)
-    record = realsr_experiment.run_precision("realsr-df2k", network, tier="cpu")
+    monkeypatch.setattr(paper_b, "upscale", coarse)
+    record = paper_b.precision_trial("realsr-df2k", network).record("cpu")
     assert record.recipe == "realsr-df2k-precision" and record.protocol == "track1-precision"
     assert calls == ["exact", "bf16"] * 2  # once a photo each
     for i, item in enumerate(few):
-        lr, hr = realsr_experiment.prepare(item, 4.0, torch.Generator())
+        lr, hr = paper_b.hidden_pair(item, 4.0, torch.Generator())
         exact, rounded = (coarse(network, lr, precision=p) for p in ("exact", "bf16"))
         for condition, pair in zip(
-            realsr_experiment.PRECISION.conditions, ((exact, hr), (rounded, hr), (rounded, exact)), strict=True
+            paper_b.TRACK1_PRECISION.conditions, ((exact, hr), (rounded, hr), (rounded, exact)), strict=True
         ):
-            expected = realsr_experiment.measure(*pair)
+            expected = paper_b.track1_metrics(*pair)
             assert record.find(condition, "psnr").per_image[i] == pytest.approx(expected["psnr"], abs=1e-4)
 
 
-def test_where_bfloat16_is_not_native_nothing_is_said_about_it(monkeypatch, capsys):
-    monkeypatch.setattr(realsr_experiment, "has_bfloat16", lambda device: False)
-    assert realsr_experiment.to_round([], {"realsr-df2k": torch.nn.Identity()}) == []
+def test_where_bfloat16_is_not_native_nothing_is_said_about_it(few, monkeypatch, capsys):
+    monkeypatch.setattr(paper_b, "has_bfloat16", lambda device: False)
+    assert not list(paper_b.precision_trials([], {"realsr-df2k": torch.nn.Identity()}))
     assert "bfloat16" in capsys.readouterr().err
-    monkeypatch.setattr(realsr_experiment, "has_bfloat16", lambda device: True)
-    found = realsr_experiment.to_round([], {"realsr-df2k": torch.nn.Identity(), "other": torch.nn.Identity()})
-    assert [name for name, *_ in found] == ["realsr-df2k"]
+    monkeypatch.setattr(paper_b, "has_bfloat16", lambda device: True)
+    found = paper_b.precision_trials([], {"realsr-df2k": torch.nn.Identity(), "other": torch.nn.Identity()})
+    assert [trial.recipe for trial in found] == ["realsr-df2k-precision"]
 
 
 def test_authors_models_that_are_not_here_are_left_out_with_a_word(monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("RESTORE_DATA", str(tmp_path))
-    assert realsr_experiment.imported() == {}
+    assert paper_b.imported() == {}
     said = capsys.readouterr().err
     assert "left out RealSR, authors' model" in said and "restore weights import realsr-df2k" in said
 
@@ -136,15 +136,15 @@ def test_methods_that_train_on_a_photo_are_asked_with_their_settings(few, monkey
         calls.append((*words, seed))
         return type("R", (), {"sr": torch.zeros(3, 4 * lr.shape[1], 4 * lr.shape[2]) + torch.is_grad_enabled()})()
 
-    monkeypatch.setattr(realsr_experiment, "zssr", fake)
-    monkeypatch.setattr(realsr_experiment, "k_zssr", fake)
+    monkeypatch.setattr(paper_b, "zssr", fake)
+    monkeypatch.setattr(paper_b, "k_zssr", fake)
     found = type("F", (), {"kernel": torch.ones(3, 3)})()
-    monkeypatch.setattr(realsr_experiment.kernel_study, "estimated", lambda lrs, seed: [found])
+    monkeypatch.setattr(paper_b.paper_b_kernels, "estimated", lambda lrs, seed: [found])
     settings = replace(quick(REAL), steps=7)
-    record = realsr_experiment.run_few("zssr-real", settings=settings, seed=5)
+    record = paper_b.few_trial("zssr-real", settings=settings, seed=5).record()
     assert calls[0][:2] == ((2, 4), None) and calls[0][2] == settings and calls[0][3] == 5 and len(calls) == 2
-    assert record.steps == 7 and record.images == ["p0", "p1"]
-    realsr_experiment.run_few("k-zssr", settings=settings)
+    assert record.steps == 7 and record.images == ("p0", "p1")
+    paper_b.few_trial("k-zssr", settings=settings).record()
     assert torch.equal(calls[2][0], torch.ones(3, 3)) and calls[2][1] == 4
 
 
@@ -159,9 +159,9 @@ def test_between_two_networks_lies_the_mean_of_their_weights(rng):
 
 
 def test_every_line_has_a_method_that_runs():
-    table = realsr_tables.track1_table()
-    methods = {recipe.name for recipe in SR} | {"bicubic"} | set(realsr_experiment.AUTHORS)
-    names = {"track1-here": methods, "track1-few": {"bicubic", *realsr_experiment.SETTINGS}}
+    table = paper_b.TRACK1_TABLE
+    methods = {recipe.name for recipe in SR} | {"bicubic"} | set(paper_b.AUTHORS)
+    names = {"track1-here": methods, "track1-few": {"bicubic", *paper_b.ZSSR_SETTINGS}}
     names["track1-between"] = {"rrdb-gan-noise-between"}
     names["track1-precision"] = {"rrdb-gan-both-precision", "realsr-df2k-precision"}
     for line in table.lines:
@@ -169,4 +169,4 @@ def test_every_line_has_a_method_that_runs():
         assert line.paper is None or (line.why and not line.comparable)
     printed = {line.paper.row for line in table.lines if line.paper}
     assert printed == {"EDSR", "ESRGAN", "ZSSR", "K-ZSSR", "RealSR"}
-    assert hidden_camera.photo_sets("photos").test[0] == realsr_experiment.DATASET
+    assert hidden_camera.photo_sets("photos").test[0] == paper_b.KODAK

@@ -6,7 +6,7 @@ import torch
 from restore_lib import data, images, metrics
 from restore_lib.data.opening import ImageSet, Item
 from restore_lib.errors import DataError
-from restore_lib.experiments import load_all, real_photos, realsr_experiment, realsr_tables, tables
+from restore_lib.experiments import find, load_all, paper_b, run
 from restore_lib.realsr.recipes import SR
 from restore_lib.realsr.rrdbnet import RRDBNet, begin_as_interpolation
 from restore_lib.resampling import imresize
@@ -17,10 +17,10 @@ def without_brisque(monkeypatch):
     def missing(image):
         raise DataError("BRISQUE needs a package.")
 
-    monkeypatch.setattr(real_photos, "INDICES", dict(real_photos.INDICES) | {"brisque": missing})
-    real_photos.usable.cache_clear()
+    monkeypatch.setattr(paper_b, "INDICES", dict(paper_b.INDICES) | {"brisque": missing})
+    paper_b.usable.cache_clear()
     yield
-    real_photos.usable.cache_clear()
+    paper_b.usable.cache_clear()
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def few(monkeypatch, tmp_path, rng):
         images.write(files[name], torch.rand(3, *size, generator=rng))
     pairs = [Item(f"p{i}", {"image": files[f"hr{i}"], "lr": files[f"lr{i}"]}) for i in (0, 1)]
     made = {
-        real_photos.PAIRS: ImageSet(real_photos.PAIRS, "", pairs, {}),
-        real_photos.PHONES: ImageSet(real_photos.PHONES, "", [Item("phone", {"image": files["phone"]})], {}),
+        paper_b.PAIRS: ImageSet(paper_b.PAIRS, "", pairs, {}),
+        paper_b.PHONES: ImageSet(paper_b.PHONES, "", [Item("phone", {"image": files["phone"]})], {}),
     }
     monkeypatch.setattr(data, "open", lambda name, split=None: made[name])
     monkeypatch.setattr(metrics, "lpips", lambda a, b, net: 0.25 + float((a - b).abs().mean()))
@@ -42,10 +42,10 @@ def few(monkeypatch, tmp_path, rng):
 
 def test_the_middle_is_in_the_middle(rng):
     photo = torch.rand(3, 23, 40, generator=rng)
-    part = real_photos.middle(photo, 30)
+    part = paper_b.middle(photo, 30)
     assert torch.equal(part, photo[:, :, 5:35])
     for side in range(1, 24):
-        part = real_photos.middle(photo, side)
+        part = paper_b.middle(photo, side)
         assert part.shape == (3, side, side)
         assert torch.equal(part, photo[:, (23 - side) // 2 :, (40 - side) // 2 :][:, :side, :side])
 
@@ -53,28 +53,28 @@ def test_the_middle_is_in_the_middle(rng):
 def test_results_are_judged_as_their_files_would_be(without_brisque, rng, capsys):
     sr = 1.2 * torch.rand(3, 64, 64, generator=rng) - 0.1
     levels = (255 * sr.clamp(0, 1)).round() / 255
-    found = real_photos.measure_alone(sr, sr)
+    found = paper_b.measure_alone(sr, sr)
     assert found == {"noise_level": metrics.noise_level(levels), "blur": metrics.blur(levels)}
     assert capsys.readouterr().err.count("left out BRISQUE. BRISQUE needs a package.") == 1
-    real_photos.measure_alone(sr, sr)
+    paper_b.measure_alone(sr, sr)
     assert not capsys.readouterr().err  # said once
 
 
 def test_the_quick_tier_interpolates_both_sets(few, without_brisque, tmp_path):
     seen = []
-    real_photos.tables(tmp_path / "r", tier="smoke", progress=lambda image, total: seen.append(total))
+    run(paper_b.TRACK2_TABLE, tmp_path / "r", tier="smoke", progress=lambda image, total: seen.append(total))
     records = {(r.recipe, r.protocol): r for r in load_all(tmp_path / "r")}
     assert set(records) == {("bicubic", "track2-pairs"), ("reference", "track2-pairs"), ("bicubic", "track2-phones")}
     assert seen == [5] * 5
     pairs = records["bicubic", "track2-pairs"]
-    up = imresize(few[real_photos.PAIRS][0].read("lr"), scale=4)
-    expected = realsr_experiment.measure(up, few[real_photos.PAIRS][0].image)
+    up = imresize(few[paper_b.PAIRS][0].read("lr"), scale=4)
+    expected = paper_b.track1_metrics(up, few[paper_b.PAIRS][0].image)
     assert pairs.find("x4", "psnr").per_image[0] == pytest.approx(expected["psnr"], abs=1e-4)
     assert {m.metric for m in records["reference", "track2-pairs"].measurements} == {"noise_level", "blur"}
-    large = metrics.noise_level(few[real_photos.PAIRS][1].image)
+    large = metrics.noise_level(few[paper_b.PAIRS][1].image)
     assert records["reference", "track2-pairs"].find("x4", "noise_level").per_image[1] == pytest.approx(large, abs=1e-5)
     with pytest.raises(DataError, match="realsr_x4_crops, phone_photos"):
-        real_photos.tables(tmp_path, sets=["set5"], tier="smoke")
+        run(paper_b.TRACK2_TABLE, tmp_path, sets=["set5"], tier="smoke")
 
 
 def test_networks_are_measured_window_by_window(few, without_brisque, tmp_path, monkeypatch):
@@ -84,29 +84,29 @@ def test_networks_are_measured_window_by_window(few, without_brisque, tmp_path, 
         asked.extend(titles)
         return {"realsr-df2k": network}
 
-    monkeypatch.setattr(realsr_experiment, "imported", models)
-    monkeypatch.setattr(realsr_experiment, "trained", lambda: [])
-    real_photos.tables(tmp_path / "r", sets=[real_photos.PHONES], tier="cpu")
+    monkeypatch.setattr(paper_b, "imported", models)
+    monkeypatch.setattr(paper_b, "trained", lambda: [])
+    run(paper_b.TRACK2_TABLE, tmp_path / "r", sets=[paper_b.PHONES], tier="cpu")
     records = {r.recipe: r for r in load_all(tmp_path / "r")}
     assert set(records) == {"bicubic", "realsr-df2k"} and "realsr-df2k-jpeg" in asked
-    lr = few[real_photos.PHONES][0].image
+    lr = few[paper_b.PHONES][0].image
     with torch.no_grad():
         level = metrics.noise_level(images.from_uint8(images.to_uint8(network(lr[None])[0].clamp(0, 1))))
     assert records["realsr-df2k"].find("x4", "noise_level").value == pytest.approx(level, abs=1e-2)
 
 
 def test_every_line_of_the_table_has_a_method():
-    table = tables.find("realsr-track2")
-    methods = {recipe.name for recipe in SR} | {"bicubic"} | set(real_photos.AUTHORS)
+    table = find("realsr-track2")
+    methods = {recipe.name for recipe in SR} | {"bicubic"} | set(paper_b.TRACK2_AUTHORS)
     seen = {section.name: {line.recipe for line in section.lines} for section in table.sections}
     assert seen == {"pairs": methods | {"reference"}, "phones": methods}
-    assert len(set(realsr_tables.TRACK2.values())) == len(realsr_tables.TRACK2)
+    assert len(set(paper_b.METHODS.values())) == len(paper_b.METHODS)
     assert not any(line.metric == "psnr" for line in table.lines if line.recipe == "reference")
 
 
 def test_real_pairs_lie_on_each_other(photos):
     """The registration that the rules promise: a shift by a pixel either way is worse."""
-    for item in data.open(real_photos.PAIRS).items[::8]:
+    for item in data.open(paper_b.PAIRS).items[::8]:
         hr = item.image
         up = imresize(item.read("lr"), size=tuple(hr.shape[-2:]))
         shifts = [(0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)]

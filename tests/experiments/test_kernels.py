@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from restore_lib.experiments import kernel_study, load_all
-from restore_lib.experiments.kernel_study import Found, Known, estimated, measure, reduced
+from restore_lib.experiments import load_all, run
+from restore_lib.experiments import paper_b_kernels as kernels
+from restore_lib.experiments.paper_b_kernels import Estimate, ReducedPhoto, estimated, kernel_measurements, reduced
 from restore_lib.realsr.kernelgan import Schedule
 from restore_lib.realsr.kernels import bicubic_kernel, random_kernel
 from restore_lib.resampling import align_kernel, downscale
 
-SHORT = replace(kernel_study.SINGLE, steps=3)
+SHORT = replace(kernels.SINGLE, steps=3)
 
 
-def known(rng: torch.Generator, name: str) -> Known:
+def reduced_photo(rng: torch.Generator, name: str) -> ReducedPhoto:
     hr, kernel = torch.rand(3, 192, 336, generator=rng), random_kernel(rng)
-    return Known(name, hr, reduced(hr, kernel), kernel)
+    return ReducedPhoto(name, hr, reduced(hr, kernel), kernel)
 
 
 def cell(row: int, column: int) -> torch.Tensor:
@@ -27,10 +28,12 @@ def cell(row: int, column: int) -> torch.Tensor:
 
 
 def test_measures_of_kernels_that_are_known_by_hand(rng):
-    photos = [replace(known(rng, name), kernel=align_kernel(k, 2)) for name, k in (("a", two(0, 1)), ("b", two(0, 5)))]
-    found = [Found(align_kernel(two(0, 1), 2), 1.0, (6.5, 6.25), 400, True)]
-    found += [Found(align_kernel(two(0, 1), 2), 0.8, (7.5, 6.5), None, False)]
-    got = {m.metric: m for m in measure(photos, found, 3000)}
+    photos = [
+        replace(reduced_photo(rng, name), kernel=align_kernel(k, 2)) for name, k in (("a", two(0, 1)), ("b", two(0, 5)))
+    ]
+    found = [Estimate(align_kernel(two(0, 1), 2), 1.0, (6.5, 6.25), 400, True)]
+    found += [Estimate(align_kernel(two(0, 1), 2), 0.8, (7.5, 6.5), None, False)]
+    got = {m.metric: m for m in kernel_measurements(photos, found, 3000)}
     first, second = got["kernel_error"].per_image
     assert first == pytest.approx(0, abs=1e-6)
     # bars of two cells and of two cells five apart, centre on centre: nothing overlaps
@@ -49,9 +52,9 @@ def two(first: int, second: int) -> torch.Tensor:
 
 
 def test_the_psnr_is_of_the_photo_reduced_with_the_estimate(rng):
-    photo = known(rng, "a")
+    photo = reduced_photo(rng, "a")
     wrong = bicubic_kernel()
-    got = {m.metric: m.value for m in measure([photo], [Found(wrong, 1.0, (6.5, 6.5), None, True)], 0)}
+    got = {m.metric: m.value for m in kernel_measurements([photo], [Estimate(wrong, 1.0, (6.5, 6.5), None, True)], 0)}
     again = downscale(photo.hr, wrong.float(), 2, align=False).clamp(0, 1)
     again = np.rint(255 * again.double().numpy())[:, 8:-8, 8:-8]
     truth = np.rint(255 * photo.lr.double().numpy())[:, 8:-8, 8:-8]
@@ -59,19 +62,19 @@ def test_the_psnr_is_of_the_photo_reduced_with_the_estimate(rng):
 
 
 def test_estimates_are_kept_and_not_made_again(rng, monkeypatch):
-    made, real = [], kernel_study.estimate_kernels
+    made, real = [], kernels.estimate_kernels
 
     def counting(images, *args, **options):
         made.append(len(images))
         return real(images, *args, **options)
 
-    monkeypatch.setattr(kernel_study, "estimate_kernels", counting)
-    photos = [known(rng, "a").hr, known(rng, "b").hr]
+    monkeypatch.setattr(kernels, "estimate_kernels", counting)
+    photos = [reduced_photo(rng, "a").hr, reduced_photo(rng, "b").hr]
     first = estimated(photos[:1], SHORT, seed=1)
     both = estimated(photos, SHORT, seed=1)
     assert made == [1, 1] and torch.equal(first[0].kernel, both[0].kernel) and first[0].centre == both[0].centre
     assert not torch.equal(both[0].kernel, both[1].kernel)
-    kept = kernel_study._cached(photos[0], SHORT, 1, 1, "average")
+    kept = kernels._cached(photos[0], SHORT, 1, 1, "average")
     kept.write_bytes(kept.read_bytes()[:100])  # cut short: made again, with the same bits
     again = estimated(photos, SHORT, seed=1)
     assert made == [1, 1, 1] and torch.equal(again[0].kernel, first[0].kernel)
@@ -79,7 +82,7 @@ def test_estimates_are_kept_and_not_made_again(rng, monkeypatch):
 
 
 def test_each_row_leaves_one_constraint_out():
-    weights = {name: Schedule(settings) for name, settings in kernel_study.ABLATION.items()}
+    weights = {name: Schedule(settings) for name, settings in kernels.CONSTRAINTS.items()}
     for name, schedule in weights.items():
         for step in range(1000):
             schedule.after(step, 0.0)  # as near to bicubic as can be: as early a switch as can be
@@ -88,7 +91,7 @@ def test_each_row_leaves_one_constraint_out():
             assert schedule.weights[part] == 0
             assert all(weight > 0 for other, weight in schedule.weights.items() if other != part)
     assert weights["kernelgan-never-switches"].switch_step is None
-    assert set(kernel_study.TITLES) == {"bicubic-kernel", *kernel_study.METHODS, *kernel_study.ABLATION}
+    assert set(kernels.KERNEL_TITLES) == {"bicubic-kernel", *kernels.METHODS, *kernels.CONSTRAINTS}
 
 
 @dataclass(frozen=True)
@@ -100,14 +103,11 @@ class Set:
 
 
 def test_the_run_writes_a_record_for_each_method_and_set(rng, monkeypatch, tmp_path):
-    photo = known(rng, "a")
-    monkeypatch.setattr(kernel_study, "known_kernels", lambda name: [replace(photo, name=f"of {name}")])
-    monkeypatch.setattr(kernel_study.data, "open", Set)
-    monkeypatch.setattr(kernel_study.runs.data, "open", Set)
+    photo = reduced_photo(rng, "a")
+    monkeypatch.setattr(kernels, "known_kernels", lambda name: [replace(photo, name=f"of {name}")])
+    monkeypatch.setattr(kernels.data, "open", Set)
     told = []
-    written = kernel_study.kernel_tables(
-        tmp_path, tier="smoke", progress=lambda name, total: told.append((name, total))
-    )
+    written = run(kernels.KERNEL_TABLE, tmp_path, tier="smoke", progress=lambda name, total: told.append((name, total)))
     records = load_all(tmp_path)
     assert len(written) == len(records) == 2 * 4 and {total for _, total in told} == {len(told)} == {8}
     for record in records:
@@ -121,7 +121,7 @@ def test_the_run_writes_a_record_for_each_method_and_set(rng, monkeypatch, tmp_p
 
 def test_known_kernels_make_the_photos(photos):
     for dataset, count in (("kodak24", 4), ("div2krk", 4)):
-        found = kernel_study.known_kernels(dataset)
+        found = kernels.known_kernels(dataset)
         assert len(found) == count
         for photo in found[:2]:
             again = reduced(photo.hr, photo.kernel)

@@ -3,13 +3,14 @@
 import pytest
 
 from restore_lib.errors import DataError
-from restore_lib.experiments import load_all, noise_study, realsr_tables
+from restore_lib.experiments import load_all, run
+from restore_lib.experiments.paper_b_kernels import NOISE_TABLE
 
 
 def test_the_sets_become_records(photos, tmp_path):
     told = []
     tell = lambda name, total: told.append((name, total))  # noqa: E731
-    noise_study.noise_tables(tmp_path, sets=["dnd_noisy"], progress=tell)
+    run(NOISE_TABLE, tmp_path, sets=["dnd_noisy"], progress=tell)
     (record,) = load_all(tmp_path)
     assert told == [("dnd_noisy", 1)] and record.conditions == ["collected", "injected", "gaussian"]
     white = record.find("gaussian", "luma share").value
@@ -18,11 +19,11 @@ def test_the_sets_become_records(photos, tmp_path):
         0, abs=0.02
     )
     assert record.find("collected", "across 1").value > 0.3  # neighbours share what demosaicing made of them
-    lines = realsr_tables.noise_table().sections[0].lines
+    lines = NOISE_TABLE.sections[0].lines
     assert {line.condition for line in lines if line.answered_by([record])} == set(record.conditions)
     assert all(line.answered_by([record]) for line in lines if line.dataset == "dnd_noisy")
 
 
 def test_other_sets_are_refused():
     with pytest.raises(DataError, match="give some of these"):
-        noise_study.noise_tables("unused", sets=["set5"])
+        run(NOISE_TABLE, "unused", sets=["set5"])

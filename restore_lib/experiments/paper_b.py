@@ -1,0 +1,441 @@
+"""What is measured for paper B [ji2020realsr], Section 4: super-resolution of real photos.
+
+Table 1 on a Track 1 of our own, whose degradation no method knows (chapter 13): trained networks, authors' models,
+methods that train on each photo, networks between two others (chapter 14), and what bfloat16 costs. And Track 2 on
+photos that nobody degraded for the occasion: pairs of a photo and a smaller one of the same place, taken with another
+zoom, say how near a method comes. Phone photos have nothing to compare with; what can be measured there is measured on
+the pairs as well, where it can be seen what it is worth.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cache
+from importlib.metadata import version
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from restore_lib import images, metrics
+from restore_lib.data.opening import Item
+from restore_lib.errors import DataError
+from restore_lib.experiments import paper_b_kernels, published
+from restore_lib.experiments.ledger import Line, Section, lines
+from restore_lib.experiments.protocols import unchanged
+from restore_lib.experiments.records import Measurement, of_set
+from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Trial, left_out, of_checkpoint, trial
+from restore_lib.fast.tiling import upscale
+from restore_lib.pretrained import Card, cards, load, load_published, longest
+from restore_lib.realsr import hidden_camera
+from restore_lib.realsr.recipes import SR
+from restore_lib.realsr.recipes import TITLES as PAIR_TITLES
+from restore_lib.realsr.rrdbnet import interpolate_networks
+from restore_lib.realsr.zssr import k_zssr, zssr
+from restore_lib.realsr.zssr_settings import BICUBIC, K_ZSSR, K_ZSSR_REAL, REAL, ZSSRSettings, quick
+from restore_lib.resampling import imresize
+from restore_lib.training.precision import has_bfloat16
+
+CONDITION, SCALE = "x4", hidden_camera.SCALE
+METRICS = ("psnr", "ssim", "lpips_alex")
+AUTHORS = {"realsr-df2k": "RealSR, authors' model", "realesrgan-x4plus": "Real-ESRGAN, authors' model"}
+
+
+def bicubic(lr: Float[Tensor, "3 h w"], size: tuple[int, int]) -> Float[Tensor, "3 oh ow"]:
+    """Bicubic interpolation."""
+    return imresize(lr, size=size)
+
+
+def whole(network: nn.Module) -> Model:
+    """A network as evaluation calls it: one photo at a time."""
+    network = network.eval()
+    return lambda lr, size: network(lr[None])[0].float()
+
+
+def in_windows(network: nn.Module) -> Model:
+    """The same window by window: memory does not grow with the photo."""
+    network = network.eval()
+    return lambda lr, size: upscale(network, lr)
+
+
+def trained() -> list[Card]:
+    """Checkpoints of the experiment's recipes: of each the longest training, with every seed."""
+    return longest(cards(), (recipe.name for recipe in SR))
+
+
+def imported(titles: Mapping[str, str] = AUTHORS) -> dict[str, nn.Module]:
+    """Authors' networks that are on this computer; says on stderr which are not."""
+    networks = {}
+    for name, title in titles.items():
+        try:
+            networks[name] = load_published(name)
+        except DataError as error:
+            left_out(f"{title}. {error}")
+    return networks
+
+
+# Track 1
+
+PHOTO_SETS = "photos"
+KODAK = hidden_camera.photo_sets(PHOTO_SETS).test[0]
+RULE = metrics.Protocol("rgb", 0, True, "the hidden degradation", "track 1")
+SPREADS = ("psnr_spread", "lpips_alex_spread")
+EDSR, ESRGAN, REALSR, STAGE_1 = "edsr-l1-bicubic", "rrdb-gan-bicubic", "rrdb-gan-both", "rrdb-l1-both"
+ENDS = ("rrdb-l1-noise", "rrdb-gan-noise")  # noise alone, as the released code does for Track 1
+FEW = 4  # photos that each get a network of their own
+ZSSR_SETTINGS: Mapping[str, ZSSRSettings] = {
+    "zssr": quick(BICUBIC),
+    "zssr-real": quick(REAL),
+    "k-zssr": quick(K_ZSSR),
+    "k-zssr-real": quick(K_ZSSR_REAL),
+}
+SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+RULES = {
+    "high resolution": "Kodak's photos, cut to a multiple of 4",
+    "low resolution": "MATLAB's bicubic reduction by 4, a blur by an anisotropic Gaussian (standard deviations of 0.4 "
+    "to 1 pixel), half of the noise of photos of DND that training never sees, 8 bit; another blur and noise for each",
+    "result": "clipped and rounded to 8 bit",
+    "measured on": "RGB without a border of 4 pixels, LPIPS with AlexNet",
+}
+
+
+def hidden_pair(item: Item, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A test photo's degraded reduction, which is always the same one, and the photo."""
+    pair = hidden_camera.unseen_pair(item, PHOTO_SETS)
+    return pair.lr, pair.hr
+
+
+def track1_metrics(sr: Float[Tensor, "3 h w"], hr: Float[Tensor, "3 h w"], scale: float = 4.0) -> dict[str, float]:
+    """PSNR, SSIM and LPIPS of the rounded result, all without a border of 4 pixels."""
+    sr, hr = (((x.clamp(0, 1) * 255).round() / 255)[..., SCALE:-SCALE, SCALE:-SCALE] for x in (sr, hr))
+    return {
+        "psnr": metrics.psnr(sr, hr, RULE),
+        "ssim": metrics.ssim(sr, hr, RULE),
+        "lpips_alex": metrics.lpips(sr, hr, net="alex"),
+    }
+
+
+TRACK1 = EvaluationProtocol(
+    "track1-here", "a Track 1 of our own (Kodak)", RULES, {CONDITION: 4.0}, hidden_pair, track1_metrics
+)
+TRACK1_FEW = replace(
+    TRACK1,
+    name="track1-few",
+    title=f"methods that train on each photo ({FEW} of 24)",
+    rules=RULES | {"photos": f"{FEW} of 24, because each gets a training of its own"},
+)
+TRACK1_BETWEEN = replace(
+    TRACK1,
+    name="track1-between",
+    title="between the network of absolute differences and the GAN's",
+    rules=RULES | {"share": "of the GAN generator in each weight"},
+    conditions={f"share {share:g}": share for share in SHARES},
+)
+TRACK1_PRECISION = replace(
+    TRACK1,
+    name="track1-precision",
+    title="what bfloat16 costs",
+    rules=RULES
+    | {
+        "bf16": "convolutions multiply in bfloat16, everything else in float32",
+        "bf16 against exact": "measured against the exact result, not the photo",
+    },
+    conditions={"exact": 0.0, "bf16": 1.0, "bf16 against exact": 2.0},
+)
+
+
+def with_spreads(measured: list[Measurement]) -> list[Measurement]:
+    """Measurements, and the standard deviations over photos as measurements of their own."""
+    spreads = {f"{m.metric}_spread": m.spread for m in measured}
+    return measured + [of_set(CONDITION, name, spreads[name]) for name in SPREADS if spreads.get(name) is not None]
+
+
+def track1_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
+    """Every method that can run here on the test photos; at tier ``smoke`` only interpolation."""
+    own, networks = ([], {}) if tier == "smoke" else (trained(), imported())
+    yield trial("bicubic", lambda: bicubic, KODAK, TRACK1, summary=with_spreads)
+    for name, network in networks.items():
+        yield trial(name, lambda network=network: whole(network), KODAK, TRACK1, summary=with_spreads)
+    for known in own:
+        yield of_checkpoint(known, whole, KODAK, TRACK1, summary=with_spreads)
+    if tier != "smoke":
+        yield from between_trials(own)
+        yield from precision_trials(own, networks)
+    for recipe in ("bicubic", *(ZSSR_SETTINGS if tier != "smoke" else ())):
+        yield few_trial(recipe)
+
+
+def between_trials(own: Iterable[Card]) -> Iterator[Trial]:
+    """Networks between stage 1 and stage 2, where both are there at one tier: a condition for each share."""
+    pairs = [(a, b) for a in own for b in own if (a.recipe, b.recipe) == ENDS and a.tier == b.tier]
+    for first, second in pairs[:1]:
+
+        def models(first=first, second=second) -> dict[str, Model]:
+            ends = load(first.name), load(second.name)
+            return {
+                name: whole(interpolate_networks(*ends, share)) for name, share in TRACK1_BETWEEN.conditions.items()
+            }
+
+        settings = {"first": first.name, "second": second.name, "sha256": second.sha256}
+        about = {"seed": second.seed, "steps": second.steps, "tier": second.tier, "settings": settings}
+        yield trial(f"{ENDS[1]}-between", models, KODAK, TRACK1_BETWEEN, **about)
+
+
+def precision_trials(own: Iterable[Card], networks: Mapping[str, nn.Module]) -> Iterator[Trial]:
+    """RealSR's networks, ours and the authors', exactly and in bfloat16; none where bfloat16 is not native."""
+    if not has_bfloat16(torch.device("cpu")):
+        left_out("what bfloat16 costs. This processor does not multiply in it.")
+        return
+    for known in own:
+        if known.recipe == REALSR:
+            settings = {"checkpoint": known.name, "sha256": known.sha256}
+            about = {"seed": known.seed, "steps": known.steps, "tier": known.tier, "settings": settings}
+            yield precision_trial(known.recipe, load(known.name), **about)
+            break  # of several seeds, one
+    if "realsr-df2k" in networks:
+        yield precision_trial("realsr-df2k", networks["realsr-df2k"])
+
+
+def precision_trial(recipe: str, network: nn.Module, **about) -> Trial:
+    """A network on all test photos exactly and in bfloat16, and how far the two results are from each other."""
+    network, cached = network.eval(), {}  # what belongs to one photo, which is asked for three times in a row
+
+    def prepare(item: Item, value: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        if cached.get("name") != item.name:
+            cached.clear()
+            cached["name"], cached["pair"] = item.name, hidden_pair(item, value, generator)
+        lr, hr = cached["pair"]
+        return (lr, enlarged(lr, "exact")) if value == TRACK1_PRECISION.conditions["bf16 against exact"] else (lr, hr)
+
+    def enlarged(lr: Tensor, precision: str) -> Tensor:
+        if precision not in cached:
+            cached[precision] = upscale(network, lr, precision=precision)
+        return cached[precision]
+
+    models = {
+        name: lambda lr, size, p=precision: enlarged(lr, p)
+        for name, precision in zip(TRACK1_PRECISION.conditions, ("exact", "bf16", "bf16"), strict=True)
+    }
+    protocol = replace(TRACK1_PRECISION, prepare=prepare)
+    return trial(f"{recipe}-precision", lambda: models, KODAK, protocol, **about)
+
+
+def few_trial(recipe: str, *, seed: int = 0, settings: ZSSRSettings | None = None) -> Trial:
+    """A method that trains on each photo, on a few of them, evenly chosen."""
+    settings = settings or ZSSR_SETTINGS.get(recipe)
+    if settings is None:
+        return trial(recipe, lambda: bicubic, KODAK, TRACK1_FEW, photos=FEW)
+
+    @torch.enable_grad()
+    def model(lr: Tensor, size: tuple[int, int]) -> Tensor:
+        if recipe.startswith("zssr"):
+            return zssr(lr, (2, 4), None, settings, seed=seed).sr
+        kernel = paper_b_kernels.estimated([lr], seed=seed)[0].kernel
+        return k_zssr(lr, kernel, SCALE, settings, seed=seed).sr
+
+    about = {"seed": seed, "steps": settings.steps, "settings": asdict(settings)}
+    return trial(recipe, lambda: model, KODAK, TRACK1_FEW, photos=FEW, **about)
+
+
+SMALL = "other photos, another degradation, and networks trained for minutes: not comparable"
+THEIRS = "the authors' own weights on our photos, whose degradation they were not trained for: not comparable"
+TRACK1_ROWS = {  # recipe: title, row of the paper's table
+    "bicubic": ("bicubic interpolation", ""),
+    EDSR: ("EDSR, bicubic pairs", "EDSR"),
+    "rrdb-l1-bicubic": ("RRDB, absolute differences, bicubic pairs", ""),
+    ESRGAN: ("ESRGAN, bicubic pairs", "ESRGAN"),
+    STAGE_1: ("RRDB, absolute differences, kernels and noise", ""),
+    REALSR: ("RealSR, kernels and noise", "RealSR"),
+    ENDS[0]: ("RRDB, absolute differences, noise alone", ""),
+    ENDS[1]: ("RealSR, noise alone as in the code for Track 1", "RealSR"),
+    "rrdb-gan-learned": ("as RealSR, pairs by DSGAN", ""),
+}
+TRACK1_ROWS |= {name: (title, "RealSR" if name == "realsr-df2k" else "") for name, title in AUTHORS.items()}
+FEW_ROWS = {
+    "bicubic": ("bicubic interpolation", ""),
+    "zssr": ("ZSSR", "ZSSR"),
+    "zssr-real": ("ZSSR, its settings for real photos", ""),
+    "k-zssr": ("K-ZSSR", "K-ZSSR"),
+    "k-zssr-real": ("K-ZSSR, its settings for real photos", ""),
+}
+WEIGHTS = {
+    STAGE_1: "pixels alone (stage 1)",
+    "rrdb-gan-both-adversarial-0.02": "little weight on the judgement",
+    REALSR: "as in the other sections",
+    "rrdb-gan-both-published-weights": "the official code's weights",
+    "rrdb-gan-both-vgg-judge": "one judgement a crop, not a patch",
+    "rrdb-gan-both-joint-batch": "photos and results in one batch before the discriminator",
+}
+ROUNDED = {recipe: TRACK1_ROWS[recipe][0] for recipe in (REALSR, "realsr-df2k")}
+
+
+def own_section(name: str, protocol: EvaluationProtocol, titles: Mapping[str, str], title: str = "") -> Section:
+    """Methods under one protocol, without anything published."""
+    every = lines(protocol, METRICS, titles, {KODAK: ""})
+    return Section(name, title or protocol.title, protocol.rules, every, published=False)
+
+
+def printed_section(
+    name: str, protocol: EvaluationProtocol, rows: Mapping[str, tuple[str, str]], names: Sequence[str]
+) -> Section:
+    """Methods beside the paper's Table 1."""
+
+    def reference(line: Line) -> dict:
+        row = rows[line.recipe][1]
+        if not row or line.metric not in METRICS:
+            return {"comparable": False}
+        paper = published.number("ji2020-track1", row, line.metric.removesuffix("_alex").upper())
+        return {"paper": paper, "comparable": False, "why": THEIRS if line.recipe in AUTHORS else SMALL}
+
+    titles = {recipe: title for recipe, (title, _) in rows.items()}
+    every = lines(protocol, names, titles, {KODAK: ""}, reference=reference)
+    return Section(name, protocol.title, protocol.rules, every)
+
+
+BY_PAIRS = {
+    f"rrdb-{stage}-{variant}": f"{PAIR_TITLES[variant]}, {title}"
+    for stage, title in (("l1", "stage 1"), ("gan", "stage 2"))
+    for variant in PAIR_TITLES
+}
+TRACK1_TABLE = Experiment(
+    "realsr-track1",
+    "Real-world super-resolution on a Track 1 of our own (paper B, Table 1)",
+    (
+        printed_section("methods", TRACK1, TRACK1_ROWS, (*METRICS, *SPREADS)),
+        printed_section("few", TRACK1_FEW, FEW_ROWS, METRICS),
+        own_section("pairs", TRACK1, BY_PAIRS, "by how LR images are made"),
+        own_section("weights", TRACK1, WEIGHTS, "by the weights of the losses"),
+        own_section("between", TRACK1_BETWEEN, {f"{ENDS[1]}-between": "RealSR, noise alone"}),
+        own_section("precision", TRACK1_PRECISION, {f"{recipe}-precision": title for recipe, title in ROUNDED.items()}),
+    ),
+    trials=track1_trials,
+    sets=(KODAK,),
+)
+
+# Track 2
+
+PAIRS, PHONES = "realsr_x4_crops", "phone_photos"
+SIDE = 256  # pixels of a phone photo: each method takes seconds, the authors' networks half a minute
+INDICES: Mapping[str, Callable[[Tensor], float]] = {
+    "brisque": metrics.brisque,
+    "noise_level": metrics.noise_level,
+    "blur": metrics.blur,
+}
+TRACK2_AUTHORS = AUTHORS | {"realsr-df2k-jpeg": "RealSR for JPEG pictures, authors' model"}
+WORTH = {
+    "result": "clipped and rounded to 8 bit",
+    "BRISQUE": "package brisque, lower is better; trained on opinions of noise, blur and JPEG, not of invented texture",
+    "noise level": "white noise with as much fine detail, in levels of 255; interpolated noise is not fine",
+    "blur index": "0 sharp, 1 blurred; noise and invented texture count as sharp",
+}
+PAIR_RULES = {
+    "low resolution": "128 x 128 pixels from the middle of a photo by a Canon or a Nikon, whose zoom made it small; "
+    "25 of the 100 test pairs of the data set RealSR (which is not the method)",
+    "high resolution": "the same place with four times the zoom, 512 x 512 pixels",
+    "not corrected": "pairs as their authors registered them, to a fraction of a pixel; some differ by several levels "
+    "of 255 in brightness",
+    "measured on": "RGB without a border of 4 pixels, LPIPS with AlexNet; indices on the whole result",
+} | WORTH
+PHONE_RULES = {
+    "photos": f"{SIDE} x {SIDE} pixels, or what there is, from the middle of each phone photo as it was stored, JPEG",
+    "reference": "none",
+} | WORTH
+
+
+def middle(photo: Float[Tensor, "3 h w"], side: int = SIDE) -> Float[Tensor, "3 oh ow"]:
+    """The middle of a photo, at most ``side`` pixels wide and high."""
+    height, width = (min(n, side) for n in photo.shape[-2:])
+    top, left = ((n - size) // 2 for n, size in zip(photo.shape[-2:], (height, width), strict=True))
+    return photo[:, top : top + height, left : left + width]
+
+
+def prepare_pair(item: Item, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The small photo and the large one of the same place."""
+    return item.read("lr"), item.image
+
+
+def prepare_phone(item: Item, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The middle of a phone photo, and a black picture that has the size of the result and no other use."""
+    lr = middle(item.image)
+    height, width = (SCALE * n for n in lr.shape[-2:])
+    return lr, lr.new_zeros(()).expand(3, height, width)
+
+
+def measure_pair(sr: Float[Tensor, "3 h w"], hr: Float[Tensor, "3 h w"], scale: float = 4.0) -> dict[str, float]:
+    """PSNR, SSIM and LPIPS as in Track 1, and what can be measured without the large photo."""
+    return track1_metrics(sr, hr) | measure_alone(sr, hr)
+
+
+def measure_alone(sr: Float[Tensor, "3 h w"], hr: Float[Tensor, "3 h w"], scale: float = 4.0) -> dict[str, float]:
+    """What can be measured of a result alone; the second argument is not looked at."""
+    rounded = images.from_uint8(images.to_uint8(sr.clamp(0, 1)))
+    return {name: index(rounded) for name, index in usable().items()}
+
+
+@cache
+def usable() -> dict[str, Callable[[Tensor], float]]:
+    """Indices that can run here; says on stderr what cannot."""
+    indices = dict(INDICES)
+    try:
+        indices["brisque"](torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    except DataError as error:
+        left_out(f"BRISQUE. {error}")
+        del indices["brisque"]
+    return indices
+
+
+ONE = {CONDITION: float(SCALE)}
+TRACK2_TITLES = {PAIRS: "pairs by two zooms of a camera (RealSR's test set)", PHONES: "phone photos, without reference"}
+TRACK2 = {
+    PAIRS: EvaluationProtocol("track2-pairs", TRACK2_TITLES[PAIRS], PAIR_RULES, ONE, prepare_pair, measure_pair),
+    PHONES: EvaluationProtocol("track2-phones", TRACK2_TITLES[PHONES], PHONE_RULES, ONE, prepare_phone, measure_alone),
+}
+REFERENCE = replace(
+    TRACK2[PAIRS], prepare=lambda item, scale, generator: (item.image, item.image), measure=measure_alone
+)
+
+
+def track2_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
+    """Every trained network and authors' model on real photos; at tier ``smoke`` only interpolation.
+
+    Records say which version of the package measured BRISQUE.
+    """
+    settings = {"brisque": version("brisque")} if "brisque" in usable() else {}
+    networks = {} if tier == "smoke" else imported(TRACK2_AUTHORS)
+    own = [] if tier == "smoke" else trained()
+    for name in sets:
+        yield trial("bicubic", lambda: bicubic, name, TRACK2[name], settings=settings)
+        for recipe, network in networks.items():
+            yield trial(recipe, lambda network=network: in_windows(network), name, TRACK2[name], settings=settings)
+        for known in own:
+            yield of_checkpoint(known, in_windows, name, TRACK2[name], settings=settings)
+        if name == PAIRS:  # what a perfect method would get from the indices
+            yield trial("reference", lambda: unchanged, name, REFERENCE, settings=settings)
+
+
+METHODS = {recipe: title for recipe, (title, _) in TRACK1_ROWS.items() if recipe not in TRACK2_AUTHORS}
+METHODS |= {recipe.name: recipe.title for recipe in SR if recipe.name not in METHODS} | TRACK2_AUTHORS
+
+
+def track2_section(name: str, dataset: str, names: Sequence[str], methods: Mapping[str, str]) -> Section:
+    """Real photos of one kind; the large photo itself has indices alone."""
+
+    def keep(line: Line) -> bool:
+        return line.recipe != "reference" or line.metric in INDICES
+
+    protocol = TRACK2[dataset]
+    every = lines(protocol, names, methods, {dataset: ""}, keep=keep)
+    return Section(name, protocol.title, protocol.rules, every, published=False)
+
+
+TRACK2_TABLE = Experiment(
+    "realsr-track2",
+    "Super-resolution of real photos (paper B, Track 2)",
+    (
+        track2_section("pairs", PAIRS, (*METRICS, *INDICES), METHODS | {"reference": "the large photo itself"}),
+        track2_section("phones", PHONES, tuple(INDICES), METHODS),
+    ),
+    trials=track2_trials,
+    sets=(PAIRS, PHONES),
+)
+
+EXPERIMENTS = (*paper_b_kernels.EXPERIMENTS, TRACK1_TABLE, TRACK2_TABLE)

@@ -1,0 +1,512 @@
+"""What is measured for paper B [ji2020realsr], Section 3: the kernel and the noise of a photo.
+
+How far KernelGAN can be trusted (photos reduced with known kernels, several seeds, every constraint left out; chapter
+8), whether collected noise is like the camera's (chapter 9), and what a kernel is worth (ZSSR on DIV2KRK with bicubic's
+kernel, KernelGAN's and the true one, and with noise on the photo; chapter 11).
+"""
+
+import hashlib
+import statistics
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from restore_lib import data, files, metrics, noise
+from restore_lib.experiments import published
+from restore_lib.experiments.ledger import Line, Protocol, Section, lines
+from restore_lib.experiments.protocols import from_8bit, to_8bit
+from restore_lib.experiments.records import Measurement, measurement, of_set
+from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Tell, Trial, trial
+from restore_lib.realsr.kernelgan import KernelSettings, estimate_kernels
+from restore_lib.realsr.kernels import KernelEstimate, KernelWarning, bicubic_kernel, kernel_error, random_kernel
+from restore_lib.realsr.noise_pool import NoiseRule
+from restore_lib.realsr.noise_statistics import compare
+from restore_lib.realsr.zssr import k_zssr, zssr
+from restore_lib.realsr.zssr_settings import BICUBIC, K_ZSSR, ZSSRSettings, quick
+from restore_lib.resampling import align_kernel, downscale, imresize
+
+RGB_INSIDE = metrics.Protocol(channels="rgb", border=8, quantize=True)
+
+# How far KernelGAN can be trusted
+
+KERNEL_SETS = {"div2krk": "DIV2KRK (4 of 100)", "kodak24": "Kodak (4 of 24)"}
+EVERY = 6  # of Kodak's photos, every sixth
+KERNEL_SEEDS, CONSTRAINT_SEEDS = range(5), range(3)
+RESTARTS = 4
+KERNELS = Protocol(
+    "known-kernels",
+    "How far an estimated kernel can be trusted",
+    {
+        "photos": "DIV2KRK's own LR images; every sixth photo of Kodak, reduced by 2 with a random kernel and rounded",
+        "random kernels": "rough anisotropic Gaussians as DIV2KRK's, by the generator of its authors; "
+        "one for each photo",
+        "kernel error": "sum of absolute differences, both kernels normalised and aligned; 0 to 2",
+        "PSNR": "of the photo reduced with the estimated kernel, against the LR image, without a border of 8 pixels",
+        "median, worst": "over the photos of the set, then the mean over seeds",
+        "distrusted": "share of kernels that come with a warning",
+    },
+    {"x2": 2.0},
+)
+SINGLE = KernelSettings()
+#: Restarts of each method, and what becomes of several kernels.
+METHODS: Mapping[str, tuple[int, str]] = {
+    "kernelgan": (1, "average"),
+    f"kernelgan-average-of-{RESTARTS}": (RESTARTS, "average"),
+    f"kernelgan-best-of-{RESTARTS}": (RESTARTS, "choice"),
+}
+CONSTRAINTS: Mapping[str, KernelSettings] = {
+    "kernelgan-eq4": replace(SINGLE, form="realsr"),
+    "kernelgan-defects": replace(SINGLE, official_defects=True),
+    "kernelgan-never-switches": replace(SINGLE, threshold=-1.0),
+    "kernelgan-no-bicubic": replace(SINGLE, bicubic=0.0),
+    "kernelgan-no-sum": replace(SINGLE, sum=0.0),
+    "kernelgan-no-boundaries": replace(SINGLE, boundaries=0.0),
+    "kernelgan-no-centre": replace(SINGLE, centre=0.0),
+    "kernelgan-no-sparse": replace(SINGLE, sparse=0.0),
+}
+KERNEL_TITLES = {
+    "bicubic-kernel": "bicubic kernel assumed",
+    "kernelgan": "KernelGAN, one run",
+    f"kernelgan-average-of-{RESTARTS}": "KernelGAN, average of four runs",
+    f"kernelgan-best-of-{RESTARTS}": "KernelGAN, four runs and a choice",
+    "kernelgan-eq4": "RealSR's Eq. 4",
+    "kernelgan-defects": "released code with its defects",
+    "kernelgan-never-switches": "first phase only",
+    "kernelgan-no-bicubic": "without the bicubic anchor",
+    "kernelgan-no-sum": "without the sum",
+    "kernelgan-no-boundaries": "without the boundaries",
+    "kernelgan-no-centre": "without the centre",
+    "kernelgan-no-sparse": "without sparsity",
+}
+WHOLE_SET = ("kernel_error_median", "kernel_error_worst", "psnr", "psnr_worst")
+KERNEL_METRICS = ("kernel_error", *WHOLE_SET, "off_centre", "sum", "switch_step", "distrusted")
+
+
+@dataclass(frozen=True)
+class ReducedPhoto:
+    """A photo, what it became, and by which kernel."""
+
+    name: str
+    hr: Float[Tensor, "3 _ _"]
+    lr: Float[Tensor, "3 _ _"]
+    kernel: Float[Tensor, "_ _"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is kept of an estimate: the kernel, the raw kernel's sum and centre, and whether it was trusted."""
+
+    kernel: Float[Tensor, "_ _"]
+    sum: float
+    centre: tuple[float, float]
+    switch_step: int | None
+    sound: bool
+
+
+@cache
+def known_kernels(dataset: str) -> list[ReducedPhoto]:
+    """Photos whose kernel for x2 is known: DIV2KRK's, or Kodak's reduced here."""
+    pictures = data.open(dataset)
+    if dataset == "div2krk":
+        return [
+            ReducedPhoto(item.name, item.image, item.read("lr_x2"), align_kernel(item.read("kernel_x2").double(), 2))
+            for item in pictures
+        ]
+    photos = [item for i, item in enumerate(pictures, 1) if i % EVERY == 0]
+    kernels = [random_kernel(torch.Generator().manual_seed(i)) for i in range(len(photos))]
+    return [
+        ReducedPhoto(item.name, item.image, reduced(item.image, kernel), kernel)
+        for item, kernel in zip(photos, kernels, strict=True)
+    ]
+
+
+def reduced(hr: Float[Tensor, "3 h w"], kernel: Float[Tensor, "_ _"]) -> Float[Tensor, "3 oh ow"]:
+    """A photo reduced by 2 with an aligned kernel, in 8 bit as photos are stored."""
+    return (downscale(hr, kernel.to(hr), 2, align=False).clamp(0, 1) * 255).round() / 255
+
+
+def estimated(
+    images: Sequence[Float[Tensor, "3 _ _"]],
+    settings: KernelSettings = SINGLE,
+    *,
+    seed: int = 0,
+    restarts: int = 1,
+    rule: str = "average",
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Estimate]:
+    """Kernels for x2 of several photos, each kept in the cache under a hash of photo, settings and seed.
+
+    Parameters
+    ----------
+    images, settings, seed, restarts, rule, progress
+        As for :func:`restore_lib.realsr.kernelgan.estimate_kernels`.
+    """
+    paths = [_cached(image, settings, seed, restarts, rule) for image in images]
+    missing = [i for i, path in enumerate(paths) if _load(path) is None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", KernelWarning)  # it is a column of the table
+        for i in range(0, len(missing), 4):
+            part = missing[i : i + 4]
+            estimates = estimate_kernels(
+                [images[j] for j in part], 2, seed, restarts, rule=rule, settings=settings, progress=progress
+            )
+            for j, estimate in zip(part, estimates, strict=True):
+                _store(paths[j], estimate)
+    return [_load(path) for path in paths]
+
+
+def _cached(image: Tensor, settings: KernelSettings, seed: int, restarts: int, rule: str) -> Path:
+    several = f"{restarts} {rule}" if restarts > 1 else "1"
+    content = hashlib.sha256(f"{settings} {seed} {several} {tuple(image.shape)}".encode())
+    content.update(image.contiguous().numpy().tobytes())
+    return files.cache_folder() / "kernelgan" / f"{content.hexdigest()[:32]}.npz"
+
+
+def _store(path: Path, estimate: KernelEstimate) -> None:
+    about = estimate.diagnostics
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.atomic_write(path) as temporary, Path(temporary).open("wb") as out:
+        np.savez(
+            out,
+            kernel=estimate.kernel.numpy(),
+            sum=about.sum,
+            centre=about.centre,
+            switch_step=-1 if about.switch_step is None else about.switch_step,
+            sound=not about.problems,
+        )
+
+
+def _load(path: Path) -> Estimate | None:
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+            switch = int(kept["switch_step"])
+            return Estimate(
+                torch.from_numpy(kept["kernel"]),
+                float(kept["sum"]),
+                tuple(kept["centre"].tolist()),
+                None if switch < 0 else switch,
+                bool(kept["sound"]),
+            )
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+def kernel_measurements(photos: Sequence[ReducedPhoto], estimates: Sequence[Estimate], steps: int) -> list[Measurement]:
+    """Every metric of the table; a kernel that never entered the second phase counts as switching at the end."""
+    pairs = list(zip(photos, estimates, strict=True))
+    each = {
+        "kernel_error": [kernel_error(e.kernel, p.kernel) for p, e in pairs],
+        "psnr": [metrics.psnr(reduced(p.hr, e.kernel), p.lr, RGB_INSIDE) for p, e in pairs],
+        "off_centre": [max(abs(c - 6.5) for c in e.centre) for e in estimates],
+        "sum": [e.sum for e in estimates],
+        "switch_step": [float(steps if e.switch_step is None else e.switch_step) for e in estimates],
+        "distrusted": [float(not e.sound) for e in estimates],
+    }
+    whole = {
+        "kernel_error_median": statistics.median(each["kernel_error"]),
+        "kernel_error_worst": max(each["kernel_error"]),
+        "psnr_worst": min(each["psnr"]),
+    }
+    return [measurement("x2", metric, values) for metric, values in each.items()] + [
+        of_set("x2", metric, value) for metric, value in whole.items()
+    ]
+
+
+def kernel_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
+    """Every method with every seed on photos of known kernels; then each constraint left out.
+
+    Estimates are kept in the cache: stopped at any time, the same command goes on. At tier ``smoke`` three steps each.
+    """
+    photos = {name: known_kernels(name)[: 1 if tier == "smoke" else None] for name in sets}
+    jobs = [(name, SINGLE, *METHODS[name], seed) for seed in KERNEL_SEEDS for name in METHODS]
+    jobs += [(name, s, 1, "average", seed) for seed in CONSTRAINT_SEEDS for name, s in CONSTRAINTS.items()]
+    if tier == "smoke":
+        jobs = [(name, replace(s, steps=3), min(restarts, 2), rule, 0) for name, s, restarts, rule, _ in jobs[:3]]
+    for name, reduced_photos in photos.items():
+        yield bicubic_kernel_trial(name, reduced_photos)
+    for recipe, settings, restarts, rule, seed in jobs:
+        for name, reduced_photos in photos.items():
+            yield kernel_trial(recipe, name, reduced_photos, settings, restarts, rule, seed)
+
+
+def bicubic_kernel_trial(dataset: str, photos: Sequence[ReducedPhoto]) -> Trial:
+    """The kernel that nobody estimated."""
+
+    def measure(tell: Tell) -> list[Measurement]:
+        bicubic = Estimate(bicubic_kernel(), 1.0, (6.5, 6.5), None, True)
+        measurements = kernel_measurements(photos, [bicubic] * len(photos), 0)
+        tell(f"{dataset}: bicubic")
+        return [m for m in measurements if m.metric.startswith(("kernel", "psnr"))]
+
+    names = [photo.name for photo in photos]
+    return Trial("bicubic-kernel", dataset, names, KERNELS.name, KERNELS.rules, measure, ticks=1)
+
+
+def kernel_trial(
+    recipe: str,
+    dataset: str,
+    photos: Sequence[ReducedPhoto],
+    settings: KernelSettings,
+    restarts: int,
+    rule: str,
+    seed: int,
+) -> Trial:
+    """Kernels of a set's photos, estimated with one seed."""
+
+    def measure(tell: Tell) -> list[Measurement]:
+        estimates = estimated([p.lr for p in photos], settings, seed=seed, restarts=restarts, rule=rule)
+        for photo in photos:
+            tell(f"{dataset}: {photo.name}")
+        return kernel_measurements(photos, estimates, settings.steps)
+
+    about = {"seed": seed, "steps": settings.steps, "settings": {**asdict(settings), "restarts": restarts}}
+    return Trial(recipe, dataset, [p.name for p in photos], KERNELS.name, KERNELS.rules, measure, **about)
+
+
+def kernel_section(name: str, title: str, recipes: Sequence[str]) -> Section:
+    """Some methods on both sets; the bicubic kernel has no estimation to be measured."""
+
+    def keep(line: Line) -> bool:
+        return line.recipe != "bicubic-kernel" or line.metric.startswith(("kernel", "psnr"))
+
+    titles = {recipe: KERNEL_TITLES[recipe] for recipe in recipes}
+    every = lines(KERNELS, KERNEL_METRICS, titles, KERNEL_SETS, keep=keep)
+    return Section(name, title, KERNELS.rules, every, published=False)
+
+
+KERNEL_TABLE = Experiment(
+    "kernelgan",
+    f"{KERNELS.title} (KernelGAN, paper B)",
+    (
+        kernel_section("known-kernels", KERNELS.title, ["bicubic-kernel", *METHODS]),
+        kernel_section("constraints", "What each constraint is for", ["kernelgan", *CONSTRAINTS]),
+    ),
+    trials=kernel_trials,
+    sets=tuple(KERNEL_SETS),
+    other_sets=True,
+)
+
+# Is collected noise like the camera's? Its statistics beside those of true, injected and Gaussian noise
+
+NOISE_SETS = {"polyu_crops": "PolyU", "dnd_noisy": "DND", "phone_photos": "phones"}
+NOISE_RULES: Mapping[str, NoiseRule] = {
+    "polyu_crops": NoiseRule(patch=64, stride=64),
+    "dnd_noisy": NoiseRule(patch=64, stride=64, adaptive=1.5),
+    "phone_photos": NoiseRule(patch=64, stride=64),
+}
+KINDS = {
+    "camera": "true noise, everywhere",
+    "there": "true noise where the rule keeps patches",
+    "collected": "collected",
+    "injected": "collected, put into other photos",
+    "gaussian": "Gaussian of the same strength",
+}
+STATISTICS = ("sigma", "luma share", "red-green", "green-blue", "across 1", "across 2", "fine")
+STATISTICS += ("dark sigma", "bright sigma")
+NOISE = Protocol(
+    "noise-statistics",
+    "Is collected noise like the camera's?",
+    {
+        "patches": "64 x 64 pixels of a grid, luma variance below 20; for DND, the adaptive rule with factor 1.5",
+        "measured on": "crops of 32 x 32 pixels, each channel without its mean, at most 1,000 evenly chosen ones",
+        "true noise": "noisy photo minus the mean of many exposures; PolyU alone has it",
+        "strength": "standard deviation of a channel on the scale 0 to 255; dark and bright: a third of the crops each",
+    },
+    {kind: float(number) for number, kind in enumerate(KINDS)},
+)
+
+
+def noise_measurements(dataset: str, tell: Tell) -> list[Measurement]:
+    """The statistics of every kind of noise of a set's photos."""
+    items = data.open(dataset)
+    pairs = all("noisy" in item.parts for item in items)
+    kinds = compare(
+        [(item.name, item.read("noisy" if pairs else "image")) for item in items],
+        NOISE_RULES[dataset],
+        means=[item.image for item in items] if pairs else None,
+        generator=torch.Generator().manual_seed(0),
+    )
+    tell(dataset)
+    return [of_set(kind, metric, value) for kind, values in kinds.items() for metric, value in values.items()]
+
+
+def noise_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
+    """One record for each set of photos."""
+    for name in sets:
+        about = {"seed": 0, "settings": asdict(NOISE_RULES[name]), "ticks": 1}
+        names = [item.name for item in data.open(name)]
+        yield Trial("noise", name, names, NOISE.name, NOISE.rules, partial(noise_measurements, name), **about)
+
+
+NOISE_TABLE = Experiment(
+    "noise",
+    NOISE.title,
+    (
+        Section(
+            "statistics",
+            NOISE.title,
+            NOISE.rules,
+            [
+                Line(f"{title}: {KINDS[kind]}", kind, metric, "noise", dataset, NOISE.name)
+                for metric in STATISTICS
+                for dataset, title in NOISE_SETS.items()
+                for kind in KINDS
+                if dataset == "polyu_crops" or kind not in ("camera", "there")
+            ],
+            published=False,
+        ),
+    ),
+    trials=noise_trials,
+    sets=tuple(NOISE_SETS),
+)
+
+# What is a kernel worth? ZSSR on DIV2KRK
+
+DIV2KRK = "div2krk"
+ZSSR_SEEDS = range(3)
+SIGMA = 10
+#: Scale and noise of each protocol.
+CONDITIONS: Mapping[str, tuple[int, int]] = {"x2": (2, 0), "x4": (4, 0), "x4-noisy": (4, SIGMA)}
+FOUR = "4 of 100 photos, the quick settings: not comparable"
+AVERAGED = f"k-zssr-average-of-{RESTARTS}"
+ZSSR_TITLES = {
+    "bicubic": "bicubic interpolation",
+    "zssr": "ZSSR, bicubic kernel assumed",
+    "k-zssr": "K-ZSSR, KernelGAN's kernel",
+    AVERAGED: "K-ZSSR, average kernel of four runs",
+    "zssr-true": "ZSSR, true kernel",
+}
+ZSSR_SETTINGS: Mapping[str, ZSSRSettings] = {
+    "zssr": quick(BICUBIC),
+    "k-zssr": quick(K_ZSSR),
+    AVERAGED: quick(K_ZSSR),
+    "zssr-true": quick(K_ZSSR),  # as KernelGAN's code treats every kernel, so that the kernel alone differs
+}
+
+
+@torch.enable_grad()
+def enlarged(
+    recipe: str,
+    item,
+    lr: Float[Tensor, "3 h w"],
+    scale: int,
+    seed: int,
+    settings: ZSSRSettings | None = None,
+) -> Float[Tensor, "3 oh ow"]:
+    """A photo enlarged by a method of the table.
+
+    Parameters
+    ----------
+    recipe : str
+        One of ``ZSSR_TITLES``.
+    item
+        Of the data set: where the true kernel is read.
+    lr, scale, seed
+        What to enlarge, by how much, and the seed of everything random.
+    settings : ZSSRSettings, optional
+        Those of the table by default.
+    """
+    if recipe == "bicubic":
+        return imresize(lr, scale=scale)
+    settings = settings or ZSSR_SETTINGS[recipe]
+    if recipe == "zssr":
+        return zssr(lr, (2, 4)[: scale // 2], None, settings, seed=seed).sr
+    if recipe == "zssr-true":
+        kernel = align_kernel(item.read(f"kernel_x{scale}").double(), scale)
+        return zssr(lr, (scale,), [kernel], settings, seed=seed).sr
+    restarts = RESTARTS if recipe == AVERAGED else 1
+    estimate = estimated([lr], seed=seed, restarts=restarts)[0]
+    return k_zssr(lr, estimate.kernel, scale, settings, seed=seed).sr
+
+
+def div2krk_protocol(condition: str) -> EvaluationProtocol:
+    """DIV2KRK at one scale, and with noise on the photo."""
+    scale, sigma = CONDITIONS[condition]
+    rule = metrics.Protocol(channels="y", border=scale, quantize=True)
+    rules = {
+        "low resolution": "DIV2KRK's own LR photos, 8 bit",
+        "result": "clipped and rounded to 8 bit",
+        "measured on": "luma (BT.601, 16 to 235), without a border of s pixels",
+        "training": "one network for each photo, by the quick settings; kernels by the whole schedule of KernelGAN",
+    }
+    if sigma:
+        words = f"Gaussian of sigma {SIGMA} added to the LR photo, clipped and rounded, before all else"
+        rules["noise"] = words
+
+    def prepare(item, value: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        lr = item.read(f"lr_x{scale}")
+        return from_8bit(to_8bit(noise.gaussian(lr, sigma, generator))) if sigma else lr, item.image
+
+    def measure(sr: Tensor, hr: Tensor, value: float) -> dict[str, float]:
+        sr = sr.clamp(0, 1)
+        return {"psnr_y": metrics.psnr(sr, hr, rule), "ssim_y": metrics.ssim(sr, hr, rule)}
+
+    title = f"DIV2KRK, {f'x4, noise of sigma {SIGMA} on the photo' if sigma else condition}"
+    return EvaluationProtocol(f"{DIV2KRK}-{condition}", title, rules, {condition: float(scale)}, prepare, measure)
+
+
+def compared(condition: str) -> list[str]:
+    """Recipes that train under a condition: with noise, only those that the paper compares."""
+    return [recipe for recipe in ZSSR_SETTINGS if recipe in ("zssr", "k-zssr") or not CONDITIONS[condition][1]]
+
+
+def div2krk_trial(recipe: str, condition: str, seed: int | None, settings: ZSSRSettings | None = None) -> Trial:
+    """One method with one seed under one condition, on all photos."""
+    protocol, scale, current = div2krk_protocol(condition), CONDITIONS[condition][0], {}
+    settings = settings or ZSSR_SETTINGS.get(recipe)
+
+    def prepare(item, value: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        current["item"] = item  # one method reads its true kernel
+        return protocol.prepare(item, value, generator)
+
+    def model(lr: Tensor, size: tuple[int, int]) -> Tensor:
+        return enlarged(recipe, current["item"], lr, scale, seed or 0, settings)
+
+    about = {"steps": settings.steps, "settings": asdict(settings)} if settings else {}
+    return trial(recipe, lambda: model, DIV2KRK, replace(protocol, prepare=prepare), seed=seed, **about)
+
+
+def div2krk_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
+    """Every method with every seed; at tier ``smoke`` only interpolation. Kernels are kept in the cache."""
+    for condition in CONDITIONS:
+        yield div2krk_trial("bicubic", condition, None)
+    for seed in ZSSR_SEEDS if tier != "smoke" else ():
+        for condition in CONDITIONS:
+            for recipe in compared(condition):
+                yield div2krk_trial(recipe, condition, seed)
+
+
+def div2krk_reference(line: Line) -> dict:
+    """A user's run of the official code, of KernelGAN's own method alone."""
+    if line.recipe != "k-zssr" or line.condition == "x4-noisy":
+        return {"comparable": False}
+    column = f"{line.condition} {'PSNR' if line.metric == 'psnr_y' else 'SSIM'}"
+    paper = published.number("div2krk-rerun", "KernelGAN + ZSSR", column)
+    return {"paper": paper, "comparable": False, "why": FOUR}
+
+
+def div2krk_section(condition: str) -> Section:
+    """All methods of one condition."""
+    protocol = div2krk_protocol(condition)
+    titles = {recipe: ZSSR_TITLES[recipe] for recipe in ("bicubic", *compared(condition))}
+    every = lines(protocol, ("psnr_y", "ssim_y"), titles, {DIV2KRK: ""}, reference=div2krk_reference)
+    return Section(condition, protocol.title, protocol.rules, every)
+
+
+DIV2KRK_TABLE = Experiment(
+    "div2krk",
+    "What an estimated kernel is worth (DIV2KRK)",
+    tuple(div2krk_section(condition) for condition in CONDITIONS),
+    trials=div2krk_trials,
+    sets=(DIV2KRK,),
+)
+
+EXPERIMENTS = (KERNEL_TABLE, NOISE_TABLE, DIV2KRK_TABLE)

@@ -1,0 +1,298 @@
+"""What is measured for paper C [nguyen2023diinn]: every scale (Tables 1 to 3), and what its parts are worth (Table 5).
+
+DIINN, LIIF, Meta-SR and bicubic interpolation at every scale under DIINN's protocol and LIIF's; beside them the logs of
+the authors' own training, the ablation, and whether the small picture's grid shows in the large one: jumps and errors
+where cells of large pixels meet. At a whole scale s, the s x s large pixels that lie on one small pixel are its cell. A
+network that asks one small pixel for each large one changes its mind where cells meet.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from restore_lib import data, files, images
+from restore_lib.experiments import protocols, published
+from restore_lib.experiments.ledger import Line, Section, lines
+from restore_lib.experiments.protocols import BICUBIC, Pair, from_8bit, scales, to_8bit
+from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Trial, left_out, of_checkpoint, trial
+from restore_lib.pretrained import cards, longest
+from restore_lib.pretrained import published as authors
+from restore_lib.resampling import resize_antialiased
+from restore_lib.training.precision import best_device
+
+SMALLEST = 4  # pixels of a cell that has an inside
+TINY = 1e-6  # so that pictures without any jump have none at borders either
+
+
+def border_jump(image: Float[Tensor, "c h w"], cell: int) -> float:
+    """How much more a picture jumps where cells meet than inside cells: 1 where the grid cannot be seen.
+
+    A jump between two neighbours is their difference, less the mean of the differences on either side of it: nothing on
+    a slope, however steep. The result is the mean size of jumps across borders, divided by the mean size of those whose
+    three differences all lie within one cell; along rows and columns, over all channels.
+
+    Notes
+    -----
+    Photos themselves have about 1, wherever a grid is laid over them, and so have smooth pictures at large scales. At
+    x4 the only neighbours inside a cell are those in its middle, where two pieces of a bicubic interpolation meet and
+    their jumps cancel in part, so that it has more.
+
+    Raises
+    ------
+    ValueError
+        Cells smaller than 4 pixels have no inside; a picture must be at least two cells high and wide.
+    """
+    if cell < SMALLEST or min(image.shape[1:]) < 2 * cell:
+        raise ValueError(f"cells of {cell} on {tuple(image.shape[1:])} pixels: need {SMALLEST} or more, two each way")
+    borders, insides = [], []
+    for along in (image.double(), image.double().transpose(1, 2)):
+        step = along.diff(dim=2)  # between pixel i and i + 1
+        jump = (step[..., 1:-1] - (step[..., :-2] + step[..., 2:]) / 2).abs()  # the first one is at i = 1
+        phase = (torch.arange(jump.shape[2]) + 1) % cell
+        borders.append(jump[..., phase == cell - 1].flatten())
+        insides.append(jump[..., (phase >= 1) & (phase <= cell - 3)].flatten())
+    return (float(torch.cat(borders).mean()) + TINY) / (float(torch.cat(insides).mean()) + TINY)
+
+
+def border_error(sr: Float[Tensor, "c h w"], hr: Float[Tensor, "c h w"], cell: int) -> float:
+    """Root mean square error of the pixels that touch a cell's border, divided by that of all others.
+
+    Interpolation of any kind has more than 1: pixels at borders are the furthest from what was measured.
+    """
+    if cell < SMALLEST:
+        raise ValueError(f"cells of {cell} pixels: need at least {SMALLEST}")
+    squared = (sr.double() - hr.double()).square().mean(0)  # (h, w)
+    touches = [(torch.arange(n) + 1) % cell <= 1 for n in squared.shape]
+    border = touches[0][:, None] | touches[1]
+    return ((float(squared[border].mean()) + TINY**2) / (float(squared[~border].mean()) + TINY**2)) ** 0.5
+
+
+def whole_cells(item, scale: float, generator: torch.Generator) -> Pair:
+    """RGB cropped to a multiple of the scale, so that cells are whole; reduced in 8 bit by Pillow's bicubic."""
+    hr = to_8bit(images.modcrop(item.image, int(scale)))  # (3, H, W)
+    size = (hr.shape[-2] // int(scale), hr.shape[-1] // int(scale))
+    return from_8bit(resize_antialiased(hr, size)), from_8bit(hr)
+
+
+def border_metrics(sr: Float[Tensor, "3 h w"], hr: Float[Tensor, "3 h w"], scale: float) -> dict[str, float]:
+    """Jumps and errors at borders, of the clipped, unrounded result."""
+    sr = sr.clamp(0, 1)
+    return {"border_jump": border_jump(sr, int(scale)), "border_error": border_error(sr, hr, int(scale))}
+
+
+BORDERS = EvaluationProtocol(
+    name="cell-borders",
+    title="where cells of the small picture's pixels meet",
+    rules={
+        "high resolution": "RGB, cropped to a multiple of the scale s",
+        "low resolution": "8-bit RGB; antialiased bicubic of torchvision and Pillow",
+        "result": "clipped to [0, 1], not rounded",
+        "jump": "difference of neighbours, less the mean of the differences on either side; mean size across borders "
+        "of s × s cells, divided by the mean size within cells: 1 where the grid cannot be seen",
+        "error": "root mean square error of pixels that touch a border, divided by that of the others",
+    },
+    conditions=scales(4, 6, 8),
+    prepare=whole_cells,
+    measure=border_metrics,
+)
+DIINN = replace(protocols.DIINN, name="diinn-scales", conditions=scales(2, 2.5, 3, 3.5, 4, 6, 8, 10, 15))
+LIIF = replace(protocols.LIIF, name="liif-scales")
+SETS = {"set5": ("Set5", 5), "set14": ("Set14", 14), "b100": ("B100", 100), "urban100_every8th": ("Urban100", 100)}
+#: How many photos of a set are measured, evenly chosen: one core makes some hundred thousand pixels a second with a
+#: decoder of 64 channels, thirty thousand with one of 256, and fourteen results are wanted of each photo.
+PHOTOS: Mapping[str, int] = {"set5": 5, "set14": 14, "b100": 20, "urban100_every8th": 3}
+WHOLE = ("set5", "set14")
+ABLATION_SET, BORDER_SET = "b100", "set5"
+
+AUTHORS = "liif-authors"
+TITLES = {
+    "bicubic": "bicubic interpolation",
+    "metasr": "Meta-SR",
+    "liif": "LIIF",
+    "diinn": "DIINN",
+    AUTHORS: "LIIF, authors' weights",
+}
+ABLATION = {
+    "diinn-a": "(a) modulation by itself, positional layer",
+    "diinn-b": "(b) modulation by itself",
+    "diinn-c": "(c) modulation and content, positional layer",
+    "diinn-d": "(d) modulation and content",
+    "diinn-e": "(e) synthesis and content, positional layer",
+    "diinn": "(f) synthesis and content: DIINN",
+    "diinn-side": "(f), told 1/s instead of 1/s²",
+    "diinn-light": "(f), lighter decoder",
+    "liif": "LIIF",
+    "liif-no-ensemble": "LIIF without local ensemble",
+    "liif-continuous": "LIIF, scales drawn from ×1 to ×4",
+    "metasr": "Meta-SR",
+}
+WITHOUT_ENSEMBLE = "liif-no-ensemble"
+#: Which protocols each method is measured under, by image set. The authors' network is large: fewer sets.
+WHERE: Mapping[str, Mapping[str, Sequence[EvaluationProtocol]]] = (
+    {name: {ABLATION_SET: (DIINN,)} for name in ABLATION}
+    | {
+        name: {dataset: (DIINN, LIIF, BORDERS) if dataset == BORDER_SET else (DIINN, LIIF) for dataset in SETS}
+        for name in ("bicubic", "metasr", "liif", "diinn")
+    }
+    | {WITHOUT_ENSEMBLE: {ABLATION_SET: (DIINN,), BORDER_SET: (BORDERS,)}}
+    | {AUTHORS: {"set5": (DIINN, LIIF, BORDERS), "set14": (LIIF,)}}
+)
+
+
+def set_title(dataset: str) -> str:
+    """A set's name, and how much of it is measured."""
+    title, count = SETS[dataset]
+    return title if dataset in WHOLE else f"{title} ({PHOTOS[dataset]} of {count})"
+
+
+def rules_of(protocol: EvaluationProtocol, dataset: str) -> Mapping[str, str]:
+    """The protocol in words, with what was left out of the set."""
+    left = {} if dataset in WHOLE else {"photos": f"{PHOTOS[dataset]} of the set, evenly chosen"}
+    return {**protocol.rules, **left}
+
+
+def as_model(network: nn.Module) -> Model:
+    """A network as evaluation calls it: one photo at a time, and the size that is wanted."""
+    return lambda lr, size: network(lr[None], size)[0].float()
+
+
+def scale_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
+    """Every method that can run here; at tier ``smoke`` interpolation only.
+
+    Of each recipe the checkpoints of the longest training are measured, with every seed; LIIF's authors' network where
+    it was imported.
+    """
+    trained = [] if tier == "smoke" else longest(cards(), WHERE)
+    path = None if tier == "smoke" else authors.imported().get(AUTHORS)
+    if tier != "smoke" and path is None:
+        left_out(f"LIIF's authors' network. {authors.missing(AUTHORS)}")
+    for name in sets:
+        photos = min(PHOTOS[name], len(data.open(name)))
+
+        def about(protocol: EvaluationProtocol, name=name, photos=photos) -> dict:
+            return {"photos": photos, "rules": rules_of(protocol, name)}
+
+        for protocol in WHERE["bicubic"].get(name, ()):
+            model = BICUBIC["liif" if protocol is LIIF else "diinn"]
+            yield trial("bicubic", lambda model=model: model, name, protocol, **about(protocol))
+        for known in trained:
+            for protocol in WHERE[known.recipe].get(name, ()):
+                settings, device = {"parameters": known.parameters}, best_device()
+                about_it = {"settings": settings, "device": device, **about(protocol)}
+                yield of_checkpoint(known, as_model, name, protocol, **about_it)
+        for protocol in WHERE[AUTHORS].get(name, ()) if path else ():
+            settings = {"model": AUTHORS, "sha256": files.sha256(path)}
+            model = lambda: as_model(authors.load_published(AUTHORS).to(best_device()))  # noqa: E731
+            yield trial(AUTHORS, model, name, protocol, settings=settings, device=best_device(), **about(protocol))
+
+
+# The table: who is measured where, and what was printed
+
+PAPER = {"metasr": "RDN-MetaSR", "liif": "RDN-LIIF", AUTHORS: "RDN-LIIF"}  # rows of LIIF's Table 2
+NOT_SEEN = "printed in DIINN's Tables 1 to 3, which were not seen"
+NOT_PRINTED = "LIIF's Table 2 has no such row"
+SMALL = "a smaller encoder and a fraction of the training: not comparable"
+SUBSET = "some photos of the set: not comparable"
+ENCODER = "EDSR-baseline as encoder; the paper prints RDN"
+LOGGED = "published number only: DIV2K's validation photos have to be fetched"
+LOG, STEPS = "diinn-log", "diinn-log-trajectory"
+LOG_RULES = {
+    "photos": "DIV2K 0801 to 0900",
+    "low resolution": "8-bit RGB, antialiased bicubic",
+    "measured on": "RGB, without a border of s + 6 pixels",
+    "trained on": "DIV2K 0001 to 0800, 48 pairs a step, 50,000 steps, RDN as encoder; all methods alike",
+}
+SET_TITLES = {dataset: set_title(dataset) for dataset in SETS}
+
+
+def measured(line: Line) -> bool:
+    """Whether a method is measured on a set under a protocol."""
+    return line.protocol in {protocol.name for protocol in WHERE[line.recipe].get(line.dataset, ())}
+
+
+def liif_reference(line: Line) -> dict:
+    """LIIF's Table 2 beside ours."""
+    paper, why = None, NOT_PRINTED
+    if line.recipe in PAPER:
+        row = f"{SETS[line.dataset][0]} {PAPER[line.recipe]}"
+        paper = published.number("liif-benchmarks", row, line.condition)
+        why = ENCODER if line.recipe == AUTHORS else SMALL
+    if paper and line.dataset not in WHOLE:
+        why = SUBSET
+    return {"paper": paper, "comparable": line.recipe == AUTHORS and line.dataset in WHOLE, "why": why}
+
+
+def liif_lines() -> Iterator[Line]:
+    """Ours beside LIIF's Table 2; its networks for one scale are there as printed."""
+    for dataset, (title, _) in SETS.items():
+        place = {dataset: SET_TITLES[dataset]}
+        yield from lines(LIIF, ("psnr",), TITLES, place, keep=measured, reference=liif_reference)
+        for condition in LIIF.conditions:
+            if paper := published.number("liif-benchmarks", f"{title} RDN", condition):
+                group = f"{title}, RDN, one network a scale"
+                yield Line(group, condition, "psnr", "", dataset, LIIF.name, paper, None, False, "not run here")
+
+
+def log_line(table: str, row: str, column: str, group: str, condition: str) -> Line:
+    """A number of the authors' own training."""
+    log = published.number(table, row, column)
+    return Line(group, condition, "psnr", "", "div2k", LOG, None, log, False, LOGGED)
+
+
+def log_lines() -> Iterator[Line]:
+    """The last validation of each network that the authors trained."""
+    for row in published.tables()[LOG].rows:
+        for scale in ("x2", "x3", "x4"):
+            yield log_line(LOG, row, scale, row, scale)
+
+
+def step_lines() -> Iterator[Line]:
+    """Validation on the way: an epoch of the log is a thousand steps."""
+    table = published.tables()[STEPS]
+    for row in table.rows:
+        group, _, scale = row.rpartition(" ")
+        for column in table.columns:
+            yield log_line(STEPS, row, column, group, f"{scale}, {1000 * int(column.split()[1]):,} steps")
+
+
+def diinn_lines() -> list[Line]:
+    """Nothing of this was seen in print."""
+    metrics = ("psnr", "ssim", "lr_psnr")
+    return lines(DIINN, metrics, TITLES, SET_TITLES, keep=measured, reference=lambda line: {"why": NOT_SEEN})
+
+
+BORDER_TITLES = {name: title for name, title in TITLES.items() if name != AUTHORS}
+BORDER_TITLES |= {WITHOUT_ENSEMBLE: ABLATION[WITHOUT_ENSEMBLE], AUTHORS: TITLES[AUTHORS]}
+SCALES_TABLE = Experiment(
+    "diinn2023-scales",
+    "Super-resolution at any scale (paper C, Tables 1 to 3 and 5)",
+    (
+        Section("diinn", f"{DIINN.title}, every scale", DIINN.rules, diinn_lines()),
+        Section("liif", f"{LIIF.title}, every scale", LIIF.rules, list(liif_lines())),
+        Section("logs", "the authors' own training, at its end", LOG_RULES, list(log_lines())),
+        Section("steps", "the authors' own training, on its way", LOG_RULES, list(step_lines())),
+        Section(
+            "ablation",
+            "what each part is worth",
+            DIINN.rules,
+            lines(DIINN, ("psnr", "ssim", "lr_psnr"), ABLATION, {ABLATION_SET: ""}),
+            published=False,
+        ),
+        Section(
+            "borders",
+            BORDERS.title,
+            BORDERS.rules,
+            lines(BORDERS, ("border_jump", "border_error"), BORDER_TITLES, {BORDER_SET: ""}),
+            published=False,
+        ),
+    ),
+    trials=scale_trials,
+    sets=tuple(SETS),
+    quick_sets=("set5",),
+    resumes=True,
+)
+
+EXPERIMENTS = (SCALES_TABLE,)

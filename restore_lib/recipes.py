@@ -1,0 +1,109 @@
+"""Every recipe by name, and checkpoints of what ``restore train`` trained with them."""
+
+import hashlib
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+
+from restore_lib import data, provenance
+from restore_lib.denoising import recipes as denoisers
+from restore_lib.denoising import vision_recipes
+from restore_lib.errors import TrainingError
+from restore_lib.implicit import recipes as anyscale
+from restore_lib.pretrained import Card, build, save_checkpoint
+from restore_lib.realsr import recipes as sr
+from restore_lib.training.recipes import Recipe, at_tier, values
+from restore_lib.training.state import load_state, states
+
+RECIPES: dict[str, Recipe] = {
+    **denoisers.RECIPES,
+    **vision_recipes.RECIPES,
+    **sr.RECIPES,
+    **anyscale.RECIPES,
+}
+
+
+def find(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises
+    ------
+    TrainingError
+        There is none.
+    """
+    if name not in RECIPES:
+        raise TrainingError(f"There is no recipe called {name}: `restore recipes` shows what there is.")
+    return RECIPES[name]
+
+
+def keep(run: Path | str, tier: str, *, name: str | None = None, folder: Path | str | None = None) -> Card:
+    """Make a named checkpoint of a run's last state: the averaged weights where there are any.
+
+    Parameters
+    ----------
+    run : path
+        Folder of a run that ``restore train`` made.
+    tier : str
+        At which it was trained.
+    name : str, optional
+        Of the checkpoint; by default ``RECIPE-TIER``, and with another seed than 0 ``RECIPE-TIER-seedN``.
+    folder : path, optional
+        Where checkpoints are kept.
+
+    Returns
+    -------
+    Card
+        Without metrics, which ``restore evaluate`` adds.
+
+    Raises
+    ------
+    TrainingError
+        The folder holds no run of a known recipe, or no state.
+    """
+    run = Path(run)
+    try:
+        about = json.loads((run / "run.json").read_text(encoding="utf-8"))
+        recipe = at_tier(find(about["recipe"]), tier)
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainingError(f"{run} holds no run: name a folder that `restore train` made.") from error
+    if {key: str(value) for key, value in values(recipe).items()} != about["values"]:
+        raise TrainingError(f"{run} was trained with other values than recipe {recipe.name} has at tier {tier}.")
+    saved = states(run)
+    if not saved:
+        raise TrainingError(f"{run} holds no state yet: train it further.")
+    tree, steps = load_state(saved[-1])
+    main = next(iter(tree["networks"]))
+    network = build(recipe.architecture())
+    network.load_state_dict(tree["averaged"].get(main, tree["networks"][main]))
+    dataset, digest = training_data(recipe)
+    seed = about["seed"]
+    new = Card(
+        name=name or f"{recipe.name}-{tier}{f'-seed{seed}' if seed else ''}",
+        recipe=recipe.name,
+        tier=tier,
+        steps=steps,
+        seed=seed,
+        dataset=dataset,
+        dataset_hash=digest,
+        architecture=recipe.architecture(),
+        versions=provenance.versions(),
+        device=provenance.device_name("cuda" if torch.cuda.is_available() else "cpu"),
+        date=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        commit=provenance.commit(),
+        licence="MIT",
+        note=f"Trained for {steps:,} of {recipe.steps:,} steps; pictures: {dataset}.",
+    )
+    return save_checkpoint(network, new, folder, dtype=getattr(torch, recipe.stored))
+
+
+def training_data(recipe: Recipe) -> tuple[str, str]:
+    """Names of the picture sets that a recipe trains on, and one hash of them all."""
+    if hasattr(recipe, "training_data"):
+        return recipe.training_data()
+    photos = data.open(recipe.dataset, recipe.split or None)
+    sets, digest = f"{recipe.dataset} {recipe.split}".strip(), photos.digest()
+    if also := getattr(recipe, "also", ""):  # a second set, all of it
+        return f"{sets} + {also}", hashlib.sha256(f"{digest} {data.open(also).digest()}".encode()).hexdigest()
+    return sets, digest
