@@ -394,26 +394,9 @@ ZSSR_SETTINGS: Mapping[str, ZSSRSettings] = {
 
 @torch.enable_grad()
 def enlarged(
-    recipe: str,
-    item,
-    lr: Float[Tensor, "3 h w"],
-    scale: int,
-    seed: int,
-    settings: ZSSRSettings | None = None,
+    recipe: str, item, lr: Float[Tensor, "3 h w"], scale: int, seed: int, settings: ZSSRSettings | None = None
 ) -> Float[Tensor, "3 oh ow"]:
-    """A photo enlarged by a method of the table.
-
-    Parameters
-    ----------
-    recipe : str
-        One of ``ZSSR_TITLES``.
-    item
-        Of the data set: where the true kernel is read.
-    lr, scale, seed
-        What to enlarge, by how much, and the seed of everything random.
-    settings : ZSSRSettings, optional
-        Those of the table by default.
-    """
+    """A photo enlarged by a method of ``ZSSR_TITLES``; the true kernel is read from the item of the data set."""
     if recipe == "bicubic":
         return imresize(lr, scale=scale)
     settings = settings or ZSSR_SETTINGS[recipe]

@@ -168,7 +168,7 @@ def scale_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
     trained = [] if tier == "smoke" else longest(cards(), WHERE)
     path = None if tier == "smoke" else authors.imported().get(AUTHORS)
     if tier != "smoke" and path is None:
-        left_out(f"LIIF's authors' network. {authors.missing(AUTHORS)}")
+        left_out(f"LIIF's authors' network. {authors.not_here(AUTHORS)}")
     for name in sets:
         photos = min(PHOTOS[name], len(data.open(name)))
 

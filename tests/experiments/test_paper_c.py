@@ -120,14 +120,15 @@ def test_what_has_been_measured_is_not_measured_again(few, shelf, tmp_path, caps
     assert found.steps == 4 and list(found.images) == ["b100-0"]
 
 
-def test_the_authors_network_is_measured_where_it_was_imported(few, shelf, tmp_path):
-    arguments = {"encoder": "edsr-baseline", "hidden": [4]}
-    about = {"builder": "restore_lib.implicit.liif.LIIF", "arguments": arguments}
-    published._keep(implicit.LIIF(**arguments), "liif-authors", "0" * 64, None, about)
+def test_the_authors_network_is_measured_where_it_was_imported(few, shelf, tmp_path, monkeypatch):
+    network, weights = implicit.LIIF("edsr-baseline", hidden=[4]).eval(), tmp_path / "liif-authors.safetensors"
+    weights.write_bytes(b"weights")
+    monkeypatch.setattr(published, "imported", lambda: {"liif-authors": weights})
+    monkeypatch.setattr(published, "load_published", lambda name: network)
     run(paper_c.SCALES_TABLE, tmp_path / "r", sets=["set5"], tier="cpu")
     records = [r for r in load_all(tmp_path / "r") if r.recipe == "liif-authors"]
     assert sorted(r.protocol for r in records) == ["cell-borders", "diinn-scales", "liif-scales"]
-    assert records[0].settings["sha256"] == files.sha256(published.imported()["liif-authors"])
+    assert records[0].settings["sha256"] == files.sha256(weights)
     assert run(paper_c.SCALES_TABLE, tmp_path / "r", sets=["set5"], tier="cpu")[3:] == []
 
 
