@@ -1,6 +1,13 @@
 """Paper B, real-world super-resolution by estimated kernels and collected noise [ji2020realsr].
 
-And what it builds on: KernelGAN [bellkligler2019kernelgan] and ZSSR [shocher2018zssr].
+And what it builds on: KernelGAN [bellkligler2019kernelgan], ZSSR [shocher2018zssr] and ESRGAN [wang2018esrgan].
+
+- Sec. 3.2, estimated kernels: ``kernelgan``, ``kernels``
+- Sec. 3.3, collected noise: ``noise_pool``
+- Algorithm 1, training pairs: ``degradation``
+- Sec. 3.4, the network and its training: ``rrdbnet``, ``discriminators``, ``losses`` (with the training steps)
+- Table 1: ``recipes``, on photos of the ``hidden_camera``; its other methods: ``zssr``, and ``dsgan``, which learns
+  the degradation
 """
 
 from restore_lib.realsr.degradation import TRACK1, TRACK2, Degradation, Track, algorithm_1, clean_up
@@ -13,6 +20,15 @@ from restore_lib.realsr.kernelgan import (
     estimate_kernels,
 )
 from restore_lib.realsr.kernels import KernelEstimate, KernelWarning
+from restore_lib.realsr.losses import (
+    LossWeights,
+    discriminator_loss,
+    generator_loss,
+    l1_loss,
+    perceptual_loss,
+    stage_1_step,
+    stage_2_step,
+)
 from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, collect
 from restore_lib.realsr.pairs import PairedData, read_pairs, write_pairs
 from restore_lib.realsr.rrdbnet import RRDBNet, interpolate_networks
@@ -28,6 +44,7 @@ __all__ = [
     "KernelGenerator",
     "KernelSettings",
     "KernelWarning",
+    "LossWeights",
     "NoisePool",
     "NoiseRule",
     "PairedData",
@@ -41,10 +58,16 @@ __all__ = [
     "algorithm_1",
     "clean_up",
     "collect",
+    "discriminator_loss",
     "estimate_kernel",
     "estimate_kernels",
+    "generator_loss",
     "interpolate_networks",
     "k_zssr",
+    "l1_loss",
+    "perceptual_loss",
     "read_pairs",
+    "stage_1_step",
+    "stage_2_step",
     "write_pairs",
 ]
