@@ -6,7 +6,6 @@ unless a function says so: a network that is trained on clipped noise learns the
 
 import io
 import math
-from numbers import Real
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from restore_lib import images
 
 def gaussian(
     x: Float[Tensor, "*batch c h w"],
-    sigma: Real | Float[Tensor, "b"],
+    sigma: float | Float[Tensor, "b"],
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "*batch c h w"]:
     """Add independent normal noise of one standard deviation everywhere.
@@ -55,8 +54,8 @@ def gaussian(
 
 def poisson_gaussian(
     x: Float[Tensor, "*batch c h w"],
-    gain: Real,
-    read_sigma: Real = 0.0,
+    gain: float,
+    read_sigma: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "*batch c h w"]:
     """Add the noise of a sensor: photons arrive at random, and reading them out adds a little more.
@@ -93,7 +92,7 @@ def poisson_gaussian(
 
 
 def salt_and_pepper(
-    x: Float[Tensor, "*batch c h w"], amount: Real, generator: torch.Generator | None = None
+    x: Float[Tensor, "*batch c h w"], amount: float, generator: torch.Generator | None = None
 ) -> Float[Tensor, "*batch c h w"]:
     """Replace a share of the pixels by black or white, all channels together, half and half.
 

@@ -12,7 +12,6 @@ kernel breaks that: the picture moves by (s - 1) / 2 pixels and loses several dB
 import math
 from collections.abc import Sequence
 from functools import lru_cache
-from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -28,8 +27,8 @@ MARGIN = 3  # cells around a shifted kernel, for the tails of the spline: they f
 def imresize(
     x: Shaped[Tensor, "*batch h w"],
     *,
-    scale: Real | Sequence[Real] | None = None,
-    size: Sequence[Integral] | None = None,
+    scale: float | Sequence[float] | None = None,
+    size: Sequence[int] | None = None,
     antialias: bool = True,
 ) -> Shaped[Tensor, "*batch oh ow"]:
     """Resize as MATLAB's ``imresize(x, scale_or_size, "bicubic")`` does, at any scale, up or down.
@@ -71,18 +70,18 @@ def imresize(
     if (scale is None) == (size is None):
         raise ValueError("give either scale or size, and not both")
     if size is None:
-        scale = _pair(scale, Real, "scale must be a positive number, or two of them (vertical, horizontal)")
+        scale = _pair(scale, float, "scale must be a positive number, or two of them (vertical, horizontal)")
         if min(scale[0] * height, scale[1] * width) < 1e-3:
             raise ValueError(f"scale {scale} leaves less than a thousandth of a pixel of {(height, width)}: raise it")
         size = math.ceil(scale[0] * height), math.ceil(scale[1] * width)
     else:
-        size = _pair(size, Integral, "size must be two positive whole numbers (height, width)")
+        size = _pair(size, int, "size must be two positive whole numbers (height, width)")
         scale = size[0] / height, size[1] / width
     order = (-2, -1) if scale[0] <= scale[1] else (-1, -2)
     return _separable(x, size, scale, order, antialias, True)
 
 
-def resize_antialiased(x: Shaped[Tensor, "*batch h w"], size: Sequence[Integral]) -> Shaped[Tensor, "*batch oh ow"]:
+def resize_antialiased(x: Shaped[Tensor, "*batch h w"], size: Sequence[int]) -> Shaped[Tensor, "*batch oh ow"]:
     """Resize as ``PIL.Image.resize(..., BICUBIC)`` and torchvision's antialiased ``Resize`` do.
 
     The same cubic as :func:`imresize` with another border: taps outside the image are left out and the others
@@ -109,12 +108,12 @@ def resize_antialiased(x: Shaped[Tensor, "*batch h w"], size: Sequence[Integral]
         A size that is not two positive whole numbers; an integer type other than uint8.
     """
     height, width = _check_image(x)
-    size = _pair(size, Integral, "size must be two positive whole numbers (height, width)")
+    size = _pair(size, int, "size must be two positive whole numbers (height, width)")
     return _separable(x, size, (size[0] / height, size[1] / width), (-1, -2), True, mirror=False)
 
 
 def downscale(
-    x: Shaped[Tensor, "*batch h w"], kernel: Float[Tensor, "*kernels kh kw"], scale: Integral, *, align: bool = True
+    x: Shaped[Tensor, "*batch h w"], kernel: Float[Tensor, "*kernels kh kw"], scale: int, *, align: bool = True
 ) -> Shaped[Tensor, "*batch oh ow"]:
     """Correlate with a kernel, then keep every ``scale``-th pixel, starting with pixel 0.
 
@@ -172,7 +171,7 @@ def downscale(
     return _to_uint8(y) if x.dtype == torch.uint8 else y.to(x.dtype)
 
 
-def align_kernel(kernel: Float[Tensor, "*kernels kh kw"], scale: Integral) -> Float[Tensor, "*kernels kh2 kw2"]:
+def align_kernel(kernel: Float[Tensor, "*kernels kh kw"], scale: int) -> Float[Tensor, "*kernels kh2 kw2"]:
     """Shift a kernel so that keeping every ``scale``-th pixel gives an image aligned as :func:`imresize` aligns it.
 
     The centre of mass goes to ``(scale - 1) / 2`` cells below and right of the cell that :func:`downscale` lays on
@@ -333,8 +332,8 @@ def _check_image(x: Tensor) -> tuple[int, int]:
     return x.shape[-2], x.shape[-1]
 
 
-def _check_kernel(kernel: Tensor, scale: Integral) -> None:
-    if not isinstance(scale, Integral) or scale < 1:
+def _check_kernel(kernel: Tensor, scale: int) -> None:
+    if not isinstance(scale, int) or scale < 1:
         raise ValueError(f"scale must be a whole number of at least 1, got {scale}: imresize takes fractions")
     if kernel.ndim not in (2, 3) or 0 in kernel.shape:
         raise ValueError(f"a kernel has shape (kh, kw) or (B, kh, kw), got {tuple(kernel.shape)}")
@@ -343,8 +342,8 @@ def _check_kernel(kernel: Tensor, scale: Integral) -> None:
 
 
 def _pair(value, kind: type, message: str) -> tuple:
-    pair = (value, value) if kind is Real and isinstance(value, Real) else value
+    pair = (value, value) if kind is float and isinstance(value, float) else value
     good = isinstance(pair, Sequence) and len(pair) == 2
     if not good or not all(isinstance(v, kind) and 0 < v < math.inf for v in pair):
         raise ValueError(f"{message}, got {value}")
-    return tuple(float(v) if kind is Real else int(v) for v in pair)
+    return tuple(float(v) if kind is float else int(v) for v in pair)

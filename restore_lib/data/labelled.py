@@ -7,7 +7,6 @@ in :mod:`restore_lib.data.patches`.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -64,13 +63,13 @@ class Labelled:
 
     def batch(
         self,
-        step: Integral,
+        step: int,
         *,
-        batch: Integral,
-        size: Integral,
-        seed: Integral,
-        rank: Integral = 0,
-        world: Integral = 1,
+        batch: int,
+        size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
     ) -> tuple[UInt8[Tensor, "b 3 size size"], Int64[Tensor, "b"] | Int64[Tensor, "b size size"]]:
         """Random square crops, half of them mirrored left to right, with their classes.
 
@@ -118,7 +117,7 @@ def classified(name: str, split: str) -> Labelled:
 CAMVID = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
 
 
-def camvid(split: str, shrink: Integral = 2) -> Labelled:
+def camvid(split: str, shrink: int = 2) -> Labelled:
     """Street scenes with a class for every pixel, ``shrink`` times smaller than the set's 480 x 360 pixels.
 
     Pictures are reduced with an antialiasing filter; of the classes every ``shrink``-th is taken.
@@ -140,7 +139,7 @@ def camvid(split: str, shrink: Integral = 2) -> Labelled:
     return Labelled("camvid", split, names, _packed(torch.stack(pictures)), torch.stack(masks), CAMVID, found.digest())
 
 
-def drawn(split: str, count: Integral, size: Integral, *, of: str = "label", seed: Integral = 0) -> Labelled:
+def drawn(split: str, count: int, size: int, *, of: str = "label", seed: int = 0) -> Labelled:
     """Scenes that the library draws, see :mod:`restore_lib.data.scenes`.
 
     Parameters

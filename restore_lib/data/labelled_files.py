@@ -8,7 +8,6 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
-from numbers import Integral
 
 import numpy as np
 import torch
@@ -67,8 +66,8 @@ class LabelledFiles:
         classes: Sequence[str],
         *,
         of: str = "label",
-        short_side: Integral | None = None,
-        threads: Integral = 4,
+        short_side: int | None = None,
+        threads: int = 4,
     ):
         if of not in ("label", "mask"):
             raise ValueError(f"of is {of!r}: choose label or mask")
@@ -100,7 +99,7 @@ class LabelledFiles:
             total.update(f"{item.name} {item.label} {' '.join(sizes)}\n".encode())
         return total.hexdigest()
 
-    def whole(self, which: Integral) -> tuple[Picture, Target]:
+    def whole(self, which: int) -> tuple[Picture, Target]:
         """One picture, resized but not cropped, with its class or the classes of its pixels.
 
         Raises
@@ -125,20 +124,20 @@ class LabelledFiles:
             target = target[rows][:, columns]
         return resize_antialiased(picture, size), target
 
-    def centre(self, which: Integral, size: Integral) -> tuple[Picture, Target]:
+    def centre(self, which: int, size: int) -> tuple[Picture, Target]:
         """The square of ``size`` pixels in the middle of :meth:`whole`, as classifiers are tested."""
         picture, target = _filled(*self.whole(which), size)
         return _cut(picture, target, size, *((n - size) // 2 for n in picture.shape[1:]))
 
     def batch(
         self,
-        step: Integral,
+        step: int,
         *,
-        batch: Integral,
-        size: Integral,
-        seed: Integral,
-        rank: Integral = 0,
-        world: Integral = 1,
+        batch: int,
+        size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
     ) -> tuple[UInt8[Tensor, "b 3 size size"], Int64[Tensor, "b"] | Int64[Tensor, "b size size"]]:
         """Random square crops, half of them mirrored left to right, with their classes.
 
@@ -192,7 +191,7 @@ def _cut(picture: Tensor, target: Tensor, size: int, top: int, left: int) -> tup
     return picture[window], target[window] if target.ndim else target
 
 
-def ilsvrc(split: str, short_side: Integral = 256, threads: Integral = 4) -> LabelledFiles:
+def ilsvrc(split: str, short_side: int = 256, threads: int = 4) -> LabelledFiles:
     """ILSVRC2012 with its classes, named by their WordNet ids; both parts in one folder for each class.
 
     Parameters
@@ -212,7 +211,7 @@ def ilsvrc(split: str, short_side: Integral = 256, threads: Integral = 4) -> Lab
     return LabelledFiles(found, [wnids[label] for label in sorted(wnids)], short_side=short_side, threads=threads)
 
 
-def voc(split: str, threads: Integral = 4) -> LabelledFiles:
+def voc(split: str, threads: int = 4) -> LabelledFiles:
     """PASCAL VOC 2012 with a class for every pixel, ``IGNORED`` at the contours.
 
     Parameters

@@ -10,7 +10,6 @@ files, and opens that folder from then on. ``restore_lib.data.decoded`` says wha
 import hashlib
 import mmap
 from collections.abc import Iterable
-from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +61,7 @@ class PatchStore:
         The folder holds no store, or a damaged one; or every picture is too small.
     """
 
-    def __init__(self, folder: Path | str, *, min_size: Integral = 1, check: bool = True):
+    def __init__(self, folder: Path | str, *, min_size: int = 1, check: bool = True):
         self.folder, self.min_size = Path(folder), min_size
         index = decoded.read_index(self.folder, check)
         self.sources: str = index["sources"]
@@ -88,7 +87,7 @@ class PatchStore:
         folder: Path | str | None = None,
         *,
         part: str = "image",
-        min_size: Integral = 1,
+        min_size: int = 1,
         check: bool = True,
     ) -> "PatchStore":
         """Decode every picture once, or open what an earlier call decoded.
@@ -146,7 +145,7 @@ class PatchStore:
         """Height and width of each picture."""
         return [(height, width) for height, width in self._shapes.tolist()]
 
-    def picture(self, index: Integral, rows: slice = slice(None), cols: slice = slice(None)) -> UInt8[Tensor, "3 h w"]:
+    def picture(self, index: int, rows: slice = slice(None), cols: slice = slice(None)) -> UInt8[Tensor, "3 h w"]:
         """One picture, or some rows and columns of it, copied out of the file; in memory as (h, w, 3)."""
         shape = (*self._shapes[index].tolist(), 3)
         levels = np.ndarray(shape, np.uint8, self._pixels, int(self._offsets[index]))[rows, cols]  # (h, w, 3)
@@ -154,13 +153,13 @@ class PatchStore:
 
     def crops(
         self,
-        step: Integral,
+        step: int,
         *,
-        batch: Integral,
-        size: Integral,
-        seed: Integral,
-        rank: Integral = 0,
-        world: Integral = 1,
+        batch: int,
+        size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
     ) -> tuple[UInt8[Tensor, "b 3 size size"], Int64[Tensor, " b"]]:
         """Random square crops and a random transform for each: a pure function of the store and the arguments.
 
@@ -191,7 +190,7 @@ class PatchStore:
         which, top, left, codes = self._draw(step, batch, size, seed)
         return self._cut(which[block], top[block], left[block], size), torch.from_numpy(codes[block])
 
-    def _draw(self, step: Integral, batch: Integral, size: Integral, seed: Integral) -> tuple[np.ndarray, ...]:
+    def _draw(self, step: int, batch: int, size: int, seed: int) -> tuple[np.ndarray, ...]:
         """Picture, top, left and transform of every crop of a step, int64 (batch,) each."""
         if size not in self._ends:
             self._ends[size] = (self._shapes - size + 1).prod(1).cumsum()  # (n,) crops up to and with each picture
@@ -205,7 +204,7 @@ class PatchStore:
         across = self._shapes[which, 1] - size + 1
         return which, place // across, place % across, (words[batch:] >> np.uint64(61)).astype(np.int64)
 
-    def _cut(self, which: np.ndarray, top: np.ndarray, left: np.ndarray, size: Integral) -> Tensor:
+    def _cut(self, which: np.ndarray, top: np.ndarray, left: np.ndarray, size: int) -> Tensor:
         """Copy crops out of the file."""
         width = self._shapes[which, 1]
         starts = self._offsets[which] + 3 * (top * width + left)
@@ -214,7 +213,7 @@ class PatchStore:
             crop[...] = np.ndarray((size, size, 3), np.uint8, self._pixels, start, (pitch, 3, 1))
         return torch.from_numpy(crops).permute(0, 3, 1, 2)  # (b, 3, size, size), channels last in memory
 
-    def _require(self, size: Integral) -> None:
+    def _require(self, size: int) -> None:
         if size < 1:
             raise ValueError(f"size is {size}: crops have at least 1 pixel")
         small = np.flatnonzero(self._shapes.min(1) < size)
@@ -229,14 +228,14 @@ class PatchStore:
 def paired_crops(
     lr_store: PatchStore,
     hr_store: PatchStore,
-    scale: Integral,
-    step: Integral,
+    scale: int,
+    step: int,
     *,
-    batch: Integral,
-    size: Integral,
-    seed: Integral,
-    rank: Integral = 0,
-    world: Integral = 1,
+    batch: int,
+    size: int,
+    seed: int,
+    rank: int = 0,
+    world: int = 1,
 ) -> tuple[UInt8[Tensor, "b 3 size size"], UInt8[Tensor, "b 3 large large"], Int64[Tensor, " b"]]:
     """Crops of the same places from two stores, one with pictures ``scale`` times larger.
 
@@ -310,7 +309,7 @@ def _reopen(folder: Path, min_size: int) -> PatchStore:
     return PatchStore(folder, min_size=min_size, check=False)
 
 
-def _block(batch: Integral, rank: Integral, world: Integral) -> slice:
+def _block(batch: int, rank: int, world: int) -> slice:
     """The crops of one process among those of a step."""
     if batch < 1 or world < 1 or batch % world:
         raise ValueError(f"batch is {batch} for {world} processes: give a multiple, so that all have the same share")

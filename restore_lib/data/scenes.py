@@ -18,7 +18,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -96,7 +95,7 @@ class Scene(NamedTuple):
     label: int
 
 
-def scene(index: Integral, *, split: str = "train", size: Integral = 64, seed: Integral = 0) -> Scene:
+def scene(index: int, *, split: str = "train", size: int = 64, seed: int = 0) -> Scene:
     """Draw scene number ``index``: the same arguments give the same scene.
 
     Parameters
@@ -144,7 +143,7 @@ def scene(index: Integral, *, split: str = "train", size: Integral = 64, seed: I
 
 
 def batch(
-    indices: Iterable[Integral], *, split: str = "train", size: Integral = 64, seed: Integral = 0
+    indices: Iterable[int], *, split: str = "train", size: int = 64, seed: int = 0
 ) -> tuple[Float[Tensor, "n 3 h w"], Int64[Tensor, "n h w"], Int64[Tensor, "n"]]:
     """Draw several scenes, as :func:`scene` draws each of them.
 
@@ -305,9 +304,9 @@ def _reduced(name: str, split: str, level: int) -> Float[Tensor, "3 h w"]:
     return (found - found.mean((1, 2), keepdim=True)) / max(float(found.mean(0).std()), 0.25)
 
 
-def _check(index: Integral, split: str, size: Integral, seed: Integral) -> None:
+def _check(index: int, split: str, size: int, seed: int) -> None:
     if split not in SPLITS:
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
     for name, value, least in (("index", index, 0), ("size", size, 16), ("seed", seed, 0)):
-        if not isinstance(value, Integral) or value < least:
+        if not isinstance(value, int) or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least}, got {value}")

@@ -1,7 +1,6 @@
 """Figures with axes: methods in the plane of two metrics, a row of pixels, spectra, noise over signal."""
 
 from collections.abc import Mapping, Sequence
-from numbers import Real
 
 import numpy as np
 from jaxtyping import Float
@@ -13,7 +12,7 @@ from restore_lib.plots.style import COLOURS, MARKERS, WIDTH, BookFigure, in_styl
 
 @in_style
 def psnr_lpips_scatter(
-    points: Mapping[str, tuple[Real, Real]], published: Mapping[str, tuple[Real, Real]] | None = None
+    points: Mapping[str, tuple[float, float]], published: Mapping[str, tuple[float, float]] | None = None
 ) -> Figure:
     """Show methods in the plane of PSNR (right is better) and LPIPS (drawn downwards, so up is better).
 
@@ -101,7 +100,7 @@ def line_profile(
 
 @in_style
 def training_curve(
-    curves: Mapping[str, Sequence[tuple[Real, Real]]], quantity: str = "PSNR in dB", *, log: bool = False
+    curves: Mapping[str, Sequence[tuple[float, float]]], quantity: str = "PSNR in dB", *, log: bool = False
 ) -> Figure:
     """Plot what a run reported over its steps, for one run or several.
 
@@ -176,7 +175,7 @@ def spectrum(images: Sequence[Float[Tensor, "_c _h _w"]], titles: Sequence[str] 
 @in_style
 def noise_curve(
     points: Mapping[str, tuple[Float[Tensor, " n"], Float[Tensor, " n"]]],
-    lines: Mapping[str, tuple[Real, Real]] | None = None,
+    lines: Mapping[str, tuple[float, float]] | None = None,
 ) -> Figure:
     """Plot the variance of noise over the signal: a line for a sensor, level for noise that ignores the light.
 

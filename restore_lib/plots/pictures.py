@@ -1,7 +1,6 @@
 """Figures made of pictures: rows with an enlarged part, kernels, noise, maps."""
 
 from collections.abc import Sequence
-from numbers import Real
 
 import numpy as np
 from jaxtyping import Float
@@ -125,7 +124,7 @@ def kernel_map(kernels: Sequence[Float[Tensor, "_h _w"]], titles: Sequence[str] 
 
 @in_style
 def noise_patches(
-    patches: Sequence[Float[Tensor, "_c _h _w"]], titles: Sequence[str] | None = None, *, gain: Real = 4.0
+    patches: Sequence[Float[Tensor, "_c _h _w"]], titles: Sequence[str] | None = None, *, gain: float = 4.0
 ) -> Figure:
     """Show noise around mid grey, with its contrast raised, and its strength below.
 
@@ -159,8 +158,8 @@ def heat_map(
     image: Float[Tensor, "_c _h _w"] | None = None,
     title: str | None = None,
     *,
-    low: Real | None = None,
-    high: Real | None = None,
+    low: float | None = None,
+    high: float | None = None,
 ) -> Figure:
     """Show one value for each place, with its scale, beside the picture it belongs to.
 

@@ -12,7 +12,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from numbers import Integral, Real
 
 import numpy as np
 from jaxtyping import Float
@@ -46,7 +45,7 @@ class Shown:
 
     image: Float[Tensor, "c h w"]
     caption: str
-    bars: Sequence[tuple[str, Real]] | None = None
+    bars: Sequence[tuple[str, float]] | None = None
     truth: str | None = None
     beside: Float[Tensor, "c2 h2 w2"] | None = None
 
@@ -57,7 +56,7 @@ def chooser(
     names: Sequence[str],
     alt: str,
     labels: Sequence[str] = ("picture", "what the network says"),
-    largest: Integral = LARGEST,
+    largest: int = LARGEST,
 ) -> Widget:
     """Let the reader choose a value for each of several names, and show the picture that belongs to the choice.
 

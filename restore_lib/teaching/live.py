@@ -1,7 +1,6 @@
 """A curve that grows in a notebook while a run goes on."""
 
 from collections.abc import Mapping
-from numbers import Real
 
 from restore_lib import plots
 
@@ -24,7 +23,7 @@ class LiveCurve:
         self.points: list[tuple[int, float]] = []
         self.handle = None
 
-    def __call__(self, step: int, numbers: Mapping[str, Real]) -> None:
+    def __call__(self, step: int, numbers: Mapping[str, float]) -> None:
         """Take up a report, and draw anew when the number is in it."""
         from IPython.display import display
 

@@ -10,7 +10,6 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
-from numbers import Integral
 
 import numpy as np
 from jaxtyping import Float
@@ -30,8 +29,8 @@ def sweep(
     *,
     steps: Sequence[str],
     alt: str,
-    start: Integral = 0,
-    largest: Integral = LARGEST,
+    start: int = 0,
+    largest: int = LARGEST,
 ) -> Widget:
     """Show a picture of each series, two in a row; a slider steps through all series at once.
 
@@ -74,7 +73,7 @@ def sweep(
 
 
 def _checked(
-    series: Mapping[str, Sequence[Tensor]], steps: Sequence[str], alt: str, start: Integral
+    series: Mapping[str, Sequence[Tensor]], steps: Sequence[str], alt: str, start: int
 ) -> list[list[np.ndarray]]:
     """Pictures in 8 bits, after checking that there is one of each series for each step, all of one size."""
     if not alt.strip():
