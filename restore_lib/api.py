@@ -260,7 +260,7 @@ def upscaler_for(model: str) -> str:
 
 def enlarges(card: Card) -> bool:
     """Whether a checkpoint's network makes pictures larger."""
-    scale = card.architecture["arguments"].get("scale", 4)
+    scale = cast(dict, card.architecture["arguments"]).get("scale", 4)
     return card.network in ANY_SCALE or (card.network in ONE_SCALE and scale is not None and scale > 1)
 
 

@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -206,7 +206,7 @@ def opencv_decode(data: bytes | bytearray) -> np.ndarray:
     """Decode at the file's own depth with OpenCV: (H, W, 1), (H, W, 3) RGB or (H, W, 4) RGBA."""
     import cv2  # only the files that need it pay for loading it
 
-    log = getattr(cv2.utils, "logging", cv2)  # OpenCV 5, and 4
+    log: Any = getattr(cv2.utils, "logging", cv2)  # OpenCV 5, and 4
     with quiet():
         level = log.getLogLevel()
         log.setLogLevel(0)

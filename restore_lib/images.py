@@ -101,7 +101,7 @@ def write(path: str | os.PathLike, image: Shaped[Tensor, "*channel h w"], *, bit
     if max(samples.shape[:2]) > LONGEST_SIDE.get(form, 2**31):
         raise ImageError(f"{path}: {form} holds at most {LONGEST_SIDE[form]} pixels a side; write .png or .tif.")
     data = _encode(samples, form, quality)
-    with atomic_write(path) as temporary:  # encoded in memory first: an error from here on is the disk's
+    with atomic_write(Path(path)) as temporary:  # encoded in memory first: an error from here on is the disk's
         temporary.write_bytes(data)
 
 
@@ -233,7 +233,7 @@ def tiled(
         raise ValueError(f"image has shape {tuple(image.shape)}: give (C, H, W) or (B, C, H, W) with pixels")
     batch = image[None] if image.ndim == 3 else image
     count, (height, width) = len(batch), batch.shape[-2:]
-    out = None
+    out = torch.empty(0)
     for rows, rows_out, row_weights in _windows(height, tile, overlap, scale):
         for columns, columns_out, column_weights in _windows(width, tile, overlap, scale):
             result = fn(batch[..., rows, columns])
@@ -241,7 +241,7 @@ def tiled(
             if not result.is_floating_point() or (len(result), *result.shape[2:]) != (count, *size):
                 raise ValueError(f"fn gave {result.dtype} {tuple(result.shape)}: expected floats ({count}, C, *{size})")
             weights = (row_weights[:, None] * column_weights).to(result)
-            if out is None:
+            if out.numel() == 0:
                 shape = (*result.shape[:2], scale * height, scale * width)
                 out = torch.zeros(shape, dtype=result.dtype, device=batch.device)
             out[..., rows_out, columns_out] += (result * weights).to(out.device)

@@ -333,7 +333,7 @@ def _check_image(x: Tensor) -> tuple[int, int]:
 
 
 def _check_kernel(kernel: Tensor, scale: int) -> None:
-    if not isinstance(scale, int) or scale < 1:
+    if not isinstance(scale, (int, np.integer)) or scale < 1:
         raise ValueError(f"scale must be a whole number of at least 1, got {scale}: imresize takes fractions")
     if kernel.ndim not in (2, 3) or 0 in kernel.shape:
         raise ValueError(f"a kernel has shape (kh, kw) or (B, kh, kw), got {tuple(kernel.shape)}")
@@ -342,8 +342,9 @@ def _check_kernel(kernel: Tensor, scale: int) -> None:
 
 
 def _pair(value, kind: type, message: str) -> tuple:
-    pair = (value, value) if kind is float and isinstance(value, float) else value
+    numbers = (int, float, np.integer, np.floating) if kind is float else (int, np.integer)
+    pair = (value, value) if kind is float and isinstance(value, numbers) else value
     good = isinstance(pair, Sequence) and len(pair) == 2
-    if not good or not all(isinstance(v, kind) and 0 < v < math.inf for v in pair):
+    if not good or not all(isinstance(v, numbers) and 0 < v < math.inf for v in pair):
         raise ValueError(f"{message}, got {value}")
     return tuple(float(v) if kind is float else int(v) for v in pair)

@@ -23,7 +23,7 @@ def list_tables(results: Results = None) -> None:
 
     table = Table("table", "measured", "source", "shows", box=None, pad_edge=False)
     for entry in pages.overview(load_all(results or results_folder())):
-        table.add_row(*(entry[column.header] for column in table.columns))
+        table.add_row(*(entry[str(column.header)] for column in table.columns))
     console().print(table)
 
 

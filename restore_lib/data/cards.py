@@ -33,11 +33,11 @@ def card(name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def readable_size(count: int) -> str:
+def readable_size(count: float) -> str:
     """Bytes as people write them: ``37.0 MB``."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
-            return f"{count} B" if unit == "B" else f"{count:.1f} {unit}"
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
 

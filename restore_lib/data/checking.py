@@ -78,15 +78,18 @@ def home(data: DataSet, folder: Path | None = None) -> Path | None:
 
 def require(data: DataSet, paths: Sequence[Path]) -> None:
     """Raise the sentence that says how to get what is missing of ``paths``; a set without paths is not there."""
-    missing = [path for path in paths if not path.exists()]
-    if paths and not missing:
-        return
-    if len(missing) < len(paths):
-        names = some(["/".join(path.parts[-2:]) for path in missing])
-        found = f"{data.title} is not complete, {len(missing):,} of {len(paths):,} files are missing ({names})"
-    else:
-        found = f"{data.title} is not on this computer"
-    raise DataError(f"{found}: {advice(data)}{_lost_folder()}")
+    if not paths or not all(path.exists() for path in paths):
+        raise missing(data, paths)
+
+
+def missing(data: DataSet, paths: Sequence[Path]) -> DataError:
+    """The sentence that says how to get what is missing of ``paths``."""
+    absent = [path for path in paths if not path.exists()]
+    state = f"{data.title} is not on this computer"
+    if len(absent) < len(paths):
+        names = some(["/".join(path.parts[-2:]) for path in absent])
+        state = f"{data.title} is not complete, {len(absent):,} of {len(paths):,} files are missing ({names})"
+    return DataError(f"{state}: {advice(data)}{_lost_folder()}")
 
 
 def advice(data: DataSet) -> str:
@@ -130,7 +133,7 @@ def status(data: DataSet) -> tuple[int, int, str]:
 def holders(data: DataSet) -> list[Path]:
     """Folders that hold files of a data set; raises DataError when there are none."""
     if data.kind == "by hand":
-        found = [home(data)]
+        found = [folder for folder in [home(data)] if folder is not None]
     elif data.kind == "embedded":
         found = [path.parent for path in installed(data)]
     else:
@@ -138,7 +141,7 @@ def holders(data: DataSet) -> list[Path]:
         paths = {file.path: place(file, folders) for file in needed(data, folders)}
         # the folder of the set itself, whatever folders lie inside it
         found = [path.parents[max(name.count("/") - 1, 0)] for name, path in paths.items() if path is not None]
-    if not any(found):
+    if not found:
         require(data, [])
     return list(dict.fromkeys(found))
 
@@ -207,7 +210,8 @@ def installed(data: DataSet) -> list[Path]:
     for picture in data.pictures:
         package, _, rest = picture["file"].partition("/")
         spec = find_spec(package)
-        paths.append(Path(spec.submodule_search_locations[0] if spec else package) / rest)
+        folders = (spec.submodule_search_locations if spec else None) or [package]
+        paths.append(Path(folders[0]) / rest)
         if not paths[-1].exists():
             raise DataError(f"{package} lacks its picture {paths[-1].name}: install {package} again.")
     return paths
@@ -223,7 +227,7 @@ def expected(home: Path, entry) -> list[Path]:
 def _verify_layout(data: DataSet, folder: Path | None) -> Report:
     base = home(data, folder)
     if base is None:
-        require(data, [])
+        raise missing(data, [])
     here = [entry for entry in data.layout if (base / entry["folder"]).is_dir()]
     wanted = [entry["folder"] for entry in data.layout if not entry.get("optional")]
     if not here:

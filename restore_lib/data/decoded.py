@@ -55,8 +55,8 @@ def write(home: Path, sources: str, items: list[Item], hashes: list[str], part: 
         with files.atomic_write(home / INDEX) as index_file, files.atomic_write(home / PIXELS) as pixels_file:
             with open(pixels_file, "wb") as stream:
                 for levels in _decoded(items, part):
-                    stream.write(levels)
-                    digest.update(levels)
+                    stream.write(levels.data)
+                    digest.update(levels.data)
                     shapes.append(levels.shape[:2])
             rows = [[item.name, *shape, found] for item, shape, found in zip(items, shapes, hashes, strict=True)]
             index = {"format": FORMAT, "sources": sources, "part": part, "sha256": digest.hexdigest(), "pictures": rows}

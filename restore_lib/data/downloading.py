@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pooch
@@ -153,7 +154,7 @@ def _fetch_one(
     whole = file.sha256 if len(file.sha256) == 64 else None  # pooch compares whole hashes only
     progress = _Progress(stop, advance)
 
-    def download(url: str, output_file: str, box: object) -> None:
+    def download(url: str, output_file: Any, pooch_: Any, check_only: bool | None = None) -> None:
         if stop.is_set():
             raise _Stopped
         progress.reset()
@@ -161,10 +162,11 @@ def _fetch_one(
         options = {"timeout": TIMEOUT, "headers": {"Accept-Encoding": "identity"}}
         options["hooks"] = {"response": lambda answer, **_: answers.append(answer)}
         try:
-            pooch.HTTPDownloader(progress, BLOCK, **options)(url, output_file, box)
+            pooch.HTTPDownloader(cast(bool, progress), BLOCK, **options)(url, output_file, pooch_)
         except requests.HTTPError as error:
-            if error.response.status_code in FINAL:
-                raise DataError(_refusal(file, url, error.response.status_code)) from error
+            status = error.response.status_code if error.response is not None else 0
+            if status in FINAL:
+                raise DataError(_refusal(file, url, status)) from error
             raise
         finally:
             for answer in answers:
@@ -179,11 +181,12 @@ def _fetch_one(
         if whole is None and not files.matches(output_file, file.sha256):
             raise ValueError("the published prefix of the hash differs")
 
-    box = pooch.Pooch(folder, "", {file.path: f"sha256:{whole}" if whole else None}, {file.path: url}, TRIES - 1)
+    registry = cast(dict[str, str], {file.path: f"sha256:{whole}" if whole else None})
+    box = pooch.Pooch(folder, "", registry, {file.path: url}, TRIES - 1)
     target = folder / file.path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)  # pooch would trip over another worker's
-        box.fetch(file.path, downloader=download)
+        box.fetch(file.path, downloader=cast(Any, download))
         target.chmod(0o644)  # pooch's temporary files are private
         finished()
     except ValueError as error:

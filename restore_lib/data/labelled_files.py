@@ -206,8 +206,7 @@ def ilsvrc(split: str, short_side: int = 256, threads: int = 4) -> LabelledFiles
         The set is not on this computer, or its pictures lie flat.
     """
     found = opening.open("ilsvrc2012", split)
-    wnids = {item.label: item.parts["image"].parent.name for item in found}
-    wnids.pop(None, None)
+    wnids = {item.label: item.parts["image"].parent.name for item in found if item.label is not None}
     return LabelledFiles(found, [wnids[label] for label in sorted(wnids)], short_side=short_side, threads=threads)
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -106,7 +107,7 @@ def read_mask(path: Path) -> Int[Tensor, "h w"]:
         raise DataError(f"{path} is not a readable label image: delete it and fetch the set again.") from error
 
 
-class ImageSet(Sequence):
+class ImageSet(Sequence[Item]):
     """An opened data set: its items in natural order of their names.
 
     Attributes
@@ -124,12 +125,17 @@ class ImageSet(Sequence):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int | str) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> "ImageSet": ...
+    def __getitem__(self, index: int | str | slice) -> "Item | ImageSet":
         """Item ``index``; a slice gives a shorter ``ImageSet``, a string the item of that name."""
         if isinstance(index, str):
             return {item.name: item for item in self.items}[index]
-        found = self.items[index]
-        return ImageSet(self.name, self.split, found, self.classes) if isinstance(index, slice) else found
+        if isinstance(index, slice):
+            return ImageSet(self.name, self.split, self.items[index], self.classes)
+        return self.items[index]
 
     def __repr__(self) -> str:
         return f"<{self.name}{' ' + self.split if self.split else ''}: {len(self)} items>"

@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -135,7 +135,7 @@ def scene(index: int, *, split: str = "train", size: int = 64, seed: int = 0) ->
     regions = [_paint(layer, _texture(layer, grid, split, size)) for layer, grid in zip(layers, grids, strict=True)]
     image, mask = regions[0], torch.full((size, size), classes[0])  # (3, h, w), (h, w)
     for layer, region in zip(layers[1:], regions[1:], strict=True):
-        inside = _inside(layer.shape, size)  # (h, w)
+        inside = _inside(cast(_Shape, layer.shape), size)  # only the background has none  # (h, w)
         # A straight edge at distance d from a pixel's centre leaves about 1/2 + d of the pixel covered.
         image = image.lerp(region, (inside + 0.5).clamp(0, 1).float())
         mask[inside > 0] = layer.label
@@ -308,5 +308,5 @@ def _check(index: int, split: str, size: int, seed: int) -> None:
     if split not in SPLITS:
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
     for name, value, least in (("index", index, 0), ("size", size, 16), ("seed", seed, 0)):
-        if not isinstance(value, int) or value < least:
+        if not isinstance(value, (int, np.integer)) or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least}, got {value}")

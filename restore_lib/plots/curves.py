@@ -161,14 +161,15 @@ def spectrum(images: Sequence[Float[Tensor, "_c _h _w"]], titles: Sequence[str] 
     axes = figure.subplots(1, len(images), squeeze=False)[0]
     powers = [_power(image.detach().cpu().double().mean(0).numpy()) for image in images]
     top = max(power.max() for power in powers) or 1.0
-    shown = None
+    panels = []
     for index, (ax, power) in enumerate(zip(axes, powers, strict=True)):
         decibel = 10 * np.log10(np.maximum(power / top, 1e-9))
-        shown = ax.imshow(decibel, cmap="magma", vmin=-80, vmax=0, extent=(-0.5, 0.5, 0.5, -0.5), aspect="equal")
+        extent = (-0.5, 0.5, 0.5, -0.5)
+        panels.append(ax.imshow(decibel, cmap="magma", vmin=-80, vmax=0, extent=extent, aspect="equal"))
         ax.set(xticks=[-0.5, 0, 0.5], yticks=[-0.5, 0, 0.5] if index == 0 else [], xlabel="periods per pixel")
         if titles:
             ax.set_title(titles[index], pad=4)
-    figure.colorbar(shown, ax=axes.tolist(), label="power, dB", shrink=0.8)
+    figure.colorbar(panels[-1], ax=axes.tolist(), label="power, dB", shrink=0.8)
     return figure
 
 

@@ -68,8 +68,9 @@ def image_row(
         _picture(panel[0], arrays[index])
         if titles:
             panel[0].set_title(titles[index], pad=4)
-        if boxes[index] is not None:
-            _enlarge(panel[0], panel[1], arrays[index], boxes[index])
+        box = boxes[index]
+        if box is not None:
+            _enlarge(panel[0], panel[1], arrays[index], box)
         if captions:
             panel[-1].text(0.5, -0.03, captions[index], transform=panel[-1].transAxes, ha="center", va="top", size=12)
     return figure

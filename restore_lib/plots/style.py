@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from functools import wraps
+from typing import Any, cast
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -51,7 +52,7 @@ def in_style(draw):
     @wraps(draw)
     def styled(*args, **kwargs) -> Figure:
         style = {key: value for key, value in mpl.rcParamsDefault.items() if key != "backend"} | STYLE
-        with mpl.rc_context(style):
+        with mpl.rc_context(cast(Any, style)):
             return draw(*args, **kwargs)
 
     return styled

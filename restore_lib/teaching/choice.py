@@ -156,7 +156,7 @@ def _agree(ordered: Sequence[Shown]) -> None:
             raise ValueError(f"{shown.caption!r} has a true class or an empty list of bars: give at least one bar")
         if not all(0 <= part <= 1 for _, part in shown.bars or ()):
             raise ValueError(f"{shown.caption!r} has a bar outside 0 to 1: give probabilities")
-        for image in filter(lambda image: image is not None, (shown.image, shown.beside)):
+        for image in [image for image in (shown.image, shown.beside) if image is not None]:
             height, width = image.shape[-2:]
             if max(height, width) > LONGEST_SIDE:
                 raise ValueError(f"a picture is {width} pixels wide and {height} high: crop or shrink it")

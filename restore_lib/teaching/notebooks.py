@@ -88,7 +88,8 @@ def without_solutions(path: Path | str, folder: Path | str) -> Path:
 
 def main(words: Sequence[str] | None = None) -> None:
     """The command line: ``python -m restore_lib.teaching.notebooks [--without-solutions FOLDER] NOTEBOOK ...``."""
-    parser = argparse.ArgumentParser(prog="restore_lib.teaching.notebooks", description=__doc__.partition("\n")[0])
+    about = (__doc__ or "").partition("\n")[0]
+    parser = argparse.ArgumentParser(prog="restore_lib.teaching.notebooks", description=about)
     parser.add_argument("notebook", nargs="+", type=Path)
     parser.add_argument("--without-solutions", metavar="FOLDER", type=Path, help="copy there, without solutions")
     given = parser.parse_args(words)

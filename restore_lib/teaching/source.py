@@ -32,14 +32,14 @@ def show_source(thing, *, docstring: bool = False) -> Markdown:
     code = textwrap.dedent(inspect.getsource(thing)).rstrip()
     if not docstring and not inspect.isclass(thing):
         code = _without_docstring(code)
-    file = Path(inspect.getsourcefile(thing)).resolve()
+    file = Path(inspect.getsourcefile(thing) or "").resolve()
     root = Path(__file__).resolve().parent.parent.parent
     name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
     return Markdown(f"`{name}`\n\n```python\n{code}\n```")
 
 
 def _without_docstring(code: str) -> str:
-    body = ast.parse(code).body[0].body
+    body = getattr(ast.parse(code).body[0], "body", [])
     if not (len(body) > 1 and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)):
         return code
     lines = code.splitlines()

@@ -286,7 +286,7 @@ EXERCISES = [
             (_transposed_first, "You transpose first, then mirror: that is another position. Mirror first."),
             (_upside_down, "You mirror up and down; asked for is left and right, the last axis."),
             (
-                lambda *inputs: _crop_pair(*inputs[:5], False, False),
+                lambda hr, lr, top, left, size, *_: _crop_pair(hr, lr, top, left, size, False, False),
                 "The crops are right, but neither mirrored nor transposed.",
             ),
             (

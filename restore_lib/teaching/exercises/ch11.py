@@ -27,7 +27,7 @@ def _twice(x):
     return imresize(x, scale=2)
 
 
-def _step(sr, lr, kernel, *, sign=1, reduce=_son, enlarge=_twice):
+def _step(sr, lr, kernel, *, sign: float = 1, reduce=_son, enlarge=_twice):
     return sr + sign * enlarge(lr - reduce(sr, kernel))
 
 

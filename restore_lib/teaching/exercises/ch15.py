@@ -12,8 +12,8 @@ def _sizes(largest):
 
     def draw(generator):
         while True:
-            small = torch.randint(3, largest, (), generator=generator).item()
-            large = torch.randint(small + 1, 4 * small, (), generator=generator).item()
+            small = int(torch.randint(3, largest, (), generator=generator))
+            large = int(torch.randint(small + 1, 4 * small, (), generator=generator))
             if large % small and (small // math.gcd(small, large)) % 2:
                 return small, large
 

@@ -1,8 +1,11 @@
 """Exercises of chapter 16, two branches that talk."""
 
+from typing import cast
+
 import torch
 
 from restore_lib.implicit import DIINNDecoder
+from restore_lib.implicit.diinn import Variant
 
 
 def _layer(generator):
@@ -59,7 +62,7 @@ def _nearest(offset):
 def _made(channels, width, layers):
     """Counted in networks that are really built, without their memory."""
     with torch.device("meta"):
-        decoders = [DIINNDecoder(channels, variant, width=width, layers=layers) for variant in "abcdef"]
+        decoders = [DIINNDecoder(channels, cast(Variant, variant), width=width, layers=layers) for variant in "abcdef"]
     return [sum(x.numel() for x in decoder.parameters()) for decoder in decoders]
 
 
