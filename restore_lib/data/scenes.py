@@ -308,5 +308,5 @@ def _check(index: int, split: str, size: int, seed: int) -> None:
     if split not in SPLITS:
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
     for name, value, least in (("index", index, 0), ("size", size, 16), ("seed", seed, 0)):
-        if not isinstance(value, (int, np.integer)) or value < least:
+        if not isinstance(value, int) or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least}, got {value}")

@@ -52,7 +52,7 @@ def test_a_scene_has_the_promised_shapes_types_and_ranges(index, split, size):
 def test_the_same_arguments_give_the_same_bits_and_any_other_argument_another_scene(index):
     first = scenes.scene(index, split="train", size=32, seed=1)
     np.random.default_rng().random(), torch.rand(1)  # global state plays no part
-    again = scenes.scene(np.int64(index), split="train", size=32, seed=1)
+    again = scenes.scene(index, split="train", size=32, seed=1)
     assert torch.equal(first.image, again.image) and torch.equal(first.mask, again.mask) and first.label == again.label
     for other in (dict(index=index + 1, seed=1), dict(index=index, seed=2), dict(index=index, seed=1, split="test")):
         assert not torch.equal(first.image, scenes.scene(size=32, **other).image)
