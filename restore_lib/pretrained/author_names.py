@@ -7,6 +7,7 @@ authors count differently. A network whose weights travel under several names ha
 import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from restore_lib.nets.edsr import MEAN, RANGE
 Table = Mapping[str, str | Callable[..., str]]
 
 
-def esrgan(network: nn.Module) -> Table:
+def esrgan(network: Any) -> Table:
     """RRDBNet in the code of ESRGAN and RealSR."""
     return {
         "first": "conv_first",
@@ -28,7 +29,7 @@ def esrgan(network: nn.Module) -> Table:
     }
 
 
-def old_esrgan(network: nn.Module) -> Table:
+def old_esrgan(network: Any) -> Table:
     """RRDBNet in ESRGAN's first files, which count layers."""
     n = len(network.ups)
     return {
@@ -41,7 +42,7 @@ def old_esrgan(network: nn.Module) -> Table:
     }
 
 
-def basicsr_rrdbnet(network: nn.Module) -> Table:
+def basicsr_rrdbnet(network: Any) -> Table:
     """RRDBNet in BasicSR and Real-ESRGAN."""
     return {
         "first": "conv_first",
@@ -53,7 +54,7 @@ def basicsr_rrdbnet(network: nn.Module) -> Table:
     }
 
 
-def edsr(network: nn.Module) -> Table:
+def edsr(network: Any) -> Table:
     """EDSR in EDSR-PyTorch, and as LIIF's, DIINN's and Meta-SR's encoder."""
     return {
         "head": "head.0",
@@ -64,7 +65,7 @@ def edsr(network: nn.Module) -> Table:
     }
 
 
-def basicsr_edsr(network: nn.Module) -> Table:
+def basicsr_edsr(network: Any) -> Table:
     """EDSR in BasicSR."""
     return {
         "head": "conv_first",
@@ -75,7 +76,7 @@ def basicsr_edsr(network: nn.Module) -> Table:
     }
 
 
-def rdn(network: nn.Module) -> Table:
+def rdn(network: Any) -> Table:
     """RDN in RDN's, LIIF's and DIINN's code."""
     return {
         "first": "SFENet1",
@@ -87,7 +88,7 @@ def rdn(network: nn.Module) -> Table:
     }
 
 
-def diinn(network: nn.Module) -> Table:
+def diinn(network: Any) -> Table:
     """The decoder of DIINN: ``K`` modulates, ``Q`` synthesises."""
     return {
         "modulation.*": "K.{}.0",
@@ -97,24 +98,24 @@ def diinn(network: nn.Module) -> Table:
     }
 
 
-def layers_under(prefix: str) -> Callable[[nn.Module], Table]:
+def layers_under(prefix: str) -> Callable[[Any], Table]:
     """The decoders of LIIF and Meta-SR: a Sequential, in which every second layer is an activation."""
     return lambda network: {"layers.*": lambda i: f"{prefix}{2 * i}"}
 
 
-def dncnn(network: nn.Module) -> Table:
+def dncnn(network: Any) -> Table:
     """DnCNN in KAIR, batch norm folded into the convolutions: every second layer is an activation."""
     return {"convs.*": lambda i: f"model.{2 * i}"}
 
 
-def kernel_generator(network: nn.Module) -> Table:
+def kernel_generator(network: Any) -> Table:
     """KernelGAN's generator."""
     inner = len(network.layers) - 2
     names = ["first_layer", *(f"feature_block.{i}" for i in range(inner)), "final_layer"]
     return {"layers.*": lambda i: names[i]}
 
 
-def kernel_discriminator(network: nn.Module) -> Table:
+def kernel_discriminator(network: Any) -> Table:
     """KernelGAN's discriminator, with PyTorch's names for a spectral norm."""
     return {
         "first": "first_layer",
@@ -124,7 +125,7 @@ def kernel_discriminator(network: nn.Module) -> Table:
     }
 
 
-def patch_discriminator(network: nn.Module) -> Table:
+def patch_discriminator(network: Any) -> Table:
     """RealSR's (pix2pix's) patch discriminator: convolution, batch norm, activation, and so on."""
     return {
         "first": "model.0",
@@ -134,7 +135,7 @@ def patch_discriminator(network: nn.Module) -> Table:
     }
 
 
-def vgg_discriminator(network: nn.Module) -> Table:
+def vgg_discriminator(network: Any) -> Table:
     """ESRGAN's and RealSR's VGG discriminator: pairs of convolutions."""
     return {
         "convs.*": lambda i: f"conv{i // 2}_{i % 2}",
@@ -145,7 +146,7 @@ def vgg_discriminator(network: nn.Module) -> Table:
 
 
 MLP = tuple(map(layers_under, ("imnet.layers.", "layers.", "", "P2W.meta_block.")))  # LIIF, DIINN's code, Meta-SR
-TABLES: dict[str, tuple[Callable[[nn.Module], Table], ...]] = {
+TABLES: dict[str, tuple[Callable[[Any], Table], ...]] = {
     "RRDBNet": (esrgan, old_esrgan, basicsr_rrdbnet),
     "EDSR": (edsr, basicsr_edsr),
     "RDN": (rdn,),
@@ -179,7 +180,7 @@ def names_of(network: nn.Module) -> Iterator[dict[str, str]]:
         for table in TABLES[kind]:
             yield _renamed(network, table(network))
     elif hasattr(network, "encoder") and hasattr(network, "decoder"):
-        halves = product(names_of(network.encoder), names_of(network.decoder))
+        halves = product(*(names_of(network.get_submodule(half)) for half in ("encoder", "decoder")))
         for (inner, outer), (before, behind) in product(list(halves), PARTS):
             names = {f"encoder.{own}": before + theirs for own, theirs in inner.items()}
             yield names | {f"decoder.{own}": behind + theirs for own, theirs in outer.items()}

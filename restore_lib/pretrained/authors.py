@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -264,7 +265,7 @@ def _halves(state: State) -> tuple[State, State]:
 
 def _any_scale(inner: State, outer: State, settings: Mapping) -> nn.Module:
     """DIINN, LIIF or Meta-SR."""
-    encoder = _encoder(inner, settings)
+    encoder: Any = _encoder(inner, settings)
     if "K.0.0.weight" in outer:
         return _diinn(encoder, outer, settings)
     weights = [value for key, value in outer.items() if key.endswith("weight")]

@@ -153,10 +153,10 @@ def card_texts(card: Card) -> dict[str, str]:
     }
 
 
-def _exported(network: nn.Module, example: Tensor):
+def _exported(network: nn.Module, example: Tensor) -> torch.onnx.ONNXProgram:
     free = torch.export.Dim.DYNAMIC
     try:
-        return torch.onnx.export(
+        program = torch.onnx.export(
             network,
             (example,),
             dynamo=True,
@@ -165,6 +165,8 @@ def _exported(network: nn.Module, example: Tensor):
             output_names=[OUTPUT],
             verbose=False,
         )
+        assert program is not None  # so it is with dynamo
+        return program
     except Exception as error:  # the exporter raises whatever the network's code meets in it
         cause = error.__cause__ or error
         line = next((line for line in str(cause).splitlines() if line.strip()), type(cause).__name__)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
+from typing import IO, cast
 
 from restore_lib import files
 from restore_lib.data import downloading
@@ -164,5 +165,5 @@ def _opened(path: Path) -> Iterator[tuple[dict[str, int], Callable[[str], bytes]
             members = {member.name: member for member in archive if member.isfile()}
             yield (
                 {name: member.size for name, member in members.items()},
-                lambda name: archive.extractfile(members[name]).read(),
+                lambda name: cast(IO[bytes], archive.extractfile(members[name])).read(),
             )

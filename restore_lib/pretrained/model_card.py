@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, StrictInt, StrictStr, TypeAdapter, ValidationError
 
@@ -35,7 +35,7 @@ def _tier(text: str) -> str:
     return text
 
 
-def _network(architecture: Mapping[str, object]) -> Mapping[str, object]:
+def _network(architecture: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(architecture.get("builder"), str) or not isinstance(architecture.get("arguments"), dict):
         raise ValueError("it needs a builder and its arguments")
     return architecture
@@ -120,7 +120,7 @@ class Card:
     seed: StrictInt | None
     dataset: Text
     dataset_hash: Sha256
-    architecture: Annotated[Mapping[str, object], AfterValidator(_network)]
+    architecture: Annotated[Mapping[str, Any], AfterValidator(_network)]
     versions: Annotated[Mapping[str, StrictStr], Field(min_length=1)]
     device: Text
     date: Annotated[StrictStr, AfterValidator(_date)]
@@ -152,7 +152,9 @@ def longest(cards: Iterable[Card], recipes: Iterable[str]) -> list[Card]:
     cards, chosen = list(cards), []
     for recipe in recipes:
         trained = [card for card in cards if card.recipe == recipe]
-        best = max(trained, key=lambda card: card.steps, default=None)
+        if not trained:
+            continue
+        best = max(trained, key=lambda card: card.steps)
         alike = [card for card in trained if (card.tier, card.steps) == (best.tier, best.steps)]
         seeds = {card.seed: card for card in reversed(alike)}  # of several with one seed, the first
         chosen += sorted(seeds.values(), key=lambda card: card.seed or 0)
@@ -200,7 +202,7 @@ def read_card(path: Path | str, name: str) -> Card:
     return card
 
 
-def _checked(content: object, what: Path | str) -> Card:
+def _checked(content: Any, what: Path | str) -> Card:
     """The card with this content; CheckpointError names the first thing that is wrong."""
     try:
         card = _CARD.validate_python(content)

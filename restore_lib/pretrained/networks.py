@@ -6,6 +6,7 @@ Only the networks listed here can be named: a card from a stranger builds one of
 import importlib
 import json
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import nn
 
@@ -34,13 +35,21 @@ MODULES = {
 }
 
 
-def network_class(name: str) -> type[nn.Module] | None:
-    """The class of that name in :data:`MODULES`, or None; of a dotted path only the last part counts."""
-    name = name.rpartition(".")[2]
-    return getattr(importlib.import_module(MODULES[name]), name) if name in MODULES else None
+def network_class(name: str) -> type[nn.Module]:
+    """The class of that name in :data:`MODULES`; of a dotted path only the last part counts.
+
+    Raises
+    ------
+    CheckpointError
+        There is no such network.
+    """
+    last = name.rpartition(".")[2]
+    if last not in MODULES:
+        raise CheckpointError(f"{name} is no network of this library: use the version that trained these weights.")
+    return getattr(importlib.import_module(MODULES[last]), last)
 
 
-def describe(builder: Callable[..., nn.Module], **arguments: object) -> dict[str, object]:
+def describe(builder: Callable[..., nn.Module], **arguments: object) -> dict[str, Any]:
     """What a card's ``architecture`` holds for the network ``builder(**arguments)``.
 
     Parameters
@@ -61,12 +70,12 @@ def describe(builder: Callable[..., nn.Module], **arguments: object) -> dict[str
         arguments = json.loads(json.dumps(arguments, allow_nan=False))
     except (TypeError, ValueError) as error:
         raise ValueError(f"arguments of {name} must be JSON values ({error})") from error
-    if network_class(builder.__qualname__) is not builder:
+    if builder.__qualname__ not in MODULES or network_class(builder.__qualname__) is not builder:
         raise ValueError(f"{name} is no network that cards can name: add it to {__name__}.MODULES")
     return {"builder": name, "arguments": arguments}
 
 
-def build(architecture: Mapping[str, object]) -> nn.Module:
+def build(architecture: Mapping[str, Any]) -> nn.Module:
     """The network that :func:`describe` described, with fresh weights.
 
     Raises
@@ -74,13 +83,11 @@ def build(architecture: Mapping[str, object]) -> nn.Module:
     CheckpointError
         The builder is unknown, is no network of this library, or does not take these arguments.
     """
-    name, arguments = str(architecture.get("builder")), architecture.get("arguments")
+    name = str(architecture.get("builder"))
     network = network_class(name)
-    if network is None:
-        raise CheckpointError(f"{name} is no network of this library: use the version that trained these weights.")
     try:
-        return network(**arguments)
-    except (TypeError, ValueError) as error:
+        return network(**architecture["arguments"])
+    except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{name} does not take the arguments on the card ({error}): use the version that trained these weights."
         ) from error

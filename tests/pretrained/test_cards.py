@@ -13,6 +13,7 @@ from restore_lib.denoising.dncnn import DnCNN
 from restore_lib.errors import CheckpointError
 from restore_lib.pretrained import build, checkpoints, describe, longest
 from restore_lib.pretrained.model_card import Card, card_text
+from restore_lib.pretrained.networks import MODULES, network_class
 
 NAME = "small"
 
@@ -115,6 +116,12 @@ def test_a_network_comes_back_from_its_description():
         describe(Small)
     with pytest.raises(ValueError, match="must be JSON values"):
         describe(DnCNN, depth=torch.ones(1))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_network_is_where_the_table_says(name):
+    assert network_class(name) is network_class(f"some.old.place.{name}")
+    assert (network_class(name).__module__, network_class(name).__name__) == (MODULES[name], name)
 
 
 @pytest.mark.parametrize(
