@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from restore_lib.data.patches import prefetch
 from restore_lib.errors import TrainingError
@@ -112,7 +113,7 @@ def fit(
 
             # validate
             if validating and run.task.validate is not None:
-                logger.log(run.step, _validate(run))
+                logger.log(run.step, _validate(run, run.task.validate))
             logged_step, logged_at = run.step, time.monotonic()
 
             # save
@@ -164,16 +165,14 @@ def _start(recipe: Recipe, folder: Path, seed: int, speed: Speed, fabric: Fabric
 
 
 @torch.no_grad()
-def _validate(run: Run) -> dict[str, float]:
-    """What the task's validation says of its networks in eval mode, averaged where there are averages."""
-    assert run.task.validate is not None
+def _validate(run: Run, validate: Callable[[Mapping[str, nn.Module]], Mapping[str, float]]) -> dict[str, float]:
+    """What a task's validation says of its networks in eval mode, averaged where there are averages."""
     networks = {name: run.averaged.get(name, network) for name, network in run.task.networks.items()}
-    training = {name: network.training for name, network in networks.items()}
     for network in networks.values():
         network.eval()
-    metrics = {name: float(value) for name, value in run.task.validate(networks).items()}
+    metrics = {name: float(value) for name, value in validate(networks).items()}
     for name, network in networks.items():
-        network.train(training[name])
+        network.train(name not in run.averaged)
     for name, value in metrics.items():
         if not math.isfinite(value):
             raise TrainingError(f"Validation after step {run.step} gave {name} = {value}.")

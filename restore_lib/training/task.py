@@ -60,7 +60,7 @@ class Run:
     networks, frozen : dict of str to Module
         Ready to be called on ``device``.
     step : int
-        Number of the step being made, from 1.
+        Number of the present step, from 1.
     device : torch.device
     """
 
@@ -79,10 +79,10 @@ class Run:
             for group in optimizer.param_groups:
                 group["fused"] = speed.fused or None
             self.optimizers[name] = fabric.setup_optimizers(optimizer)
-        self.frozen = {}
-        for name, network in task.frozen.items():
-            network = network.eval().requires_grad_(False).to(self.device)
-            self.frozen[name] = speed.prepare(network)
+        self.frozen = {
+            name: speed.prepare(network.eval().requires_grad_(False).to(self.device))
+            for name, network in task.frozen.items()
+        }
 
     def update(self, name: str, loss: Tensor) -> None:
         """Make one update of the weights behind the optimiser ``name`` down the gradient of a loss."""
@@ -91,8 +91,7 @@ class Run:
         self.fabric.backward(loss)
         limit = self.task.clip.get(name)
         if limit is not None:
-            parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-            torch.nn.utils.clip_grad_norm_(parameters, limit)
+            nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], limit)
         optimizer.step()
         if name in self.task.schedulers:
             self.task.schedulers[name].step()
