@@ -23,8 +23,18 @@ import torch
 from restore_lib import data, metrics
 from restore_lib.files import atomic_write
 from restore_lib.realsr.kernels import random_kernel
-from restore_lib.realsr.zssr import ZSSRNet, enlarge, father, train, zssr
-from restore_lib.realsr.zssr_settings import BICUBIC, GIVEN_KERNEL, K_ZSSR, ZSSRSettings, quick
+from restore_lib.realsr.zssr import (
+    BICUBIC,
+    GIVEN_KERNEL,
+    K_ZSSR,
+    ZSSRNet,
+    ZSSRSettings,
+    enlarge,
+    father,
+    quick,
+    train,
+    zssr,
+)
 from restore_lib.resampling import downscale, imresize
 
 USES = {"bicubic": BICUBIC, "given kernel": GIVEN_KERNEL, "k-zssr": K_ZSSR}

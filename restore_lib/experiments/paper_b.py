@@ -30,8 +30,7 @@ from restore_lib.realsr import hidden_camera
 from restore_lib.realsr.recipes import SR
 from restore_lib.realsr.recipes import TITLES as PAIR_TITLES
 from restore_lib.realsr.rrdbnet import interpolate_networks
-from restore_lib.realsr.zssr import k_zssr, zssr
-from restore_lib.realsr.zssr_settings import BICUBIC, K_ZSSR, K_ZSSR_REAL, REAL, ZSSRSettings, quick
+from restore_lib.realsr.zssr import BICUBIC, K_ZSSR, K_ZSSR_REAL, REAL, ZSSRSettings, k_zssr, quick, zssr
 from restore_lib.resampling import imresize
 from restore_lib.training.precision import has_bfloat16
 

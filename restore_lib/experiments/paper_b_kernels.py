@@ -27,10 +27,8 @@ from restore_lib.experiments.records import Measurement, measurement, of_set
 from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Tell, Trial, trial
 from restore_lib.realsr.kernelgan import KernelSettings, estimate_kernels
 from restore_lib.realsr.kernels import KernelEstimate, KernelWarning, bicubic_kernel, kernel_error, random_kernel
-from restore_lib.realsr.noise_pool import NoiseRule
-from restore_lib.realsr.noise_statistics import compare
-from restore_lib.realsr.zssr import k_zssr, zssr
-from restore_lib.realsr.zssr_settings import BICUBIC, K_ZSSR, ZSSRSettings, quick
+from restore_lib.realsr.noise_pool import NoiseRule, compare
+from restore_lib.realsr.zssr import BICUBIC, K_ZSSR, ZSSRSettings, k_zssr, quick, zssr
 from restore_lib.resampling import align_kernel, downscale, imresize
 
 RGB_INSIDE = metrics.Protocol(channels="rgb", border=8, quantize=True)

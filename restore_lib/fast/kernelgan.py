@@ -107,7 +107,7 @@ class ComposedStep:
         maps = self._discriminate(fake[:, None], frozen, [value[..., :1].detach() for value in largest])
         terms = self.terms(self.kernel, fake, crops, maps[:, 0])
         generator_adam.zero_grad()
-        sum((weights[name] * term).sum() for name, term in terms.items()).backward()
+        torch.stack([weights[name] * term for name, term in terms.items()]).sum().backward()
         generator_adam.step()
         self.kernel = compose(self.generators)
 
@@ -117,7 +117,7 @@ class ComposedStep:
         discriminator_adam.zero_grad()
         loss.sum().backward()
         discriminator_adam.step()
-        return {name: term.detach() for name, term in (terms | {"discriminator": loss}).items()}
+        return {name: term.detach() for name, term in {**terms, "discriminator": loss}.items()}
 
     def _singular_values(self, passes: int) -> list[Tensor]:
         """Largest singular values of the first (n, passes) and the middle layers (n, 5, passes) in the next passes."""

@@ -10,7 +10,17 @@ And what it builds on: KernelGAN [bellkligler2019kernelgan], ZSSR [shocher2018zs
   the degradation
 """
 
-from restore_lib.realsr.degradation import TRACK1, TRACK2, Degradation, Track, algorithm_1, clean_up
+from restore_lib.realsr.degradation import (
+    TRACK1,
+    TRACK2,
+    Degradation,
+    PairedData,
+    Track,
+    algorithm_1,
+    clean_up,
+    read_pairs,
+    write_pairs,
+)
 from restore_lib.realsr.discriminators import PatchDiscriminator, VGGDiscriminator
 from restore_lib.realsr.kernelgan import (
     KernelDiscriminator,
@@ -30,10 +40,8 @@ from restore_lib.realsr.losses import (
     stage_2_step,
 )
 from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, collect
-from restore_lib.realsr.pairs import PairedData, read_pairs, write_pairs
 from restore_lib.realsr.rrdbnet import RRDBNet, interpolate_networks
-from restore_lib.realsr.zssr import ZSSRNet, ZSSRResult, k_zssr
-from restore_lib.realsr.zssr_settings import ZSSRSettings
+from restore_lib.realsr.zssr import ZSSRNet, ZSSRResult, ZSSRSettings, k_zssr
 
 __all__ = [
     "TRACK1",

@@ -19,9 +19,9 @@ from torch.nn import functional
 from restore_lib import metrics
 from restore_lib.pretrained import build, describe
 from restore_lib.realsr import hidden_camera
+from restore_lib.realsr.degradation import Pair, PairedData
 from restore_lib.realsr.hidden_camera import PairSettings, levels, training_pairs
 from restore_lib.realsr.losses import discriminator_loss, generator_loss
-from restore_lib.realsr.pairs import Pair, PairedData
 from restore_lib.resampling import imresize
 from restore_lib.training.recipes import Recipe, sourced
 from restore_lib.training.task import Run, Task

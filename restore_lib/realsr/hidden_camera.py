@@ -35,11 +35,10 @@ from restore_lib import data, files, images, noise
 from restore_lib.data.opening import Item
 from restore_lib.errors import DataError, TrainingError
 from restore_lib.pretrained import load
-from restore_lib.realsr.degradation import Degradation, clean_up
+from restore_lib.realsr.degradation import Degradation, Pair, PairedData, clean_up
 from restore_lib.realsr.kernelgan import KernelSettings, estimate_kernels
 from restore_lib.realsr.kernels import KernelWarning, gaussian_kernel
 from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, collect, fill, luma, noise_variance
-from restore_lib.realsr.pairs import Pair, PairedData
 from restore_lib.resampling import downscale, imresize
 
 SCALE = 4

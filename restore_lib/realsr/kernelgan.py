@@ -89,8 +89,8 @@ class KernelGenerator(nn.Module):
         self.layers = nn.ModuleList(
             nn.Conv2d(channels[i], channels[i + 1], size, strides[i], bias=False) for i, size in enumerate(SIZES)
         )
-        for layer in self.layers:
-            nn.init.xavier_normal_(layer.weight, 0.1)
+        for weight in self.parameters():
+            nn.init.xavier_normal_(weight, 0.1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c oh ow"]:
         """Blur and halve each colour by itself, without padding: ``(x * k)`` at every second pixel; 64 become 26."""
@@ -101,7 +101,7 @@ class KernelGenerator(nn.Module):
 
     def kernel(self) -> Float[Tensor, "13 13"]:
         """The one correlation kernel that all layers are together. Differentiable."""
-        return compose([layer.weight for layer in self.layers])
+        return compose(list(self.parameters()))
 
 
 def compose(layers: Sequence[Float[Tensor, "_ _ _ _"]]) -> Float[Tensor, "s s"]:
@@ -119,7 +119,7 @@ def compose(layers: Sequence[Float[Tensor, "_ _ _ _"]]) -> Float[Tensor, "s s"]:
 def spectral_conv(channels: int, width: int, size: int) -> nn.Module:
     """Convolution whose weight is divided by its largest singular value, which one power iteration a pass follows."""
     conv = nn.Conv2d(channels, width, size)
-    nn.init.zeros_(conv.bias)
+    nn.init.zeros_(conv.get_parameter("bias"))
     return nn.utils.spectral_norm(conv)
 
 
@@ -138,7 +138,7 @@ class KernelDiscriminator(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(depth - 2))
         self.last = spectral_conv(width, 1, 1)
         for norm in self.norms:
-            nn.init.normal_(norm.weight, 1.0, 0.02)
+            nn.init.normal_(norm.get_parameter("weight"), 1.0, 0.02)
 
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 oh ow"]:
         """How real each patch of an image in [-1, 1] looks, in 0 to 1; 6 pixels fewer each way."""
@@ -279,7 +279,7 @@ def step(
     fake = generator(crop)  # (1, 3, 26, 26)
     terms = generator_terms(generator.kernel()[None], fake, crop, discriminator(fake), settings)
     optimizers[0].zero_grad()
-    sum(weights[name] * term for name, term in terms.items()).sum().backward()
+    torch.stack([weights[name] * term for name, term in terms.items()]).sum().backward()
     optimizers[0].step()
 
     fake = generator(crop).detach() + noise
@@ -287,7 +287,7 @@ def step(
     optimizers[1].zero_grad()
     loss.sum().backward()
     optimizers[1].step()
-    return {name: term.detach() for name, term in (terms | {"discriminator": loss}).items()}
+    return {name: term.detach() for name, term in {**terms, "discriminator": loss}.items()}
 
 
 class LayerByLayer:
@@ -403,7 +403,9 @@ def estimate_kernel(
         The photo is too small, flat, or holds NaN.
     """
     options = {"rule": rule, "settings": settings, "fast": fast, "device": device, "progress": progress}
-    return estimate_kernels([image], scale, seed, restarts, **options)[0]
+    (estimate,) = estimate_kernels([image], scale, seed, restarts, **options)
+    assert estimate is not None, "a failure is raised"
+    return estimate
 
 
 def estimate_kernels(

@@ -297,7 +297,7 @@ def conclude(
     kernel, best, candidates, chosen = kernels[0], 0, [], 0
     if len(runs) > 1:
         sound = [not diagnostics.problems for _, diagnostics in usable]
-        candidates, chosen = choose(image, kernels, sound, held or (0, 0, *image.shape[-2:]))
+        candidates, chosen = choose(image, kernels, sound, held or (0, 0, image.shape[-2], image.shape[-1]))
         if not held and len(candidates) > len(kernels):
             chosen = len(kernels)  # the average comes last
         kernel = candidates[chosen].kernel

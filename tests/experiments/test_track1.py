@@ -14,7 +14,7 @@ from restore_lib.pretrained import Card, build, save_checkpoint
 from restore_lib.realsr import hidden_camera
 from restore_lib.realsr.recipes import PIXELS, SR
 from restore_lib.realsr.rrdbnet import interpolate_networks
-from restore_lib.realsr.zssr_settings import REAL, quick
+from restore_lib.realsr.zssr import REAL, quick
 from restore_lib.training import at_tier
 
 

@@ -8,10 +8,20 @@ from scipy import ndimage
 
 from restore_lib import images, noise
 from restore_lib.errors import DataError
-from restore_lib.realsr.degradation import TRACK1, TRACK2, Degradation, Track, algorithm_1, clean_up
+from restore_lib.realsr.degradation import (
+    TRACK1,
+    TRACK2,
+    Degradation,
+    PairedData,
+    Track,
+    algorithm_1,
+    clean_up,
+    read_pairs,
+    turn,
+    write_pairs,
+)
 from restore_lib.realsr.kernels import analytic_x4, random_kernel
 from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, collect
-from restore_lib.realsr.pairs import PairedData, read_pairs, turn, write_pairs
 from restore_lib.resampling import downscale, imresize
 
 

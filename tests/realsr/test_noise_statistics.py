@@ -8,7 +8,7 @@ from scipy import stats
 
 from restore_lib import noise
 from restore_lib.errors import DataError
-from restore_lib.realsr import noise_statistics as measured
+from restore_lib.realsr import noise_pool as measured
 from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, luma_variance
 
 SMALL = NoiseRule(patch=32, stride=32)

@@ -13,15 +13,18 @@ from restore_lib.realsr.degradation import (
     TRACK1,
     TRACK2,
     Degradation,
+    Pair,
+    PairedData,
     Track,
     algorithm_1,
     clean_up,
     cut_off,
     off_centre,
+    read_pairs,
+    write_pairs,
 )
 from restore_lib.realsr.kernels import analytic_x4, gaussian_kernel, random_kernel
 from restore_lib.realsr.noise_pool import NoisePool
-from restore_lib.realsr.pairs import Pair, PairedData, read_pairs, write_pairs
 from restore_lib.resampling import align_kernel, downscale, imresize
 from restore_lib.training import Task, fit
 from restore_lib.training.recipes import Recipe

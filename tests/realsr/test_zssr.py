@@ -12,19 +12,30 @@ from restore_lib import metrics
 from restore_lib.errors import ImageError
 from restore_lib.realsr import zssr as module
 from restore_lib.realsr.kernels import gaussian_kernel
-from restore_lib.realsr.zssr import ZSSRNet, back_project, enlarge, k_zssr, make_son, median, middle, zssr
-from restore_lib.realsr.zssr_crops import Augmentation, Father, edge_weights, random_crop, warp_matrix
-from restore_lib.realsr.zssr_settings import (
+from restore_lib.realsr.zssr import (
     BICUBIC,
     GIVEN_KERNEL,
     K_ZSSR,
     K_ZSSR_REAL,
     REAL,
+    Augmentation,
+    Father,
     RateControl,
+    ZSSRNet,
     ZSSRSettings,
+    back_project,
     cosine,
+    edge_weights,
+    enlarge,
+    k_zssr,
     line,
+    make_son,
+    median,
+    middle,
     quick,
+    random_crop,
+    warp_matrix,
+    zssr,
 )
 from restore_lib.resampling import align_kernel, downscale, imresize
 
@@ -209,6 +220,13 @@ def test_turned_crops_come_in_eight_positions(rng):
     assert len(found) == 8
     plain = {random_crop([Father(image, image[:1])], replace(how, rotate=False), 2, dice)[0].numpy().tobytes()}
     assert plain == {image.numpy().tobytes()}
+
+
+def test_small_photos_that_are_not_square_are_turned_too(rng):
+    image = torch.rand(3, 40, 56, generator=rng)
+    augmentation, dice = Augmentation(crop=48, as_is=0.0, turned=1.0), np.random.default_rng(0)
+    sizes = {random_crop([Father(image, image[:1])], augmentation, 4, dice)[0].shape for _ in range(40)}
+    assert sizes == {(3, 40, 48), (3, 40, 40)}
 
 
 def test_a_warp_reads_the_photo_where_its_matrix_says(rng):

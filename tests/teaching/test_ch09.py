@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from restore_lib import noise
-from restore_lib.realsr import noise_statistics
+from restore_lib.realsr import noise_pool
 from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, find_patches, luma_variance
 from restore_lib.teaching import check
 from restore_lib.teaching.checks import all_exercises
@@ -42,7 +42,7 @@ def test_the_rule_is_the_librarys_but_for_its_rounding(rng):
 
 def test_crops_without_means_are_what_the_pool_gives(drawn, rng):
     for (crops,) in drawn(MEANS):
-        torch.testing.assert_close(MEANS.reference(crops), noise_statistics.without_mean(crops))
+        torch.testing.assert_close(MEANS.reference(crops), noise_pool.without_mean(crops))
     patch = torch.rand(3, 8, 8, generator=rng)
     whole = NoisePool([patch], ["one"]).sample(8, 1, rng)
     torch.testing.assert_close(MEANS.reference(patch[None]), whole)
@@ -56,7 +56,7 @@ def test_the_autocorrelation_pair_by_pair(drawn):
             for j in range(reach + 1):
                 expected = (y[: height - i, : width - j] * y[i:, j:]).mean() / (y**2).mean()
                 assert float(LAGS.reference(x, reach)[i, j]) == pytest.approx(expected, abs=1e-5)
-        ours = noise_statistics.autocorrelation(x[None, None], reach)[reach:, reach:]
+        ours = noise_pool.autocorrelation(x[None, None], reach)[reach:, reach:]
         np.testing.assert_allclose(LAGS.reference(x, reach), ours, atol=1e-5)
 
 

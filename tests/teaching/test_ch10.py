@@ -5,9 +5,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from restore_lib.realsr.degradation import Degradation, off_centre
+from restore_lib.realsr.degradation import Degradation, off_centre, turn
 from restore_lib.realsr.noise_pool import NoisePool
-from restore_lib.realsr.pairs import turn
 from restore_lib.resampling import align_kernel, downscale, imresize
 from restore_lib.teaching import check
 from restore_lib.teaching.checks import all_exercises

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from restore_lib.realsr.zssr_settings import BICUBIC, RateControl
+from restore_lib.realsr.zssr import BICUBIC, RateControl
 from restore_lib.resampling import imresize
 from restore_lib.teaching import check
 from restore_lib.teaching.checks import all_exercises

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from restore_lib.realsr.degradation import Degradation
+from restore_lib.realsr.degradation import Degradation, Pair, PairedData
 from restore_lib.realsr.dsgan import high
 from restore_lib.realsr.noise_pool import NoisePool
-from restore_lib.realsr.pairs import Pair, PairedData
 from restore_lib.teaching import check
 from restore_lib.teaching.checks import all_exercises
 

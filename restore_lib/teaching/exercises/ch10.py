@@ -3,9 +3,8 @@
 import torch
 import torch.nn.functional as F
 
-from restore_lib.realsr.degradation import cut_off
+from restore_lib.realsr.degradation import cut, cut_off
 from restore_lib.realsr.kernels import gaussian_kernel
-from restore_lib.realsr.pairs import cut
 from restore_lib.resampling import align_kernel, downscale, imresize
 
 

@@ -6,8 +6,7 @@ import torch
 from torch.nn import functional
 
 from restore_lib.realsr.kernels import random_kernel
-from restore_lib.realsr.zssr import back_project
-from restore_lib.realsr.zssr_settings import line
+from restore_lib.realsr.zssr import back_project, line
 from restore_lib.resampling import downscale, imresize
 
 
