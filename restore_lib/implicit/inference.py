@@ -72,17 +72,17 @@ def upscale(
     out = lr.new_empty(3, height, width)
     margin = reach(network.encoder) + LOOKS
     down = list(windows(network.decoder.place(h, height), h, int(tile), margin))
-    across = list(windows(network.decoder.place(w, width), w, int(tile), margin))
+    right = list(windows(network.decoder.place(w, width), w, int(tile), margin))
     ratio = torch.tensor([[h / height, w / width]], dtype=lr.dtype, device=device)
     for i, (rows, rows_out, rows_axis) in enumerate(down):
-        for j, (cols, cols_out, cols_axis) in enumerate(across):
+        for j, (cols, cols_out, cols_axis) in enumerate(right):
             window = network.normalise(lr[None, :, rows, cols].to(device))  # (1, 3, th, tw)
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 feature = network.encoder(window)
             picture = decode_grid(network.decoder, feature.to(lr.dtype), rows_axis, cols_axis, ratio)[0]
             out[:, rows_out, cols_out] = (picture * network.unit + network.mean).to(lr.device)
             if progress is not None:
-                progress(i * len(across) + j + 1, len(down) * len(across))
+                progress(i * len(right) + j + 1, len(down) * len(right))
     return out
 
 

@@ -72,7 +72,7 @@ def _few(generator):
 
 def _counted(channels, width, layers, *, unfold=9, bias=1, last=True, joined=True, replaces=True, positional=True):
     """By hand; each option set otherwise is a slip."""
-    content, found = unfold * channels, []
+    content, counts = unfold * channels, []
     for variant in "abcdef":
         front = variant in "ace" and positional
         place = content if front and replaces else 3
@@ -80,8 +80,8 @@ def _counted(channels, width, layers, *, unfold=9, bias=1, last=True, joined=Tru
         count = 3 * content + bias * content if front else 0
         count += (content + bias + place + bias) * width
         count += (layers - 1) * (heard + bias + width + bias) * width
-        found.append(count + (3 * (width + bias) if last else 0))
-    return found
+        counts.append(count + (3 * (width + bias) if last else 0))
+    return counts
 
 
 def _slip(**options):

@@ -25,15 +25,15 @@ def _lr_psnr(sr, hr, scale):
 def _reduced(sr, hr, scale, *, whole=round, clip=True, antialias=True, levels=0, border=0):
     """The same by hand; each option set otherwise is a slip."""
     size = [max(1, whole(n / scale)) for n in hr.shape[1:]]
-    found = []
+    small = []
     for x in (sr.clamp(0, 1) if clip else sr, hr):
         if antialias:
             x = resize_antialiased(x, size)
         else:
             x = torch.nn.functional.interpolate(x[None], size=size, mode="bicubic")[0]
         x = (x.clamp(0, 1) * levels).round() / levels if levels else x
-        found.append(x[:, border : size[0] - border, border : size[1] - border])
-    return -10 * (found[0] - found[1]).square().mean().log10()
+        small.append(x[:, border : size[0] - border, border : size[1] - border])
+    return -10 * (small[0] - small[1]).square().mean().log10()
 
 
 def _slip(**options):
@@ -43,8 +43,8 @@ def _slip(**options):
 def _enlarged(sr, hr, scale):
     """The truth reduced and enlarged again, compared at the large size."""
     size = [round(n / scale) for n in hr.shape[1:]]
-    found = [resize_antialiased(resize_antialiased(x, size), hr.shape[1:]) for x in (sr.clamp(0, 1), hr)]
-    return -10 * (found[0] - found[1]).square().mean().log10()
+    small = [resize_antialiased(resize_antialiased(x, size), hr.shape[1:]) for x in (sr.clamp(0, 1), hr)]
+    return -10 * (small[0] - small[1]).square().mean().log10()
 
 
 def _cells(generator):
@@ -115,11 +115,11 @@ def _claim(a, b):
     return torch.stack([means[0].mean() - means[1].mean(), torch.tensor(error, dtype=torch.float64)])
 
 
-def _error(found):
+def _error(other):
     """The right difference, with another error."""
 
     def answer(a, b):
-        return torch.stack([_claim(a, b)[0], torch.as_tensor(found(a, b), dtype=torch.float64)])
+        return torch.stack([_claim(a, b)[0], torch.as_tensor(other(a, b), dtype=torch.float64)])
 
     return answer
 
