@@ -225,8 +225,6 @@ DENOISERS = tuple(
     for sigma in (15, 25, 30, 35, 45, 50, 60)  # Table 1 has 25, 35 and 50; the vision tasks have the others
 )
 HALVES = (HALF_30, *(at_sigma(HALF_30, sigma, 2500) for sigma in (15, 45, 60)))
-STRENGTHS = {recipe.name: recipe.sigma for recipe in (*DENOISERS, *HALVES)}
-"""For which noise each of them is trained."""
 
 CHOICES = {  # what Section 3.1 compares, one change at a time
     "as-it-is": {},
