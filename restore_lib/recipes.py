@@ -4,6 +4,7 @@ import hashlib
 import json
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -65,7 +66,7 @@ def keep(run: Path | str, tier: str, *, name: str | None = None, folder: Path | 
     run = Path(run)
     try:
         about = json.loads((run / "run.json").read_text(encoding="utf-8"))
-        recipe = at_tier(find(about["recipe"]), tier)
+        recipe: Any = at_tier(find(about["recipe"]), tier)
     except (OSError, ValueError, KeyError) as error:
         raise TrainingError(f"{run} holds no run: name a folder that `restore train` made.") from error
     if {key: str(value) for key, value in values(recipe).items()} != about["values"]:
@@ -98,7 +99,7 @@ def keep(run: Path | str, tier: str, *, name: str | None = None, folder: Path | 
     return save_checkpoint(network, new, folder, dtype=getattr(torch, recipe.stored))
 
 
-def training_data(recipe: Recipe) -> tuple[str, str]:
+def training_data(recipe: Any) -> tuple[str, str]:
     """Names of the picture sets that a recipe trains on, and one hash of them all."""
     if hasattr(recipe, "training_data"):
         return recipe.training_data()

@@ -228,12 +228,15 @@ def parse(text: str | bytes, path: Path) -> RunRecord:
             raise RecordError(
                 f"{path} is damaged ({first['msg']}): restore it from version control or run it again."
             ) from error
-        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".lstrip(": ")
-    else:
-        problem = inconsistency(record)
-    if problem:
-        raise RecordError(f"{path} is not a good run record: {problem}. Run it again, or mend the file.")
+        raise not_good(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}".lstrip(": ")) from error
+    if problem := inconsistency(record):
+        raise not_good(path, problem)
     return record
+
+
+def not_good(path: Path, problem: str) -> RecordError:
+    """The sentence for a file that holds no good record."""
+    return RecordError(f"{path} is not a good run record: {problem}. Run it again, or mend the file.")
 
 
 def inconsistency(record: RunRecord) -> str:
