@@ -27,6 +27,7 @@ book: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python book/build.py
 	RESTORE_REQUIRE_BOOK=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests
 	RESTORE_TIER=smoke $(BIN)/python -m pytest -n 2 --dist loadscope --nbval --nbval-current-env notebooks
@@ -40,6 +41,7 @@ lint: $(STAMP)
 
 outputs: $(STAMP)
 	$(BIN)/python -m restore_lib.teaching.notebooks notebooks/*.ipynb
+	$(BIN)/python book/equations.py
 
 # The exact environment, for every Python and platform at once. CUDA packages are left to torch's own metadata:
 # a CPU build of torch then needs none of them, and a CUDA build brings those it was built with.
