@@ -26,28 +26,43 @@ class Place(NamedTuple):
 
 PAPERS = {
     "A. Liu et al., IJCAI 2018": [
-        Place("Figure 2", "the denoiser: three scales, encoding and decoding modules", "denoising.denoiser:Denoiser", 4),
-        Place("Figure 2", "one module: 128, 32, 32, 128 channels, kernels 3, 1, 3, 1", "denoising.denoiser:FeatureModule", 4),
+        Place(
+            "Figure 2", "the denoiser: three scales, encoding and decoding modules", "denoising.denoiser:Denoiser", 4
+        ),
+        Place(
+            "Figure 2",
+            "one module: 128, 32, 32, 128 channels, kernels 3, 1, 3, 1",
+            "denoising.denoiser:FeatureModule",
+            4,
+        ),
         Place("$F_D$", "the residual that the denoiser predicts", "denoising.denoiser:Denoiser.forward", 4),
         Place("$F(x) = F_H(F_D(x))$", "denoiser, then a frozen network", "denoising.cascade:Cascade.forward", 6),
         Place("$L_D$", "mean squared error", "denoising.losses:denoising_loss", 4),
         Place("$L_H$", "cross entropy of a class", "denoising.losses:classification_loss", 6),
         Place("$L_H$", "cross entropy of every pixel", "denoising.losses:segmentation_loss", 7),
-        Place("$L = L_D + \\lambda L_H$", "a training step through the frozen network", "denoising.losses:joint_step", 6),
+        Place(
+            "$L = L_D + \\lambda L_H$", "a training step through the frozen network", "denoising.losses:joint_step", 6
+        ),
         Place("Table 1", "PSNR on 24 Kodak photos", "experiments.paper_a:kodak_trials", 5),
         Place("Table 2", "classification of denoised pictures", "experiments.paper_a_vision:vision_trials", 6),
         Place("Table 3", "segmentation of denoised pictures", "experiments.paper_a_vision:vision_trials", 7),
     ],
     "B. Ji et al., CVPRW 2020 (RealSR), with KernelGAN": [
-        Place("$I_{LR} = (I_{HR} * k)\\downarrow_s + n$", "the degradation", "realsr.degradation:Degradation.degrade", 10),
-        Place("$I_{HR} = (I_{src} * k_{bic})\\downarrow$", "clean-up of noisy photos", "realsr.degradation:clean_up", 10),
+        Place(
+            "$I_{LR} = (I_{HR} * k)\\downarrow_s + n$", "the degradation", "realsr.degradation:Degradation.degrade", 10
+        ),
+        Place(
+            "$I_{HR} = (I_{src} * k_{bic})\\downarrow$", "clean-up of noisy photos", "realsr.degradation:clean_up", 10
+        ),
         Place("Algorithm 1", "kernel pool, noise pool, pairs", "realsr.degradation:algorithm_1", 10),
         Place("Eq. 4", "kernel estimation, RealSR's four terms", KERNELGAN, 8),
         Place("KernelGAN", "its five terms", KERNELGAN, 8),
         Place("KernelGAN", "the generator: a deep linear network", "realsr.kernelgan:KernelGenerator.forward", 8),
         Place("KernelGAN", "one training step", "realsr.kernelgan:step", 8),
         Place("Eq. 7", "the rule for noise patches", "realsr.noise_pool:find_patches", 9),
-        Place("$L_{total}$", "pixels, features and judgement: the generator's step", "realsr.losses:generator_step", 12),
+        Place(
+            "$L_{total}$", "pixels, features and judgement: the generator's step", "realsr.losses:generator_step", 12
+        ),
         Place("$L_{per}$", "distance of VGG features", "realsr.losses:perceptual_loss", 12),
         Place("$L_{adv}$", "relativistic adversarial loss", "realsr.losses:generator_loss", 12),
         Place("patch D", "the patch discriminator, 70 x 70 pixels", "realsr.discriminators:PatchDiscriminator", 12),
@@ -73,7 +88,7 @@ PAPERS = {
         Place("LIIF, Eqs. 1, 3, 4, 5", "local implicit image function, ensemble and cells", LIIF, 15),
         Place("Meta-SR, Eqs. 3 to 6", "filters predicted for each pixel", METASR, 17),
     ],
-}  # fmt: skip
+}
 
 
 def code_of(place: Place) -> object:
