@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -257,7 +258,7 @@ def not_here(name: str) -> DataError:
     return DataError(f"There is no model {name}: {hint}")
 
 
-def _architecture(network: nn.Module) -> dict[str, object]:
+def _architecture(network: Any) -> dict[str, Any]:
     """The network of a file, with sizes that were found in it."""
     if type(network).__name__ == "RRDBNet":
         weights = network.state_dict()
