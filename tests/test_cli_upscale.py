@@ -1,10 +1,12 @@
 """`restore upscale` by any factor and to any size, with small networks in the place of those that are shipped."""
 
+import json
+
 import pytest
 import torch
 from PIL import Image
 
-from restore_lib import cli, images, implicit
+from restore_lib import cli, files, images, implicit
 from restore_lib.implicit.inference import upscale
 from restore_lib.pretrained import Card, checkpoints, describe, published
 
@@ -104,7 +106,9 @@ def test_the_authors_liif_is_used_where_it_was_imported(shelf, tmp_path, rng, ca
     arguments = {"encoder": "edsr-baseline", "hidden": [4]}
     network = implicit.LIIF(**arguments).eval()
     about = {"builder": "restore_lib.implicit.liif.LIIF", "arguments": arguments}
-    published._keep(network, "liif-authors", "0" * 64, None, about)
+    content = published.packed(network.state_dict(), {"architecture": json.dumps(about)})
+    (files.cache_folder() / published.FOLDER).mkdir(parents=True)
+    (files.cache_folder() / published.FOLDER / "liif-authors.safetensors").write_bytes(content)
     assert restore("upscale", photo, "--model", "liif-authors", "--scale", 1.5) == 0
     found = images.read(tmp_path / "my photo-x1.5.png")
     assert torch.equal(found, expected(network, photo, (32, 27), tmp_path))

