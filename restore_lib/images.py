@@ -196,6 +196,23 @@ def modcrop(image: Shaped[Tensor, "*batch h w"], scale: int) -> Shaped[Tensor, "
     return image[..., :height, :width]
 
 
+def centre_crop(image: Shaped[Tensor, "*batch h w"], size: int | tuple[int, int]) -> Shaped[Tensor, "*batch oh ow"]:
+    """The middle of an image, at most ``size`` pixels high and wide: a view, up and left of the middle by half a pixel
+    where an odd number of rows or columns is cut off.
+
+    Parameters
+    ----------
+    image : Tensor
+        One image, batch or mask.
+    size : int or (int, int)
+        Side of a square, or height and width.
+    """
+    sides = (size, size) if isinstance(size, int) else size
+    height, width = (min(side, n) for side, n in zip(sides, image.shape[-2:], strict=True))
+    top, left = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
+    return image[..., top : top + height, left : left + width]
+
+
 def tiled(
     fn: Callable[[Tensor], Tensor], image: Float[Tensor, "*batch c h w"], *, tile: int, overlap: int, scale: int = 1
 ) -> Float[Tensor, "*batch oc oh ow"]:

@@ -373,3 +373,15 @@ def test_tiles_that_cannot_be_laid_are_refused():
             images.tiled(fn, x, tile=8, overlap=2)
     with pytest.raises(ValueError, match="with pixels"):
         images.tiled(lambda x: x, x[..., :0], tile=8, overlap=2)
+
+
+def test_the_centre_of_an_image_lies_in_its_middle(rng):
+    photo = torch.rand(3, 23, 40, generator=rng)
+    for side in range(1, 24):
+        middle = photo[:, (23 - side) // 2 :, (40 - side) // 2 :][:, :side, :side]
+        assert torch.equal(images.centre_crop(photo, side), middle) and middle.shape == (3, side, side)
+    assert torch.equal(images.centre_crop(photo, 30), photo[:, :, 5:35])
+    assert torch.equal(images.centre_crop(photo[None], (9, 100)), photo[None, :, 7:16])
+    assert torch.equal(images.centre_crop(photo, 99), photo)
+    mask = torch.arange(35).reshape(5, 7)
+    assert images.centre_crop(mask, 3).tolist() == [[9, 10, 11], [16, 17, 18], [23, 24, 25]]

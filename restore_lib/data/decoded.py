@@ -58,7 +58,7 @@ def write(home: Path, sources: str, items: list[Item], hashes: list[str], part: 
                     stream.write(levels.data)
                     digest.update(levels.data)
                     shapes.append(levels.shape[:2])
-            rows = [[item.name, *shape, found] for item, shape, found in zip(items, shapes, hashes, strict=True)]
+            rows = [[item.name, *shape, file] for item, shape, file in zip(items, shapes, hashes, strict=True)]
             index = {"format": FORMAT, "sources": sources, "part": part, "sha256": digest.hexdigest(), "pictures": rows}
             index_file.write_text(json.dumps(index | {"check": _seal(index)}, indent=1), encoding="utf-8")
     except BaseException:

@@ -1,27 +1,41 @@
 """Labelled pictures for networks that look at them: classes for whole pictures, or a class for every pixel.
 
-All pictures of a set have one size and stay in memory as 8-bit levels. A batch is a pure function of seed and step, as
-in :mod:`restore_lib.data.patches`.
+:class:`Labelled` holds pictures of one size in memory, as 8-bit levels. Those of :class:`LabelledFiles` differ in size
+and stay in their files. A batch is a pure function of seed and step, as in :mod:`restore_lib.data.patches`.
 """
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import safetensors.torch
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from restore_lib import files, images
-from restore_lib.data import opening, scenes
+from restore_lib.data import opening, registry, scenes
+from restore_lib.data.patches import random_words, share
+from restore_lib.errors import DataError
 from restore_lib.resampling import resize_antialiased
 
 STREAM = 0x6C61626C  # sets these random numbers apart from others that are seeded by the same (seed, step)
 IGNORED = 255
 """Class number of pixels without a class: losses and scores leave them out."""
+MEAN = (123, 117, 104)  # of ImageNet's pictures in RGB, as the papers round it: what fills the border of small pictures
+
+CAMVID = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
+VOC = (
+    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
+    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+
+Picture = UInt8[Tensor, "3 h w"]
+Target = Int64[Tensor, ""] | Int64[Tensor, "h w"] | UInt8[Tensor, "h w"]
+Batch = tuple[UInt8[Tensor, "b 3 size size"], Int64[Tensor, "b"] | Int64[Tensor, "b size size"]]
 
 
 @dataclass(frozen=True)
@@ -58,8 +72,8 @@ class Labelled:
         """The pictures of these numbers."""
         chosen = list(chosen)
         names = [self.names[number] for number in chosen]
-        found = _packed(self.pictures[chosen]), self.targets[chosen]
-        return Labelled(self.name, self.split, names, *found, self.classes, self.digest)
+        pictures = _packed(self.pictures[chosen])
+        return Labelled(self.name, self.split, names, pictures, self.targets[chosen], self.classes, self.digest)
 
     def batch(
         self,
@@ -70,7 +84,7 @@ class Labelled:
         seed: int,
         rank: int = 0,
         world: int = 1,
-    ) -> tuple[UInt8[Tensor, "b 3 size size"], Int64[Tensor, "b"] | Int64[Tensor, "b size size"]]:
+    ) -> Batch:
         """Random square crops, half of them mirrored left to right, with their classes.
 
         Parameters
@@ -78,25 +92,176 @@ class Labelled:
         step, batch, size, seed, rank, world
             As for :meth:`restore_lib.data.patches.PatchStore.crops`.
         """
-        if batch % world:
-            raise ValueError(
-                f"batch is {batch} for {world} processes: give a multiple, so that all have the same share"
-            )
         height, width = self.pictures.shape[-2:]
         if size > min(height, width):
             raise ValueError(f"crops of {size} pixels do not fit into pictures of {height} x {width}")
-        limits = np.array([len(self), height - size + 1, width - size + 1, 2], dtype=np.uint64)
-        words = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(STREAM, step))).random_raw(4 * batch)
-        drawn = (words.reshape(batch, 4) % limits).astype(np.int64)[rank * batch // world : (rank + 1) * batch // world]
-        crops, targets = [], []
-        for which, top, left, mirrored in drawn.tolist():
-            window = (..., slice(top, top + size), slice(left, left + size))
-            crop, target = self.pictures[which][window], self.targets[which]
-            target = target[window] if target.ndim else target
-            crops.append(crop.flip(-1) if mirrored else crop)
-            targets.append(target.flip(-1) if mirrored and target.ndim else target)
-        stacked = torch.stack(crops).contiguous(memory_format=torch.channels_last)
-        return stacked, torch.stack(targets).long()
+        words = random_words(STREAM, seed, step, (batch, 4))[share(batch, rank, world)].tolist()
+        return _stacked(
+            [_crop(self.pictures[w % len(self)], self.targets[w % len(self)], size, *place) for w, *place in words]
+        )
+
+
+class LabelledFiles:
+    """Pictures in files with a class each, or with a class for every pixel, as ILSVRC2012 and PASCAL VOC 2012.
+
+    Pictures may differ in size. They are decoded when a batch asks for them, several at a time.
+
+    Parameters
+    ----------
+    pictures : ImageSet
+        What :func:`restore_lib.data.open` gave.
+    classes : sequence of str
+        Name of each class.
+    of : {"label", "mask"}
+        Class of each picture, or of every pixel.
+    short_side : int, optional
+        Pictures are resized so that their shorter side has this many pixels; the classes of pixels are taken from the
+        nearest ones.
+    threads : int
+        Pictures decoded at the same time.
+
+    Attributes
+    ----------
+    name, split : str
+    classes : sequence of str
+
+    Raises
+    ------
+    DataError
+        Pictures have no class.
+    ValueError
+        They have no masks.
+    """
+
+    def __init__(
+        self,
+        pictures: opening.ImageSet,
+        classes: Sequence[str],
+        *,
+        of: str = "label",
+        short_side: int | None = None,
+        threads: int = 4,
+    ):
+        if of not in ("label", "mask"):
+            raise ValueError(f"of is {of!r}: choose label or mask")
+        if of == "mask" and any("mask" not in item.parts for item in pictures):
+            raise ValueError(f"the pictures of {pictures.name} have no masks")
+        if of == "label" and any(item.label is None for item in pictures):
+            title = registry.find(pictures.name).title
+            raise DataError(
+                f"The pictures of {title}, {pictures.split or 'all of it'}, have no classes: sort "
+                "them into one folder for each class, named by its WordNet id (such as val/n01440764)."
+            )
+        self.name, self.split, self.classes = pictures.name, pictures.split, tuple(classes)
+        self._pictures, self._of, self._short, self._threads = pictures, of, short_side, int(threads)
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the pictures."""
+        return [item.name for item in self._pictures]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the names, classes and lengths of all files: their content is too much to be read for it."""
+        total = hashlib.sha256(f"{self._of} {self._short} {' '.join(self.classes)}\n".encode())
+        for item in self._pictures:
+            sizes = [f"{part} {path.stat().st_size}" for part, path in sorted(item.parts.items())]
+            total.update(f"{item.name} {item.label} {' '.join(sizes)}\n".encode())
+        return total.hexdigest()
+
+    def whole(self, which: int) -> tuple[Picture, Target]:
+        """One picture, resized but not cropped, with its class or the classes of its pixels.
+
+        Raises
+        ------
+        ImageError, DataError
+            A file is damaged, or picture and mask have different sizes.
+        """
+        item = self._pictures[int(which)]
+        picture = _levels(item.image)
+        target = item.read("mask") if self._of == "mask" else torch.tensor(item.label)
+        if target.ndim and target.shape != picture.shape[1:]:
+            raise DataError(
+                f"{item.parts['mask']} and its picture differ in size, {tuple(target.shape)} and "
+                f"{tuple(picture.shape[1:])}: copy both from the set's archives again."
+            )
+        if self._short is None:
+            return picture, target
+        short = min(picture.shape[1:])
+        size = [max(1, round(n * self._short / short)) for n in picture.shape[1:]]
+        if target.ndim:
+            rows, columns = ((torch.arange(m) * 2 + 1) * n // (2 * m) for m, n in zip(size, target.shape, strict=True))
+            target = target[rows][:, columns]
+        return resize_antialiased(picture, size), target
+
+    def centre(self, which: int, size: int) -> tuple[Picture, Target]:
+        """The square of ``size`` pixels in the middle of :meth:`whole`, as classifiers are tested."""
+        picture, target = self._filled(which, size)
+        return images.centre_crop(picture, size), images.centre_crop(target, size) if target.ndim else target
+
+    def batch(
+        self,
+        step: int,
+        *,
+        batch: int,
+        size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> Batch:
+        """Random square crops, half of them mirrored left to right, with their classes.
+
+        A picture smaller than the crop lies in its upper left corner; the rest has the mean colour and no class.
+
+        Parameters
+        ----------
+        step, batch, size, seed, rank, world
+            As for :meth:`restore_lib.data.patches.PatchStore.crops`.
+
+        Raises
+        ------
+        ImageError, DataError
+            See :meth:`whole`.
+        """
+
+        def crop(words: list[int]) -> tuple[Tensor, Tensor]:
+            return _crop(*self._filled(words[0] % len(self), size), size, *words[1:])
+
+        words = random_words(STREAM, seed, step, (batch, 4))[share(batch, rank, world)].tolist()
+        with ThreadPoolExecutor(self._threads) as pool:
+            return _stacked(list(pool.map(crop, words)))
+
+    def _filled(self, which: int, size: int) -> tuple[Picture, Target]:
+        """What :meth:`whole` gives, extended to the right and below until a crop fits."""
+        picture, target = self.whole(which)
+        height, width = picture.shape[1:]
+        if min(height, width) >= size:
+            return picture, target
+        full = torch.tensor(MEAN, dtype=torch.uint8).view(3, 1, 1).repeat(1, max(height, size), max(width, size))
+        full[:, :height, :width] = picture
+        if target.ndim:
+            right, below = full.shape[2] - width, full.shape[1] - height
+            target = torch.nn.functional.pad(target, (0, right, 0, below), value=IGNORED)
+        return full, target
+
+
+def _crop(picture: Picture, target: Target, size: int, top: int, left: int, mirrored: int) -> tuple[Tensor, Tensor]:
+    """The crop that three random words choose; mirrored left to right if the third is odd."""
+    top, left = (word % (n - size + 1) for word, n in zip((top, left), picture.shape[1:], strict=True))
+    window = (..., slice(top, top + size), slice(left, left + size))
+    crop, target = picture[window], target[window] if target.ndim else target
+    if mirrored % 2:
+        crop, target = crop.flip(-1), target.flip(-1) if target.ndim else target
+    return crop, target
+
+
+def _stacked(crops: list[tuple[Tensor, Tensor]]) -> Batch:
+    """One batch, channels last."""
+    pictures, targets = (torch.stack(each) for each in zip(*crops, strict=True))
+    return _packed(pictures), targets.long()
 
 
 def classified(name: str, split: str) -> Labelled:
@@ -107,14 +272,11 @@ def classified(name: str, split: str) -> Labelled:
     DataError
         The set is not on this computer.
     """
-    found = opening.open(name, split)
-    pictures = torch.stack([_levels(item.image) for item in found])
-    targets = torch.tensor([item.label for item in found])
-    names = [found.classes[label] for label in sorted(found.classes)]
-    return Labelled(name, split, [i.name for i in found], _packed(pictures), targets, names, found.digest())
-
-
-CAMVID = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
+    items = opening.open(name, split)
+    pictures = torch.stack([_levels(item.image) for item in items])
+    targets = torch.tensor([item.label for item in items])
+    classes = [items.classes[label] for label in sorted(items.classes)]
+    return Labelled(name, split, [i.name for i in items], _packed(pictures), targets, classes, items.digest())
 
 
 def camvid(split: str, shrink: int = 2) -> Labelled:
@@ -127,16 +289,52 @@ def camvid(split: str, shrink: int = 2) -> Labelled:
     DataError
         The set is not on this computer.
     """
-    found = opening.open("camvid", split)
+    items = opening.open("camvid", split)
     pictures, masks = [], []
-    for item in found:
+    for item in items:
         picture, mask = item.image, item.read("mask")
         size = [n // shrink for n in picture.shape[-2:]]
         pictures.append(_levels(resize_antialiased(picture, size).clamp(0, 1)))
         mask = mask[shrink // 2 :: shrink, shrink // 2 :: shrink][: size[0], : size[1]]
         masks.append(torch.where(mask < len(CAMVID), mask, IGNORED).to(torch.uint8))
-    names = [item.name for item in found]
-    return Labelled("camvid", split, names, _packed(torch.stack(pictures)), torch.stack(masks), CAMVID, found.digest())
+    names = [item.name for item in items]
+    return Labelled("camvid", split, names, _packed(torch.stack(pictures)), torch.stack(masks), CAMVID, items.digest())
+
+
+def ilsvrc(split: str, short_side: int = 256, threads: int = 4) -> LabelledFiles:
+    """ILSVRC2012 with its classes, named by their WordNet ids; both parts in one folder for each class.
+
+    Parameters
+    ----------
+    split : {"train", "val"}
+    short_side, threads
+        See :class:`LabelledFiles`.
+
+    Raises
+    ------
+    DataError
+        The set is not on this computer, or its pictures lie flat.
+    """
+    pictures = opening.open("ilsvrc2012", split)
+    wnids = {item.label: item.parts["image"].parent.name for item in pictures if item.label is not None}
+    return LabelledFiles(pictures, [wnids[label] for label in sorted(wnids)], short_side=short_side, threads=threads)
+
+
+def voc(split: str, threads: int = 4) -> LabelledFiles:
+    """PASCAL VOC 2012 with a class for every pixel, ``IGNORED`` at the contours.
+
+    Parameters
+    ----------
+    split : {"train", "val", "trainval", "train_aug"}
+    threads
+        See :class:`LabelledFiles`.
+
+    Raises
+    ------
+    DataError
+        The set, or what the split needs of it, is not on this computer.
+    """
+    return LabelledFiles(opening.open("voc2012", split), VOC, of="mask", threads=threads)
 
 
 def drawn(split: str, count: int, size: int, *, of: str = "label", seed: int = 0) -> Labelled:
@@ -164,14 +362,14 @@ def _scenes(count: int, split: str, size: int, seed: int, digest: str) -> tuple[
     """Levels, masks and labels; kept in the cache, since drawing takes ten milliseconds a scene."""
     path = files.cache_folder() / "scenes" / f"{digest[:32]}.safetensors"
     try:
-        found = safetensors.torch.load(path.read_bytes())
+        stored = safetensors.torch.load(path.read_bytes())
     except (OSError, safetensors.SafetensorError):
         pictures, masks, labels = scenes.batch(range(count), split=split, size=size, seed=seed)
         levels = torch.stack([_levels(picture) for picture in pictures])
-        found = {"pictures": levels, "masks": masks.to(torch.uint8), "labels": labels}
+        stored = {"pictures": levels, "masks": masks.to(torch.uint8), "labels": labels}
         with files.atomic_write(path) as temporary:
-            temporary.write_bytes(safetensors.torch.save({k: v.contiguous() for k, v in found.items()}))
-    return found["pictures"], found["masks"], found["labels"]
+            temporary.write_bytes(safetensors.torch.save({k: v.contiguous() for k, v in stored.items()}))
+    return stored["pictures"], stored["masks"], stored["labels"]
 
 
 def _levels(picture: Float[Tensor, "3 h w"]) -> UInt8[Tensor, "3 h w"]:

@@ -23,9 +23,37 @@ from restore_lib.data.opening import Item
 from restore_lib.data.prefetching import prefetch
 from restore_lib.errors import DataError
 
-__all__ = ["PatchStore", "augment", "paired_crops", "prefetch", "to_float"]
+__all__ = ["PatchStore", "augment", "paired_crops", "prefetch", "random_words", "share", "to_float"]
 
 STREAM = 0x70617463  # sets these random numbers apart from others that are seeded by the same (seed, step)
+
+
+def random_words(stream: int, seed: int, step: int, shape: tuple[int, ...]) -> np.ndarray:
+    """The uint64 numbers that a batch is drawn from, a pure function of the arguments.
+
+    These are the generator's raw words, which NumPy promises to keep from version to version, unlike
+    ``Generator.integers``. ``words % n`` chooses one of n, and favours low ones by less than one part in 2**64 / n.
+
+    Parameters
+    ----------
+    stream : int
+        Sets the numbers of one purpose apart from others with the same seed and step.
+    seed, step : int
+        All randomness there is, at least 0.
+    shape : tuple of int
+        Shape of the result.
+    """
+    return np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(stream, step))).random_raw(shape)
+
+
+def share(batch: int, rank: int, world: int) -> slice:
+    """Which elements of a batch process ``rank`` of ``world`` computes with: a block, as large for all processes."""
+    if batch < 1 or world < 1 or batch % world:
+        raise ValueError(f"batch is {batch} for {world} processes: give a multiple, so that all have the same share")
+    if not 0 <= rank < world:
+        raise ValueError(f"rank is {rank}: the {world} processes are numbered from 0")
+    size = batch // world
+    return slice(rank * size, (rank + 1) * size)
 
 
 class PatchStore:
@@ -75,9 +103,7 @@ class PatchStore:
         self.skipped = [name for name, fits in zip(names, large, strict=True) if not fits]
         self._shapes, self._offsets = shapes[large], offsets[large]
         self._ends: dict[int, np.ndarray] = {}
-        with open(
-            self.folder / decoded.PIXELS, "rb"
-        ) as stream:  # the map outlives the stream, and a file put in its place
+        with open(self.folder / decoded.PIXELS, "rb") as stream:  # the map outlives it, and a file put in its place
             self._pixels = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
     @classmethod
@@ -119,8 +145,8 @@ class PatchStore:
             raise ValueError("pictures is empty: give at least one")
         hashes = [decoded.hash_of(item, part) for item in items]
         sources = hashlib.sha256(f"{decoded.FORMAT} {part}\n".encode())
-        for item, found in zip(items, hashes, strict=True):
-            sources.update(f"{item.name} {item.even} {found}\n".encode())
+        for item, digest in zip(items, hashes, strict=True):
+            sources.update(f"{item.name} {item.even} {digest}\n".encode())
         home = (files.cache_folder() / "patches" if folder is None else Path(folder)) / sources.hexdigest()[:32]
         try:
             good = decoded.read_index(home, check)["sources"] == sources.hexdigest()
@@ -185,7 +211,7 @@ class PatchStore:
         codes : Int64[Tensor, "b"]
             0 to 7, for :func:`augment`.
         """
-        block = _block(batch, rank, world)
+        block = share(batch, rank, world)
         self._require(size)
         which, top, left, codes = self._draw(step, batch, size, seed)
         return self._cut(which[block], top[block], left[block], size), torch.from_numpy(codes[block])
@@ -195,14 +221,12 @@ class PatchStore:
         if size not in self._ends:
             self._ends[size] = (self._shapes - size + 1).prod(1).cumsum()  # (n,) crops up to and with each picture
         ends = self._ends[size]
-        # Raw words, not Generator.integers: NumPy promises that these stay the same from version to version. The
-        # remainder favours low places by less than one part in 2**64 / total.
-        words = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(STREAM, step))).random_raw(2 * batch)
-        place = (words[:batch] % np.uint64(ends[-1])).astype(np.int64)  # (batch,)
+        places, turns = random_words(STREAM, seed, step, (2, batch))
+        place = (places % np.uint64(ends[-1])).astype(np.int64)  # (batch,)
         which = np.searchsorted(ends, place, side="right")
         place = place - np.concatenate([[0], ends])[which]  # inside its picture
-        across = self._shapes[which, 1] - size + 1
-        return which, place // across, place % across, (words[batch:] >> np.uint64(61)).astype(np.int64)
+        columns = self._shapes[which, 1] - size + 1
+        return which, place // columns, place % columns, (turns >> np.uint64(61)).astype(np.int64)
 
     def _cut(self, which: np.ndarray, top: np.ndarray, left: np.ndarray, size: int) -> Tensor:
         """Copy crops out of the file."""
@@ -261,9 +285,9 @@ def paired_crops(
     extra = hr_store._shapes - scale * lr_store._shapes if len(lr_store) == len(hr_store) else np.full((1, 2), -1)
     if (extra < 0).any() or (extra >= scale).any():
         raise ValueError(f"the stores are not aligned at x{scale}: build both from the same pictures in the same order")
-    block = _block(batch, rank, world)
+    block = share(batch, rank, world)
     lr_store._require(size)
-    which, top, left, codes = (found[block] for found in lr_store._draw(step, batch, size, seed))
+    which, top, left, codes = (each[block] for each in lr_store._draw(step, batch, size, seed))
     lr = lr_store._cut(which, top, left, size)
     return lr, hr_store._cut(which, scale * top, scale * left, scale * size), torch.from_numpy(codes)
 
@@ -296,8 +320,8 @@ def augment(x: Shaped[Tensor, "b c h w"], codes: Int64[Tensor, " b"]) -> Shaped[
         return x.flatten(2).gather(2, source).view(x.shape)
     first = side * side * torch.arange(count, device=x.device)  # pixels before each picture
     pixels = x.permute(0, 2, 3, 1).reshape(-1, channels)  # (b * side * side, c), a view
-    found = pixels.index_select(0, (table[codes] + first[:, None]).flatten())
-    return found.view(count, side, side, channels).permute(0, 3, 1, 2)  # (b, c, side, side)
+    chosen = pixels.index_select(0, (table[codes] + first[:, None]).flatten())
+    return chosen.view(count, side, side, channels).permute(0, 3, 1, 2)  # (b, c, side, side)
 
 
 def to_float(x: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -307,13 +331,3 @@ def to_float(x: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 def _reopen(folder: Path, min_size: int) -> PatchStore:
     return PatchStore(folder, min_size=min_size, check=False)
-
-
-def _block(batch: int, rank: int, world: int) -> slice:
-    """The crops of one process among those of a step."""
-    if batch < 1 or world < 1 or batch % world:
-        raise ValueError(f"batch is {batch} for {world} processes: give a multiple, so that all have the same share")
-    if not 0 <= rank < world:
-        raise ValueError(f"rank is {rank}: the {world} processes are numbered from 0")
-    share = batch // world
-    return slice(rank * share, (rank + 1) * share)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, StepLR
 
-from restore_lib import data, metrics, noise
+from restore_lib import data, images, metrics, noise
 from restore_lib.data.patches import PatchStore
 from restore_lib.denoising.denoiser import Denoiser
 from restore_lib.denoising.dncnn import DnCNN
@@ -258,7 +258,7 @@ RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (SMALL_DENOISER,
 
 def denoising_psnr(photos: list[Tensor], sigma: float) -> Callable[[Mapping[str, nn.Module]], Mapping[str, float]]:
     """Mean PSNR over photos under one fixed noise each, measured on middles of 256 x 256 pixels."""
-    middles = [middle(photo, 256) for photo in photos]
+    middles = [images.centre_crop(photo, 256) for photo in photos]
     noisy = [noise.gaussian(x, sigma, torch.Generator().manual_seed(i)) for i, x in enumerate(middles)]
 
     def validate(networks: Mapping[str, nn.Module]) -> Mapping[str, float]:
@@ -269,13 +269,6 @@ def denoising_psnr(photos: list[Tensor], sigma: float) -> Callable[[Mapping[str,
         return {"psnr": math.fsum(values) / len(values)}
 
     return validate
-
-
-def middle(photo: Tensor, size: int) -> Tensor:
-    """The middle of a photo, at most ``size`` pixels wide and high."""
-    height, width = photo.shape[-2:]
-    top, left = max(height - size, 0) // 2, max(width - size, 0) // 2
-    return photo[..., top : top + size, left : left + size]
 
 
 def warm_cosine(steps: int, warmup: int) -> Callable[[int], float]:

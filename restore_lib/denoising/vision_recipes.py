@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from restore_lib import metrics, vision_metrics
-from restore_lib.data import labelled, labelled_files
-from restore_lib.data.labelled import Labelled
-from restore_lib.data.labelled_files import LabelledFiles
+from restore_lib.data import labelled
+from restore_lib.data.labelled import Labelled, LabelledFiles
 from restore_lib.data.patches import to_float
 from restore_lib.denoising.denoiser import Denoiser, same_size
 from restore_lib.denoising.losses import joint_step, vision_step
@@ -32,7 +31,7 @@ from restore_lib.training.task import Task
 
 GOALS = {"scenes": ("classify", "segment"), "tiny": ("classify",), "camvid": ("segment",)}
 CLASSES = {"scenes": len(labelled.scenes.CLASSES), "tiny": 10, "camvid": len(labelled.CAMVID)}
-CLASSES |= {"ilsvrc": 1000, "voc": len(labelled_files.VOC)}
+CLASSES |= {"ilsvrc": 1000, "voc": len(labelled.VOC)}
 SCENE = 96  # side of drawn scenes in pixels
 SIGMAS = (15, 30, 45, 60)  # of the paper's Tables 2 and 3
 VGG16 = "vgg16"  # instead of a checkpoint's name: torchvision's weights
@@ -354,8 +353,8 @@ def pictures(source: str, goal: str, part: str, count: int = 0) -> Labelled | La
 def _official(source: str, part: str, count: int) -> Labelled | LabelledFiles:
     """ILSVRC2012 and VOC 2012: files to train on, middles of 224 and 320 pixels in memory to validate with."""
     if part == "train":
-        return labelled_files.ilsvrc("train") if source == "ilsvrc" else labelled_files.voc("train_aug")
-    files = labelled_files.ilsvrc("val") if source == "ilsvrc" else labelled_files.voc("val")
+        return labelled.ilsvrc("train") if source == "ilsvrc" else labelled.voc("train_aug")
+    files = labelled.ilsvrc("val") if source == "ilsvrc" else labelled.voc("val")
     size, usual = (224, 1000) if source == "ilsvrc" else (320, 100)
     chosen = range(min(count or usual, len(files)))
     middles, targets = zip(*(files.centre(number, size) for number in chosen), strict=True)

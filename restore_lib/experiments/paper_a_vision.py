@@ -181,9 +181,7 @@ def imagenet_crop(photo: Tensor) -> Tensor:
     """The middle 224 x 224 pixels of a photo whose short side was brought to 256."""
     height, width = photo.shape[-2:]
     size = [round(n * 256 / min(height, width)) for n in (height, width)]
-    small = resize_antialiased(photo, size).clamp(0, 1)
-    top, left = (size[0] - 224) // 2, (size[1] - 224) // 2
-    return small[:, top : top + 224, left : left + 224]
+    return images.centre_crop(resize_antialiased(photo, size).clamp(0, 1), 224)
 
 
 @cache

@@ -340,13 +340,6 @@ PHONE_RULES = {
 } | WORTH
 
 
-def middle(photo: Float[Tensor, "3 h w"], side: int = SIDE) -> Float[Tensor, "3 oh ow"]:
-    """The middle of a photo, at most ``side`` pixels wide and high."""
-    height, width = (min(n, side) for n in photo.shape[-2:])
-    top, left = ((n - size) // 2 for n, size in zip(photo.shape[-2:], (height, width), strict=True))
-    return photo[:, top : top + height, left : left + width]
-
-
 def prepare_pair(item: Item, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """The small photo and the large one of the same place."""
     return item.read("lr"), item.image
@@ -354,7 +347,7 @@ def prepare_pair(item: Item, scale: float, generator: torch.Generator) -> tuple[
 
 def prepare_phone(item: Item, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """The middle of a phone photo, and a black picture that has the size of the result and no other use."""
-    lr = middle(item.image)
+    lr = images.centre_crop(item.image, SIDE)
     height, width = (SCALE * n for n in lr.shape[-2:])
     return lr, lr.new_zeros(()).expand(3, height, width)
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from restore_lib.data.patches import PatchStore, augment
+from restore_lib.data.patches import PatchStore, augment, random_words, share
 from restore_lib.resampling import resize_antialiased
 
 STREAM = 0x616E7973  # sets these random numbers apart from others that are seeded by the same (seed, step)
@@ -64,14 +64,8 @@ class AnyScaleCrops:
         *hr : UInt8[Tensor, "m 3 _ _"]
             Instead of these three when all pixels are asked for: crops, those of one scale together.
         """
-        if photos < 1 or photos % processes:
-            raise ValueError(
-                f"photos is {photos} for {processes} processes: give a multiple, so all have the same share"
-            )
-        # Raw words, which NumPy promises to keep from version to version.
-        dice = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(STREAM, step)))
         count = 1 if self.continuous else len(self.scales)
-        words = dice.random_raw((photos, 2 + 4 * count))[rank * photos // processes : (rank + 1) * photos // processes]
+        words = random_words(STREAM, seed, step, (photos, 2 + 4 * count))[share(photos, rank, processes)]
         which = (words[:, 0] % np.uint64(len(self.store))).tolist()
         draws = words[:, 2:].reshape(-1, count, 4)
         if self.continuous:

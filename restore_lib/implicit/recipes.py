@@ -85,7 +85,7 @@ class AnyScaleRecipe(Recipe):
             schedulers={"network": torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))},
             step=step_on_pixels if self.queries else step_on_crops,
             batches=lambda step, rank, world: crops.batch(step, rank, world, photos=self.batch_size, seed=seed),
-            validate=validation([middle(item.image) for item in held]),
+            validate=validation([centre_levels(item.image) for item in held]),
             average={"network": self.decay} if self.decay else {},
         )
 
@@ -118,12 +118,11 @@ def validation(
     return validate
 
 
-def middle(photo: Tensor) -> UInt8[Tensor, "3 h w"]:
+def centre_levels(photo: Tensor) -> UInt8[Tensor, "3 h w"]:
     """The middle of a photo as levels, at most ``MIDDLE`` pixels high and wide, both multiples of 12."""
-    high, wide = (min(n, MIDDLE) // 12 * 12 for n in photo.shape[1:])
-    top, left = (photo.shape[1] - high) // 2, (photo.shape[2] - wide) // 2
+    height, width = (min(n, MIDDLE) // 12 * 12 for n in photo.shape[1:])
     levels = torch.from_numpy(images.to_uint8(photo)).permute(2, 0, 1)  # (3, H, W)
-    return levels[:, top : top + high, left : left + wide]
+    return images.centre_crop(levels, (height, width))
 
 
 DIINN_RECIPE = AnyScaleRecipe(

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from restore_lib import files, images
+from restore_lib.data.patches import random_words, share
 from restore_lib.errors import DataError
 from restore_lib.realsr.kernels import centre_of_mass
 from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, fill
@@ -202,15 +202,12 @@ class PairedData:
         """
         if size % self.scale:
             raise ValueError(f"size must be a multiple of the scale {self.scale}, got {size}")
-        if batch % world or not 0 <= rank < world:
-            raise ValueError(f"a batch of {batch} has no equal share for process {rank} of {world}")
+        mine = share(batch, rank, world)
         small = size // self.scale
         fitting = [pair for pair in self.pairs if min(pair.lr.shape[-2:]) >= small]
         if not fitting:
             raise DataError(f"No image is {size} pixels wide and high: ask for smaller crops or give larger images.")
-        # Raw words, which NumPy promises to keep from version to version: pair, top, left and position of each crop.
-        words = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(STREAM, step))).random_raw((batch + 1, 4))
-        mine = slice(rank * batch // world, (rank + 1) * batch // world)
+        words = random_words(STREAM, seed, step, (batch + 1, 4))  # pair, top, left and position of each crop
         hrs, lrs = [], []
         for which, down, right, position in words[:batch][mine].tolist():
             pair = fitting[which % len(fitting)]

@@ -326,7 +326,8 @@ def train(
     net = speed.prepare(net)
     control, losses = RateControl(settings), []
     optimizer = torch.optim.Adam(net.parameters(), control.rate, fused=speed.fused)
-    photo = images.modcrop(middle(fathers[0].image, settings.window), scale)
+    father = fathers[0].image
+    photo = images.modcrop(images.centre_crop(father, settings.window) if settings.window else father, scale)
     blurred = imresize(make_son(photo, scale, kernel).clamp(0, 1), size=photo.shape[1:])
     for step in range(settings.steps):
         crop, weights = random_crop(fathers, settings.augmentation, scale, rng)
@@ -356,13 +357,6 @@ def train(
 def speed_of(settings: ZSSRSettings, device: torch.device) -> Speed:
     """Number format and memory layout: plain, or the fastest that the device has."""
     return fastest(device) if settings.mixed else PLAIN
-
-
-def middle(image: Float[Tensor, "3 h w"], side: int) -> Float[Tensor, "3 oh ow"]:
-    """The middle of an image, of ``side`` pixels each way; all of it for 0."""
-    height, width = (min(side or n, n) for n in image.shape[1:])
-    top, left = (image.shape[1] - height) // 2, (image.shape[2] - width) // 2
-    return image[:, top : top + height, left : left + width]
 
 
 def sharpen(net: nn.Module, enlarged: Float[Tensor, "b 3 h w"], speed: Speed) -> Float[Tensor, "b 3 h w"]:

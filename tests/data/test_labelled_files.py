@@ -6,8 +6,7 @@ import torch
 from PIL import Image
 
 from restore_lib import data
-from restore_lib.data.labelled import IGNORED
-from restore_lib.data.labelled_files import MEAN, VOC, LabelledFiles, ilsvrc, voc
+from restore_lib.data.labelled import IGNORED, MEAN, VOC, LabelledFiles, ilsvrc, voc
 from restore_lib.errors import DataError, ImageError
 
 WNIDS = ("n01440764", "n01443537", "n02102040")

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from restore_lib.denoising.denoiser import BORDER, Denoiser
 from restore_lib.denoising.dncnn import DnCNN
-from restore_lib.denoising.recipes import SMALL_DENOISER, middle, warm_cosine
+from restore_lib.denoising.recipes import SMALL_DENOISER, warm_cosine
 from restore_lib.pretrained import build
 from restore_lib.training import at_tier
 
@@ -161,9 +161,3 @@ def test_the_learning_rate_rises_in_a_line_and_falls_in_half_a_cosine():
     assert factor(500) == pytest.approx(0.5) and factor(1000) == pytest.approx(0, abs=1e-12)
     values = [factor(t) for t in range(1001)]
     assert max(values) < 1 and np.argmax(values) in range(80, 105)
-
-
-def test_the_middle_of_a_photo():
-    photo = torch.arange(35.0).reshape(1, 5, 7)
-    assert middle(photo, 3).tolist() == [[[9, 10, 11], [16, 17, 18], [23, 24, 25]]]
-    assert torch.equal(middle(photo, 9), photo)

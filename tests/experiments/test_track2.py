@@ -40,16 +40,6 @@ def few(monkeypatch, tmp_path, rng):
     return made
 
 
-def test_the_middle_is_in_the_middle(rng):
-    photo = torch.rand(3, 23, 40, generator=rng)
-    part = paper_b.middle(photo, 30)
-    assert torch.equal(part, photo[:, :, 5:35])
-    for side in range(1, 24):
-        part = paper_b.middle(photo, side)
-        assert part.shape == (3, side, side)
-        assert torch.equal(part, photo[:, (23 - side) // 2 :, (40 - side) // 2 :][:, :side, :side])
-
-
 def test_results_are_judged_as_their_files_would_be(without_brisque, rng, capsys):
     sr = 1.2 * torch.rand(3, 64, 64, generator=rng) - 0.1
     levels = (255 * sr.clamp(0, 1)).round() / 255

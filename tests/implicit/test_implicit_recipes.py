@@ -14,7 +14,7 @@ from restore_lib.data.patches import PatchStore, augment, to_float
 from restore_lib.errors import TrainingError
 from restore_lib.implicit import DIINN, LIIF, MetaSR, recipes
 from restore_lib.implicit.crops import AnyScaleCrops, chosen
-from restore_lib.implicit.recipes import ABLATION, DECODERS, DIINN_RECIPE, RECIPES, middle, validation
+from restore_lib.implicit.recipes import ABLATION, DECODERS, DIINN_RECIPE, RECIPES, centre_levels, validation
 from restore_lib.pretrained import build
 from restore_lib.recipes import find
 from restore_lib.resampling import resize_antialiased
@@ -221,7 +221,7 @@ class Bicubic(torch.nn.Module):
 
 
 def test_validation_is_the_mean_over_photos_at_each_scale(rng):
-    photos = [middle(torch.rand(3, 40, 31, generator=rng)), middle(torch.rand(3, 24, 300, generator=rng))]
+    photos = [centre_levels(torch.rand(3, 40, 31, generator=rng)), centre_levels(torch.rand(3, 24, 300, generator=rng))]
     assert [tuple(photo.shape) for photo in photos] == [(3, 36, 24), (3, 24, 192)]
     found = validation(photos)({"network": Bicubic()})
     assert list(found) == ["psnr_x2", "psnr_x3", "psnr_x4"]
@@ -237,7 +237,7 @@ def test_validation_is_the_mean_over_photos_at_each_scale(rng):
 
 def test_the_middle_of_a_photo_is_its_middle(rng):
     photo = torch.randint(256, (3, 27, 200), generator=rng).float() / 255
-    assert torch.equal(to_float(middle(photo)), photo[:, 1:25, 4:196])
+    assert torch.equal(to_float(centre_levels(photo)), photo[:, 1:25, 4:196])
 
 
 def test_every_recipe_has_its_name_a_source_for_each_field_and_a_network_at_each_tier():

@@ -31,7 +31,6 @@ from restore_lib.realsr.zssr import (
     line,
     make_son,
     median,
-    middle,
     quick,
     random_crop,
     warp_matrix,
@@ -183,11 +182,6 @@ def test_low_precision_hardly_changes_what_a_network_gives(rng):
 def test_the_median_in_strips_is_the_median(rng):
     found = [torch.rand(3, 70, 11, generator=rng) for _ in range(8)]
     assert torch.allclose(median(found, 32), torch.from_numpy(np.median(torch.stack(found).numpy(), 0)))
-
-
-def test_a_window_is_the_middle_of_a_photo(rng):
-    image = torch.rand(3, 50, 40, generator=rng)
-    assert torch.equal(middle(image, 44), image[:, 3:47]) and torch.equal(middle(image, 0), image)
 
 
 def test_unknown_schedules_are_refused():
