@@ -6,7 +6,7 @@
 ``records``                   :class:`RunRecord`, read strictly; :func:`over_seeds`
 ``published``                 what others printed, each number with its source
 ``ledger``                    paper | ours | difference | why; :func:`~restore_lib.experiments.ledger.pivot`
-``pages``, ``audit``          tables for the book's pages, and which numbers there nothing backs
+``pages``                     tables for the book's pages, and which numbers there nothing backs
 ``paper_a``                   paper A: Kodak (Table 1), the choices of Section 3.1, photographs
 ``paper_a_vision``            paper A: classification and segmentation after denoising (Tables 2 and 3)
 ``paper_b``                   paper B: kernels and noise (Section 3), Track 1 and Track 2
@@ -70,8 +70,8 @@ def find(name: str) -> Table:
     raise RecordError(f"There is no table called {name}: `restore reproduce list` shows what there is.")
 
 
-from restore_lib.experiments import audit, ledger, pages, records, runs  # noqa: E402  (pages look tables up here)
-from restore_lib.experiments.audit import unbacked_numbers  # noqa: E402
+from restore_lib.experiments import ledger, pages, records, runs  # noqa: E402  (pages look tables up here)
+from restore_lib.experiments.pages import unbacked_numbers  # noqa: E402
 
 __all__ = [
     "EXPERIMENTS",
@@ -81,7 +81,6 @@ __all__ = [
     "OverSeeds",
     "RunRecord",
     "all_tables",
-    "audit",
     "evaluate",
     "find",
     "ledger",

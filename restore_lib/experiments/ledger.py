@@ -2,7 +2,7 @@
 
 A :class:`Section` of a table says which numbers belong side by side; :func:`entries` joins its lines with the records
 that answer them, :func:`pivot` arranges them, and :func:`print_table` shows them in the terminal. Every number keeps a
-reference to where it comes from, in a form that :mod:`restore_lib.experiments.audit` can check.
+reference to where it comes from, in a form that :func:`restore_lib.experiments.pages.unbacked_numbers` can check.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -223,6 +223,25 @@ def lines(
     ]
     every = [line for line in every if keep is None or keep(line)]
     return [replace(line, **reference(line)) for line in every] if reference else every  # pyright: ignore[reportArgumentType]
+
+
+def section(
+    protocol: Protocol,
+    metrics: Sequence[str],
+    methods: Mapping[str, str],
+    sets: Mapping[str, str],
+    *,
+    name: str = "",
+    title: str = "",
+    keep: Callable[[Line], bool] | None = None,
+    reference: Callable[[Line], Mapping[str, object]] | None = None,
+) -> Section:
+    """A section under one protocol, which gives it its name and title where none is given.
+
+    Further parameters are those of :func:`lines`; without ``reference``, nothing of it was published.
+    """
+    every = lines(protocol, metrics, methods, sets, keep=keep, reference=reference)
+    return Section(name or protocol.name, title or protocol.title, protocol.rules, every, reference is not None)
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from restore_lib import metrics, training
+from restore_lib import training
 from restore_lib.denoising import baselines, denoise
 from restore_lib.denoising.dncnn import AUTHORS, author_network
 from restore_lib.denoising.recipes import ABLATIONS, CHOICES
 from restore_lib.errors import DataError
 from restore_lib.experiments import published
-from restore_lib.experiments.ledger import Line, Section, lines
-from restore_lib.experiments.protocols import gaussian_noise, unchanged
+from restore_lib.experiments.ledger import Line, Section, section
+from restore_lib.experiments.protocols import RGB, gaussian_noise, quality, unchanged
 from restore_lib.experiments.records import RunRecord, save
 from restore_lib.experiments.runs import (
     EvaluationProtocol,
@@ -33,8 +33,6 @@ from restore_lib.experiments.runs import (
 from restore_lib.fast.folding import folded
 from restore_lib.pretrained import build, card, cards
 from restore_lib.training.precision import best_device, fastest
-
-RGB = metrics.Protocol(channels="rgb", border=0, quantize=True)
 
 
 def as_model(network: nn.Module) -> Model:
@@ -87,15 +85,7 @@ def small_denoiser_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
 SMALL_DENOISER = Experiment(
     "small-denoiser",
     "A small denoiser, trained on a laptop",
-    (
-        Section(
-            AWGN_25.name,
-            AWGN_25.title,
-            AWGN_25.rules,
-            lines(AWGN_25, ("psnr", "ssim"), SMALL_METHODS, SMALL_SETS),
-            published=False,
-        ),
-    ),
+    (section(AWGN_25, ("psnr", "ssim"), SMALL_METHODS, SMALL_SETS),),
     trials=small_denoiser_trials,
     sets=tuple(SMALL_SETS),
     other_sets=True,
@@ -105,6 +95,7 @@ SMALL_DENOISER = Experiment(
 
 KODAK = "kodak24"
 KODAK_SIGMAS = (25, 35, 50)
+QUALITY = ("psnr", "ssim", "lpips_alex")
 WHICH_DNCNN = "authors' weights; the paper does not say which of their networks it used"
 STRONGER = "not explained: ours is better on every photo; with the package's settings for strong noise it is worse"
 LESS = "a fraction of the paper's training"
@@ -124,11 +115,7 @@ KODAK_METHODS = (  # recipe, title, the paper's column, why ours differs
 def kodak_metrics(restored: Tensor, clean: Tensor, sigma: float) -> dict[str, float]:
     """PSNR, SSIM and LPIPS of the clipped result, rounded to 8 bit, without a border of 3 pixels."""
     restored, clean = (x[..., 3:-3, 3:-3] for x in ((restored.clamp(0, 1) * 255).round() / 255, clean))
-    return {
-        "psnr": metrics.psnr(restored, clean, RGB),
-        "ssim": metrics.ssim(restored, clean, RGB),
-        "lpips_alex": metrics.lpips(restored, clean, net="alex"),
-    }
+    return quality(QUALITY, restored, clean, RGB)
 
 
 def kodak_protocol(*sigmas: int) -> EvaluationProtocol:
@@ -207,7 +194,7 @@ KODAK_TABLE = Experiment(
             "means",
             KODAK_PROTOCOL.title,
             KODAK_PROTOCOL.rules,
-            [line for metric in ("psnr", "ssim", "lpips_alex") for line in kodak_lines(metric)],
+            [line for metric in QUALITY for line in kodak_lines(metric)],
         ),
         Section(
             "photos",
@@ -245,29 +232,15 @@ def ablation_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
                 run = training.fit(own, home, seed=seed, speed=fastest(best_device()), quiet=True)
                 return as_model(run.averaged["denoiser"].cpu())
 
-            about = {"seed": seed, "steps": own.steps}
-            about["settings"] = {"choice": ABLATION_TITLES[name], "parameters": size}
+            settings = {"choice": ABLATION_TITLES[name], "parameters": size}
             for dataset in sets:
-                yield trial(own.name, model, dataset, AWGN_25, **about)
+                yield trial(own.name, model, dataset, AWGN_25, seed=seed, steps=own.steps, settings=settings)
 
 
 ABLATION_TABLE = Experiment(
     "denoiser-ablation",
     "Choices of the multi-scale denoiser, undone one by one (CBSD68)",
-    (
-        Section(
-            AWGN_25.name,
-            AWGN_25.title,
-            AWGN_25.rules,
-            lines(
-                AWGN_25,
-                ("psnr", "ssim"),
-                {f"ablation-{name}": title for name, title in ABLATION_TITLES.items()},
-                {"cbsd68": ""},
-            ),
-            published=False,
-        ),
-    ),
+    (section(AWGN_25, ("psnr", "ssim"), {f"ablation-{n}": t for n, t in ABLATION_TITLES.items()}, {"cbsd68": ""}),),
     trials=ablation_trials,
     sets=("cbsd68",),
     other_sets=True,

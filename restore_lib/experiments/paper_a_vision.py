@@ -22,8 +22,9 @@ from restore_lib.denoising import baselines
 from restore_lib.denoising.denoiser import same_size
 from restore_lib.denoising.vision_recipes import SIGMAS, TASK_WEIGHTS, pictures
 from restore_lib.errors import DataError
-from restore_lib.experiments.ledger import Line, Protocol, Section, lines
-from restore_lib.experiments.paper_a import KODAK, RGB, as_model, has_cbm3d, kodak_metrics, kodak_protocol
+from restore_lib.experiments.ledger import Line, Protocol, Section, section
+from restore_lib.experiments.paper_a import KODAK, QUALITY, as_model, has_cbm3d, kodak_metrics, kodak_protocol
+from restore_lib.experiments.protocols import RGB
 from restore_lib.experiments.records import Measurement, measurement, of_set
 from restore_lib.experiments.runs import Experiment, Tell, Trial, evenly, left_out, of_checkpoint
 from restore_lib.fast.folding import folded
@@ -68,7 +69,6 @@ SOURCES = {  # name of the pictures, title, title of their data set
     "camvid-train": ("camvid-train", "CamVid's training pictures"),
     "imagenet": ("imagenet_sample200", "200 ImageNet photos"),
 }
-QUALITY = ("psnr", "ssim", "lpips_alex")
 ACCURACIES = {
     "classify": ("top1", "top1_low", "top1_high", "top5"),
     "segment": ("miou", "miou_low", "miou_high", "pixel_accuracy"),
@@ -166,10 +166,11 @@ def test_pictures(source: str, goal: str) -> Labelled:
 
     ``camvid-train``: those that denoisers and segmenter were trained on, to see what they learnt by heart.
     """
-    if source == "camvid-train":
-        return replace(pictures("camvid", goal, "train"), name=source)
     if source != "imagenet":
-        return pictures(source, goal, "test")
+        own, _, part = source.partition("-")
+        labelled = pictures(own, goal, part or "test")
+        assert isinstance(labelled, Labelled)  # only training on ILSVRC2012 and VOC 2012 reads from files
+        return replace(labelled, name=source) if part else labelled
     photos = data.open("imagenet_sample200")
     crops = torch.stack([torch.from_numpy(images.to_uint8(imagenet_crop(item.image))) for item in photos])
     names, labels = [item.name for item in photos], torch.tensor([item.label for item in photos])
@@ -245,9 +246,9 @@ def quality(how: str, source: str, goal: str, sigma: int) -> tuple[Measurement, 
     at_once = max(1, 250_000 // (x.shape[-2] * x.shape[-1]))
     pairs = list(zip(x.split(at_once), truth.split(at_once), strict=True))
     values = {
-        "psnr": [v for a, b in pairs for v in metrics.psnr(a, b, RGB).tolist()],
-        "ssim": [v for a, b in pairs for v in metrics.ssim(a, b, RGB).tolist()],
-        "lpips_alex": [v for a, b in pairs for v in metrics.lpips(a, b, net="alex").tolist()],
+        "psnr": [float(v) for a, b in pairs for v in torch.as_tensor(metrics.psnr(a, b, RGB))],
+        "ssim": [float(v) for a, b in pairs for v in torch.as_tensor(metrics.ssim(a, b, RGB))],
+        "lpips_alex": [float(v) for a, b in pairs for v in torch.as_tensor(metrics.lpips(a, b, net="alex"))],
     }
     return tuple(replace(measurement(f"sigma {sigma}", metric, each), per_image=()) for metric, each in values.items())
 
@@ -419,8 +420,8 @@ def sharpness_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
 def sharpness_section(name: str, title: str, image: str = "", after: str = "") -> Section:
     """Means over the photos, or one photo."""
     titles = {recipe: title + after for recipe, title in SHARPNESS_CASES.items()}
-    every = lines(SHARPNESS, SHARPNESS_METRICS, titles, {KODAK: ""}, reference=lambda line: {"image": image})
-    return Section(name, title, SHARPNESS.rules, every, published=False)
+    part = section(SHARPNESS, SHARPNESS_METRICS, titles, {KODAK: ""}, name=name, title=title)
+    return replace(part, lines=[replace(line, image=image) for line in part.lines])
 
 
 SHARPNESS_TABLE = Experiment(

@@ -20,8 +20,8 @@ from restore_lib import images, metrics
 from restore_lib.data.opening import Item
 from restore_lib.errors import DataError
 from restore_lib.experiments import paper_b_kernels, published
-from restore_lib.experiments.ledger import Line, Section, lines
-from restore_lib.experiments.protocols import unchanged
+from restore_lib.experiments.ledger import Line, Section, section
+from restore_lib.experiments.protocols import quality, unchanged
 from restore_lib.experiments.records import Measurement, of_set
 from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Trial, left_out, of_checkpoint, trial
 from restore_lib.fast.tiling import upscale
@@ -106,11 +106,7 @@ def hidden_pair(item: Item, scale: float, generator: torch.Generator) -> tuple[T
 def track1_metrics(sr: Float[Tensor, "3 h w"], hr: Float[Tensor, "3 h w"], scale: float = 4.0) -> dict[str, float]:
     """PSNR, SSIM and LPIPS of the rounded result, all without a border of 4 pixels."""
     sr, hr = (((x.clamp(0, 1) * 255).round() / 255)[..., SCALE:-SCALE, SCALE:-SCALE] for x in (sr, hr))
-    return {
-        "psnr": metrics.psnr(sr, hr, RULE),
-        "ssim": metrics.ssim(sr, hr, RULE),
-        "lpips_alex": metrics.lpips(sr, hr, net="alex"),
-    }
+    return quality(METRICS, sr, hr, RULE)
 
 
 TRACK1 = EvaluationProtocol(
@@ -144,8 +140,8 @@ TRACK1_PRECISION = replace(
 
 def with_spreads(measured: list[Measurement]) -> list[Measurement]:
     """Measurements, and the standard deviations over photos as measurements of their own."""
-    spreads = {f"{m.metric}_spread": m.spread for m in measured}
-    return measured + [of_set(CONDITION, name, spreads[name]) for name in SPREADS if spreads.get(name) is not None]
+    spreads = {f"{m.metric}_spread": m.spread for m in measured if m.spread is not None}
+    return measured + [of_set(CONDITION, name, spreads[name]) for name in SPREADS if name in spreads]
 
 
 def track1_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
@@ -269,8 +265,7 @@ ROUNDED = {recipe: TRACK1_ROWS[recipe][0] for recipe in (REALSR, "realsr-df2k")}
 
 def own_section(name: str, protocol: EvaluationProtocol, titles: Mapping[str, str], title: str = "") -> Section:
     """Methods under one protocol, without anything published."""
-    every = lines(protocol, METRICS, titles, {KODAK: ""})
-    return Section(name, title or protocol.title, protocol.rules, every, published=False)
+    return section(protocol, METRICS, titles, {KODAK: ""}, name=name, title=title)
 
 
 def printed_section(
@@ -286,8 +281,7 @@ def printed_section(
         return {"paper": paper, "comparable": False, "why": THEIRS if line.recipe in AUTHORS else SMALL}
 
     titles = {recipe: title for recipe, (title, _) in rows.items()}
-    every = lines(protocol, names, titles, {KODAK: ""}, reference=reference)
-    return Section(name, protocol.title, protocol.rules, every)
+    return section(protocol, names, titles, {KODAK: ""}, name=name, reference=reference)
 
 
 BY_PAIRS = {
@@ -414,9 +408,7 @@ def track2_section(name: str, dataset: str, names: Sequence[str], methods: Mappi
     def keep(line: Line) -> bool:
         return line.recipe != "reference" or line.metric in INDICES
 
-    protocol = TRACK2[dataset]
-    every = lines(protocol, names, methods, {dataset: ""}, keep=keep)
-    return Section(name, protocol.title, protocol.rules, every, published=False)
+    return section(TRACK2[dataset], names, methods, {dataset: ""}, name=name, keep=keep)
 
 
 TRACK2_TABLE = Experiment(

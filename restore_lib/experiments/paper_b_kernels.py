@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,8 +22,8 @@ from torch import Tensor
 
 from restore_lib import data, files, metrics, noise
 from restore_lib.experiments import published
-from restore_lib.experiments.ledger import Line, Protocol, Section, lines
-from restore_lib.experiments.protocols import from_8bit, to_8bit
+from restore_lib.experiments.ledger import Line, Protocol, Section, section
+from restore_lib.experiments.protocols import from_8bit, quality, to_8bit
 from restore_lib.experiments.records import Measurement, measurement, of_set
 from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Tell, Trial, trial
 from restore_lib.realsr.kernelgan import KernelSettings, estimate_kernels
@@ -31,6 +32,7 @@ from restore_lib.realsr.noise_pool import NoiseRule, compare
 from restore_lib.realsr.zssr import BICUBIC, K_ZSSR, ZSSRSettings, k_zssr, quick, zssr
 from restore_lib.resampling import align_kernel, downscale, imresize
 
+Rule = Literal["average", "choice"]
 RGB_INSIDE = metrics.Protocol(channels="rgb", border=8, quantize=True)
 
 # How far KernelGAN can be trusted
@@ -55,7 +57,7 @@ KERNELS = Protocol(
 )
 SINGLE = KernelSettings()
 #: Restarts of each method, and what becomes of several kernels.
-METHODS: Mapping[str, tuple[int, str]] = {
+METHODS: Mapping[str, tuple[int, Rule]] = {
     "kernelgan": (1, "average"),
     f"kernelgan-average-of-{RESTARTS}": (RESTARTS, "average"),
     f"kernelgan-best-of-{RESTARTS}": (RESTARTS, "choice"),
@@ -137,7 +139,7 @@ def estimated(
     *,
     seed: int = 0,
     restarts: int = 1,
-    rule: str = "average",
+    rule: Rule = "average",
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Estimate]:
     """Kernels for x2 of several photos, each kept in the cache under a hash of photo, settings and seed.
@@ -157,8 +159,9 @@ def estimated(
                 [images[j] for j in part], 2, seed, restarts, rule=rule, settings=settings, progress=progress
             )
             for j, estimate in zip(part, estimates, strict=True):
-                _store(paths[j], estimate)
-    return [_load(path) for path in paths]
+                if estimate is not None:  # which only estimation that is not strict returns
+                    _store(paths[j], estimate)
+    return [estimate for path in paths if (estimate := _load(path))]
 
 
 def _cached(image: Tensor, settings: KernelSettings, seed: int, restarts: int, rule: str) -> Path:
@@ -224,15 +227,20 @@ def kernel_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
     Estimates are kept in the cache: stopped at any time, the same command goes on. At tier ``smoke`` three steps each.
     """
     photos = {name: known_kernels(name)[: 1 if tier == "smoke" else None] for name in sets}
-    jobs = [(name, SINGLE, *METHODS[name], seed) for seed in KERNEL_SEEDS for name in METHODS]
-    jobs += [(name, s, 1, "average", seed) for seed in CONSTRAINT_SEEDS for name, s in CONSTRAINTS.items()]
+    methods: dict[str, tuple[KernelSettings, int, Rule]] = {
+        **{name: (SINGLE, *METHODS[name]) for name in METHODS},
+        **{name: (settings, 1, "average") for name, settings in CONSTRAINTS.items()},
+    }
+    jobs = [(name, seed) for seed in KERNEL_SEEDS for name in METHODS]
+    jobs += [(name, seed) for seed in CONSTRAINT_SEEDS for name in CONSTRAINTS]
     if tier == "smoke":
-        jobs = [(name, replace(s, steps=3), min(restarts, 2), rule, 0) for name, s, restarts, rule, _ in jobs[:3]]
+        jobs = [(name, 0) for name in METHODS]
+        methods = {name: (replace(s, steps=3), min(n, 2), rule) for name, (s, n, rule) in methods.items()}
     for name, reduced_photos in photos.items():
         yield bicubic_kernel_trial(name, reduced_photos)
-    for recipe, settings, restarts, rule, seed in jobs:
+    for recipe, seed in jobs:
         for name, reduced_photos in photos.items():
-            yield kernel_trial(recipe, name, reduced_photos, settings, restarts, rule, seed)
+            yield kernel_trial(recipe, name, reduced_photos, *methods[recipe], seed)
 
 
 def bicubic_kernel_trial(dataset: str, photos: Sequence[ReducedPhoto]) -> Trial:
@@ -254,7 +262,7 @@ def kernel_trial(
     photos: Sequence[ReducedPhoto],
     settings: KernelSettings,
     restarts: int,
-    rule: str,
+    rule: Rule,
     seed: int,
 ) -> Trial:
     """Kernels of a set's photos, estimated with one seed."""
@@ -276,8 +284,7 @@ def kernel_section(name: str, title: str, recipes: Sequence[str]) -> Section:
         return line.recipe != "bicubic-kernel" or line.metric.startswith(("kernel", "psnr"))
 
     titles = {recipe: KERNEL_TITLES[recipe] for recipe in recipes}
-    every = lines(KERNELS, KERNEL_METRICS, titles, KERNEL_SETS, keep=keep)
-    return Section(name, title, KERNELS.rules, every, published=False)
+    return section(KERNELS, KERNEL_METRICS, titles, KERNEL_SETS, name=name, title=title, keep=keep)
 
 
 KERNEL_TABLE = Experiment(
@@ -427,8 +434,7 @@ def div2krk_protocol(condition: str) -> EvaluationProtocol:
         return from_8bit(to_8bit(noise.gaussian(lr, sigma, generator))) if sigma else lr, item.image
 
     def measure(sr: Tensor, hr: Tensor, value: float) -> dict[str, float]:
-        sr = sr.clamp(0, 1)
-        return {"psnr_y": metrics.psnr(sr, hr, rule), "ssim_y": metrics.ssim(sr, hr, rule)}
+        return {f"{name}_y": number for name, number in quality(("psnr", "ssim"), sr.clamp(0, 1), hr, rule).items()}
 
     title = f"DIV2KRK, {f'x4, noise of sigma {SIGMA} on the photo' if sigma else condition}"
     return EvaluationProtocol(f"{DIV2KRK}-{condition}", title, rules, {condition: float(scale)}, prepare, measure)
@@ -476,10 +482,9 @@ def div2krk_reference(line: Line) -> dict:
 
 def div2krk_section(condition: str) -> Section:
     """All methods of one condition."""
-    protocol = div2krk_protocol(condition)
+    protocol, place = div2krk_protocol(condition), {DIV2KRK: ""}
     titles = {recipe: ZSSR_TITLES[recipe] for recipe in ("bicubic", *compared(condition))}
-    every = lines(protocol, ("psnr_y", "ssim_y"), titles, {DIV2KRK: ""}, reference=div2krk_reference)
-    return Section(condition, protocol.title, protocol.rules, every)
+    return section(protocol, ("psnr_y", "ssim_y"), titles, place, name=condition, reference=div2krk_reference)
 
 
 DIV2KRK_TABLE = Experiment(

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from restore_lib import data, files, images
 from restore_lib.experiments import protocols, published
-from restore_lib.experiments.ledger import Line, Section, lines
-from restore_lib.experiments.protocols import BICUBIC, Pair, from_8bit, scales, to_8bit
+from restore_lib.experiments.ledger import Line, Section, lines, section
+from restore_lib.experiments.protocols import BICUBIC, NOT_SEEN, Pair, from_8bit, scales, to_8bit
 from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Trial, left_out, of_checkpoint, trial
 from restore_lib.pretrained import cards, longest
 from restore_lib.pretrained import published as authors
@@ -105,6 +105,7 @@ SETS = {"set5": ("Set5", 5), "set14": ("Set14", 14), "b100": ("B100", 100), "urb
 #: decoder of 64 channels, thirty thousand with one of 256, and fourteen results are wanted of each photo.
 PHOTOS: Mapping[str, int] = {"set5": 5, "set14": 14, "b100": 20, "urban100_every8th": 3}
 WHOLE = ("set5", "set14")
+QUALITY = ("psnr", "ssim", "lr_psnr")
 ABLATION_SET, BORDER_SET = "b100", "set5"
 
 AUTHORS = "liif-authors"
@@ -165,10 +166,12 @@ def scale_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
     Of each recipe the checkpoints of the longest training are measured, with every seed; LIIF's authors' network where
     it was imported.
     """
-    trained = [] if tier == "smoke" else longest(cards(), WHERE)
-    path = None if tier == "smoke" else authors.imported().get(AUTHORS)
-    if tier != "smoke" and path is None:
-        left_out(f"LIIF's authors' network. {authors.not_here(AUTHORS)}")
+    trained, path = [], None
+    if tier != "smoke":
+        trained, path = longest(cards(), WHERE), authors.imported().get(AUTHORS)
+        if path is None:
+            left_out(f"LIIF's authors' network. {authors.not_here(AUTHORS)}")
+    digest = files.sha256(path) if path else ""
     for name in sets:
         photos = min(PHOTOS[name], len(data.open(name)))
 
@@ -184,7 +187,7 @@ def scale_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
                 about_it = {"settings": settings, "device": device, **about(protocol)}
                 yield of_checkpoint(known, as_model, name, protocol, **about_it)
         for protocol in WHERE[AUTHORS].get(name, ()) if path else ():
-            settings = {"model": AUTHORS, "sha256": files.sha256(path)}
+            settings = {"model": AUTHORS, "sha256": digest}
             model = lambda: as_model(authors.load_published(AUTHORS).to(best_device()))  # noqa: E731
             yield trial(AUTHORS, model, name, protocol, settings=settings, device=best_device(), **about(protocol))
 
@@ -192,7 +195,6 @@ def scale_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
 # The table: who is measured where, and what was printed
 
 PAPER = {"metasr": "RDN-MetaSR", "liif": "RDN-LIIF", AUTHORS: "RDN-LIIF"}  # rows of LIIF's Table 2
-NOT_SEEN = "printed in DIINN's Tables 1 to 3, which were not seen"
 NOT_PRINTED = "LIIF's Table 2 has no such row"
 SMALL = "a smaller encoder and a fraction of the training: not comparable"
 SUBSET = "some photos of the set: not comparable"
@@ -258,36 +260,27 @@ def step_lines() -> Iterator[Line]:
             yield log_line(STEPS, row, column, group, f"{scale}, {1000 * int(column.split()[1]):,} steps")
 
 
-def diinn_lines() -> list[Line]:
-    """Nothing of this was seen in print."""
-    metrics = ("psnr", "ssim", "lr_psnr")
-    return lines(DIINN, metrics, TITLES, SET_TITLES, keep=measured, reference=lambda line: {"why": NOT_SEEN})
-
-
 BORDER_TITLES = {name: title for name, title in TITLES.items() if name != AUTHORS}
 BORDER_TITLES |= {WITHOUT_ENSEMBLE: ABLATION[WITHOUT_ENSEMBLE], AUTHORS: TITLES[AUTHORS]}
 SCALES_TABLE = Experiment(
     "diinn2023-scales",
     "Super-resolution at any scale (paper C, Tables 1 to 3 and 5)",
     (
-        Section("diinn", f"{DIINN.title}, every scale", DIINN.rules, diinn_lines()),
+        section(
+            DIINN,
+            QUALITY,
+            TITLES,
+            SET_TITLES,
+            name="diinn",
+            title=f"{DIINN.title}, every scale",
+            keep=measured,
+            reference=lambda line: {"why": NOT_SEEN},
+        ),
         Section("liif", f"{LIIF.title}, every scale", LIIF.rules, list(liif_lines())),
         Section("logs", "the authors' own training, at its end", LOG_RULES, list(log_lines())),
         Section("steps", "the authors' own training, on its way", LOG_RULES, list(step_lines())),
-        Section(
-            "ablation",
-            "what each part is worth",
-            DIINN.rules,
-            lines(DIINN, ("psnr", "ssim", "lr_psnr"), ABLATION, {ABLATION_SET: ""}),
-            published=False,
-        ),
-        Section(
-            "borders",
-            BORDERS.title,
-            BORDERS.rules,
-            lines(BORDERS, ("border_jump", "border_error"), BORDER_TITLES, {BORDER_SET: ""}),
-            published=False,
-        ),
+        section(DIINN, QUALITY, ABLATION, {ABLATION_SET: ""}, name="ablation", title="what each part is worth"),
+        section(BORDERS, ("border_jump", "border_error"), BORDER_TITLES, {BORDER_SET: ""}, name="borders"),
     ),
     trials=scale_trials,
     sets=tuple(SETS),

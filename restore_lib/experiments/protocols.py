@@ -6,7 +6,7 @@ apart, which is the first table of the book (chapter 1). The second one (chapter
 seven distortions of equal squared error.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -15,10 +15,11 @@ from torch import Tensor
 
 from restore_lib import images, metrics, noise, resampling
 from restore_lib.experiments import published
-from restore_lib.experiments.ledger import Line, Section, lines
+from restore_lib.experiments.ledger import Line, section
 from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Trial, trial
 from restore_lib.resampling import imresize, resize_antialiased
 
+RGB = metrics.Protocol(channels="rgb", border=0, quantize=True)
 Pair = tuple[Float[Tensor, "c h w"], Float[Tensor, "c H W"]]
 
 
@@ -30,6 +31,20 @@ def to_8bit(image: Float[Tensor, "c h w"]) -> UInt8[Tensor, "c h w"]:
 def from_8bit(image: UInt8[Tensor, "c h w"]) -> Float[Tensor, "c h w"]:
     """Levels 0 to 255 as values in [0, 1]."""
     return image.float() / 255
+
+
+def quality(
+    names: Iterable[str], result: Tensor, target: Tensor, rule: metrics.Protocol, scale: float = 1
+) -> dict[str, float]:
+    """Metrics of one image by name: PSNR and SSIM under a protocol, LR-PSNR at a scale, LPIPS by two networks."""
+    functions = {
+        "psnr": lambda: metrics.psnr(result, target, rule),
+        "ssim": lambda: metrics.ssim(result, target, rule),
+        "lr_psnr": lambda: metrics.lr_psnr(result, target, scale, rule),
+        "lpips_alex": lambda: metrics.lpips(result, target, net="alex"),
+        "lpips_vgg": lambda: metrics.lpips(result, target, net="vgg"),
+    }
+    return {name: float(functions[name]()) for name in names}
 
 
 def with_odd_sides(item):
@@ -47,9 +62,7 @@ def luma_pair(item, scale: float, generator: torch.Generator) -> Pair:
 
 def luma_metrics(sr: Tensor, hr: Tensor, scale: float) -> dict[str, float]:
     """PSNR and SSIM of the result clipped to what luma can be and rounded, without a border of ``scale`` pixels."""
-    rule = metrics.CLASSIC(int(scale))
-    sr = sr.clamp(16 / 255, 235 / 255)
-    return {"psnr": metrics.psnr(sr, hr, rule), "ssim": metrics.ssim(sr, hr, rule)}
+    return quality(("psnr", "ssim"), sr.clamp(16 / 255, 235 / 255), hr, metrics.CLASSIC(int(scale)))
 
 
 def liif_pair(item, scale: float, generator: torch.Generator) -> Pair:
@@ -62,7 +75,7 @@ def liif_pair(item, scale: float, generator: torch.Generator) -> Pair:
 
 def liif_metrics(sr: Tensor, hr: Tensor, scale: float) -> dict[str, float]:
     """PSNR on luma of the clipped, unrounded result, without a border of ``scale`` pixels."""
-    return {"psnr": metrics.psnr(sr.clamp(0, 1), hr, metrics.LIIF_BENCHMARK(int(scale)))}
+    return quality(("psnr",), sr.clamp(0, 1), hr, metrics.LIIF_BENCHMARK(int(scale)))
 
 
 def diinn_pair(item, scale: float, generator: torch.Generator) -> Pair:
@@ -74,12 +87,7 @@ def diinn_pair(item, scale: float, generator: torch.Generator) -> Pair:
 
 def diinn_metrics(sr: Tensor, hr: Tensor, scale: float) -> dict[str, float]:
     """PSNR, SSIM and LR-PSNR of the clipped, unrounded result on all RGB pixels."""
-    rule, sr = metrics.DIINN_TEST, sr.clamp(0, 1)
-    return {
-        "psnr": metrics.psnr(sr, hr, rule),
-        "ssim": metrics.ssim(sr, hr, rule),
-        "lr_psnr": metrics.lr_psnr(sr, hr, scale, rule),
-    }
+    return quality(("psnr", "ssim", "lr_psnr"), sr.clamp(0, 1), hr, metrics.DIINN_TEST, scale)
 
 
 def scales(*values: int | float) -> dict[str, float]:
@@ -142,8 +150,7 @@ def noisy_pair(item, sigma: float, generator: torch.Generator) -> Pair:
 
 def denoising_metrics(restored: Tensor, clean: Tensor, sigma: float) -> dict[str, float]:
     """PSNR and SSIM on all RGB pixels of the clipped result, rounded to 8 bit."""
-    rule = metrics.Protocol(channels="rgb", border=0, quantize=True)
-    return {"psnr": metrics.psnr(restored, clean, rule), "ssim": metrics.ssim(restored, clean, rule)}
+    return quality(("psnr", "ssim"), restored, clean, RGB)
 
 
 def gaussian_noise(*sigmas: int | float) -> EvaluationProtocol:
@@ -192,19 +199,13 @@ def bicubic_reference(line: Line) -> dict:
     return {"paper": paper, "comparable": not subset, "why": SUBSET if subset else why}
 
 
-def bicubic_section(protocol: EvaluationProtocol, names: Sequence[str]) -> Section:
-    """Bicubic interpolation under one protocol."""
-    every = lines(protocol, names, {"bicubic": ""}, SETS, reference=bicubic_reference)
-    return Section(protocol.name, protocol.title, protocol.rules, every)
-
-
 BICUBIC_TABLE = Experiment(
     "bicubic",
     "Bicubic interpolation on Set5, Set14, B100 and Urban100",
     (
-        bicubic_section(CLASSIC, ("psnr", "ssim")),
-        bicubic_section(LIIF, ("psnr",)),
-        bicubic_section(DIINN, ("psnr", "ssim", "lr_psnr")),
+        section(CLASSIC, ("psnr", "ssim"), {"bicubic": ""}, SETS, reference=bicubic_reference),
+        section(LIIF, ("psnr",), {"bicubic": ""}, SETS, reference=bicubic_reference),
+        section(DIINN, ("psnr", "ssim", "lr_psnr"), {"bicubic": ""}, SETS, reference=bicubic_reference),
     ),
     trials=bicubic_trials,
     sets=tuple(SETS),
@@ -215,6 +216,7 @@ BICUBIC_TABLE = Experiment(
 
 DISTORTIONS = ("shift", "brighter", "less contrast", "noise", "blur", "JPEG", "hole")
 UNROUNDED = metrics.Protocol(channels="rgb", border=0, quantize=False)
+EQUAL_ERROR_METRICS = ("psnr", "ssim", "lpips_alex", "lpips_vgg")
 SIDE = 256
 
 
@@ -277,12 +279,7 @@ def distorted_pair(item, value: float, generator: torch.Generator) -> tuple[Tens
 
 def three_metrics(restored: Tensor, clean: Tensor, value: float) -> dict[str, float]:
     """PSNR and SSIM on all RGB values, neither clipped nor rounded; LPIPS with two networks."""
-    return {
-        "psnr": metrics.psnr(restored, clean, UNROUNDED),
-        "ssim": metrics.ssim(restored, clean, UNROUNDED),
-        "lpips_alex": metrics.lpips(restored, clean, net="alex"),
-        "lpips_vgg": metrics.lpips(restored, clean, net="vgg"),
-    }
+    return quality(EQUAL_ERROR_METRICS, restored, clean, UNROUNDED)
 
 
 EQUAL_ERROR = EvaluationProtocol(
@@ -307,20 +304,7 @@ def unchanged(given: Tensor, size: tuple[int, int]) -> Tensor:
 EQUAL_ERROR_TABLE = Experiment(
     "equal-error",
     EQUAL_ERROR.title,
-    (
-        Section(
-            EQUAL_ERROR.name,
-            EQUAL_ERROR.title,
-            EQUAL_ERROR.rules,
-            lines(
-                EQUAL_ERROR,
-                ("psnr", "ssim", "lpips_alex", "lpips_vgg"),
-                {"none": ""},
-                {"embedded": "embedded photos"},
-            ),
-            published=False,
-        ),
-    ),
+    (section(EQUAL_ERROR, EQUAL_ERROR_METRICS, {"none": ""}, {"embedded": "embedded photos"}),),
     trials=lambda sets, tier: (trial("none", lambda: unchanged, name, EQUAL_ERROR) for name in sets),
     sets=("embedded",),
     other_sets=True,

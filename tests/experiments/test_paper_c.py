@@ -11,7 +11,7 @@ from restore_lib.data.opening import ImageSet, Item
 from restore_lib.errors import DataError
 from restore_lib.experiments import ledger, load_all, pages, paper_c, run, runs, save
 from restore_lib.experiments import published as printed
-from restore_lib.experiments.audit import unbacked_numbers
+from restore_lib.experiments.pages import unbacked_numbers
 from restore_lib.implicit.recipes import RECIPES
 from restore_lib.pretrained import Card, describe, published, save_checkpoint
 

@@ -7,7 +7,7 @@ import pytest
 
 from restore_lib import experiments
 from restore_lib.experiments import EXPERIMENTS, ledger, load_all, pages, results_folder
-from restore_lib.experiments.audit import unbacked_numbers
+from restore_lib.experiments.pages import unbacked_numbers
 
 RECORDS = load_all(results_folder())
 TABLES = list(EXPERIMENTS.values())
