@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import metadata
 from pathlib import Path
 
 import platformdirs
@@ -34,6 +35,13 @@ class KnownFile:
     sha256: str
     url: str | None = None
     size: int | None = None
+
+
+def repository_url(path: str) -> str:
+    """Address of a file of this library's repository, as it was when the installed version was released."""
+    about = metadata("restore_lib")
+    links = dict(link.split(", ", 1) for link in about.get_all("Project-URL") or ())
+    return f"{links['Repository']}/raw/v{about['Version']}/{path}"
 
 
 def cache_folder() -> Path:

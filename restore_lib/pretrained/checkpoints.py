@@ -3,9 +3,9 @@
 ``NAME.safetensors`` and ``NAME.json`` are written together or not at all, and weights are used only after their
 SHA-256 has been compared with the card's. Nothing here ever unpickles.
 
-How two files become one step: the new card is first written as ``.NAME.new.json``, then the new weights replace the
-old ones, then the card takes its name. A reader that finds weights of the new card believes it; whatever kills the
-writer, old weights lie beside their old card or new weights beside their new one.
+How two files become one step: the new card is first written as ``.NAME.new.json`` (pending), then the new weights
+replace the old ones, then the card takes its name. A reader takes the pending card if the weights are already its own:
+whenever the writer is killed, there is a card that fits the weights.
 """
 
 import contextlib
@@ -16,7 +16,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import metadata
 from pathlib import Path
 
 import safetensors.torch
@@ -32,6 +31,12 @@ from restore_lib.pretrained.networks import build
 
 WEIGHTS, CARD = ".safetensors", ".json"
 PACKAGE = Path(files.__file__).resolve().parent  # restore_lib
+UNFINISHED = "[a-z0-9_]" * 8  # what Python puts into names of temporary files
+NOT_WEIGHTS = {  # how files begin that are taken for weights by mistake
+    (b"pk\x03\x04", b"\x80"): f"is a PyTorch (pickle) file, which could run any code and is never loaded: {GET_AGAIN}.",
+    (b"<!doctype", b"<html", b"<?xml"): f"is a web page, not weights, so a download went wrong: {GET_AGAIN}.",
+    (b"version https://git-lfs",): "is a pointer of Git LFS: run `git lfs pull` to get the weights.",
+}
 
 
 def checkpoints_folder() -> Path:
@@ -85,10 +90,8 @@ def card(name: str | Path, *, folder: Path | str | None = None) -> Card:
     CheckpointError
         There is no such checkpoint, or its card is not a good one.
     """
-    folder, stem = _place(name, folder)
-    weights = folder / f"{stem}{WEIGHTS}"
-    digest = files.sha256(weights) if _new_card(folder, stem).exists() and weights.exists() else ""
-    return _card_of(folder, stem, digest)
+    folder, stem = _locate(name, folder)
+    return _pending_card(folder, stem) or read_card(folder / f"{stem}{CARD}", stem)
 
 
 def load(name: str | Path, *, folder: Path | str | None = None) -> nn.Module:
@@ -97,7 +100,9 @@ def load(name: str | Path, *, folder: Path | str | None = None) -> nn.Module:
     Parameters and errors as for :func:`load_weights`; the card may also name a network that this library lacks.
     """
     weights, card = _read(name, folder)
-    return _filled(build(card.architecture), weights, card).eval()
+    network = build(card.architecture)
+    _fill(network, weights, card)
+    return network.eval()
 
 
 def load_weights(name: str | Path, *, folder: Path | str | None = None) -> dict[str, Tensor]:
@@ -133,17 +138,13 @@ def load_into(network: nn.Module, name: str | Path, *, strict: bool = True, fold
         Whether names must agree on both sides. When False, what has no counterpart stays as it is; shapes must agree
         in any case.
 
-    Returns
-    -------
-    Card
-
     Raises
     ------
     CheckpointError
         The checkpoint is not a good one, or it does not fit the network.
     """
     weights, card = _read(name, folder)
-    _filled(network, weights, card, strict)
+    _fill(network, weights, card, strict)
     return card
 
 
@@ -167,7 +168,7 @@ def save_checkpoint(
     Parameters
     ----------
     network : Module or mapping of names to tensors
-        A network (compiled, or wrapped for several devices, if it is), or weights as ``state_dict`` names them.
+        A network, compiled or not, or weights as ``state_dict`` names them.
     card : Card
         What is known of the training; parameters, SHA-256 and bytes are filled in.
     folder : path, optional
@@ -175,11 +176,6 @@ def save_checkpoint(
     dtype : torch.dtype, optional
         Kind of number that floating-point weights are stored as, such as ``torch.float16`` for half the size;
         their own by default.
-
-    Returns
-    -------
-    Card
-        As it was written.
 
     Raises
     ------
@@ -202,14 +198,14 @@ def save_checkpoint(
         bytes=len(content),
     )
     text = card_text(card)
-    _settle(folder, card.name)
+    _finish_save(folder, card.name)
     try:
         with files.atomic_write(folder / f"{card.name}{WEIGHTS}") as temporary:
             temporary.write_bytes(content)
-            with files.atomic_write(_new_card(folder, card.name)) as temporary_card:
+            with files.atomic_write(_pending(folder, card.name)) as temporary_card:
                 temporary_card.write_text(text, encoding="utf-8")
     finally:
-        _settle(folder, card.name)
+        _finish_save(folder, card.name)
     return card
 
 
@@ -223,11 +219,6 @@ def update_card(name: str | Path, *, folder: Path | str | None = None, **changes
     **changes
         Fields of :class:`Card` and their new values, such as ``metrics``.
 
-    Returns
-    -------
-    Card
-        As it was written.
-
     Raises
     ------
     CheckpointError
@@ -238,9 +229,9 @@ def update_card(name: str | Path, *, folder: Path | str | None = None, **changes
     if fixed := {"name", "parameters", "sha256", "bytes"} & changes.keys():
         raise ValueError(f"{', '.join(sorted(fixed))} of a card belong to the weights: save them again")
     new = replace(verify(name, folder=folder), **changes)
-    folder, stem = _place(name, folder)
+    folder, stem = _locate(name, folder)
     text = card_text(new)
-    _settle(folder, stem)
+    _finish_save(folder, stem)
     with files.atomic_write(folder / f"{stem}{CARD}") as temporary:
         temporary.write_text(text, encoding="utf-8")
     return new
@@ -277,17 +268,9 @@ def misfit(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], strict: boo
     return ", and ".join(problems)
 
 
-def _unwrapped(network: nn.Module) -> nn.Module:
-    """The network inside what compiling or several devices have wrapped around it."""
-    while type(network).__name__ in ("OptimizedModule", "DistributedDataParallel", "_FabricModule"):
-        parts = dict(network.named_children())
-        network = next(parts[key] for key in ("_orig_mod", "_original_module", "module") if key in parts)
-    return network
-
-
 def _state(network: nn.Module) -> dict[str, Tensor]:
-    """Weights by name, without what compiling a part of the network adds to the names."""
-    return {key.replace("_orig_mod.", ""): value for key, value in _unwrapped(network).state_dict().items()}
+    """Weights by name, without what compiling a network or a part of it adds to the names."""
+    return {key.replace("_orig_mod.", ""): value for key, value in network.state_dict().items()}
 
 
 def _copies(network: nn.Module | Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
@@ -303,24 +286,21 @@ def _copies(network: nn.Module | Mapping[str, Tensor], dtype: torch.dtype | None
     return copies
 
 
-def _filled(network: nn.Module, weights: Mapping[str, Tensor], card: Card, strict: bool = True) -> nn.Module:
+def _fill(network: nn.Module, weights: Mapping[str, Tensor], card: Card, strict: bool = True) -> None:
     own = _state(network)
-    problem = misfit(weights, own, strict)
-    if problem:
+    if problem := misfit(weights, own, strict):
         raise CheckpointError(
             f"The weights of {card.name} do not fit this network: {problem}; build it as its card says, {card.builder}."
         )
     with torch.no_grad():
         for key in weights.keys() & own.keys():
             own[key].copy_(weights[key])
-    return network
 
 
 def _refuse_bad_numbers(tensors: Mapping[str, Tensor], what: str) -> None:
     """Refuse NaN and infinity, in one sentence that begins with ``what``."""
     for key, value in tensors.items():
-        bad = int((~torch.isfinite(value)).sum())
-        if bad:
+        if bad := int((~torch.isfinite(value)).sum()):
             raise CheckpointError(
                 f"{what}: {bad:,} of {value.numel():,} numbers of {key} are NaN or too large for {value.dtype}; "
                 "go back to weights from before."
@@ -329,118 +309,93 @@ def _refuse_bad_numbers(tensors: Mapping[str, Tensor], what: str) -> None:
 
 def _read(name: str | Path, folder: Path | str | None) -> tuple[dict[str, Tensor], Card]:
     """Weights and card of a checkpoint, compared with each other."""
-    folder, stem = _place(name, folder)
+    folder, stem = _locate(name, folder)
     path = folder / f"{stem}{WEIGHTS}"
     if folder == PACKAGE / "checkpoints" and not path.exists():
-        path = _downloaded(read_card(folder / f"{stem}{CARD}", stem))
+        path = _downloaded(card(stem, folder=folder))
     try:
         content = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror}): {GET_AGAIN}.") from error
     digest = hashlib.sha256(content).hexdigest()
-    card = _card_of(folder, stem, digest)
-    if digest != card.sha256:
-        raise CheckpointError(f"{path} {_what_is_wrong(content, card)}")
+    about = _pending_card(folder, stem, digest) or read_card(folder / f"{stem}{CARD}", stem)
+    if digest != about.sha256:
+        raise CheckpointError(f"{path} {_damage(content, about)}")
     try:
         tensors = safetensors.torch.load(content)
     except (SafetensorError, ValueError, RuntimeError) as error:  # the card was made for a file that is no such file
-        raise CheckpointError(f"{path} {_foreign(content) or f'is not a safetensors file: {GET_AGAIN}.'}") from error
-    if sum(tensor.numel() for tensor in tensors.values()) < card.parameters:
-        raise CheckpointError(f"{path} holds fewer weights than the {card.parameters:,} of its card: {GET_AGAIN}.")
+        raise CheckpointError(f"{path} {_damage(content, about)}") from error
+    if sum(tensor.numel() for tensor in tensors.values()) < about.parameters:
+        raise CheckpointError(f"{path} holds fewer weights than the {about.parameters:,} of its card: {GET_AGAIN}.")
     _refuse_bad_numbers(tensors, f"{path} is not used")
-    return tensors, card
+    return tensors, about
 
 
 def _downloaded(card: Card) -> Path:
     """Weights that did not come with the installed library, from its repository, once and for all."""
-    about = metadata("restore_lib")
-    links = dict(link.split(", ", 1) for link in about.get_all("Project-URL") or ())
     file = f"{card.name}{WEIGHTS}"
-    url = f"{links['Repository']}/raw/v{about['Version']}/checkpoints/{file}"
+    url = files.repository_url(f"checkpoints/{file}")
     return fetch_files([files.KnownFile(f"downloaded-checkpoints/{file}", card.sha256, url, card.bytes)])[0]
 
 
-def _what_is_wrong(content: bytes, card: Card) -> str:
-    """The likeliest reason why weights are not those of their card."""
-    if foreign := _foreign(content):
-        return foreign
+def _damage(content: bytes, card: Card) -> str:
+    """The likeliest reason why a file does not hold the weights of a card, and what to do."""
+    if content[8:9] != b"{":  # a header in JSON follows eight bytes of its length
+        head = content[:512].lstrip().lower()
+        for beginnings, problem in NOT_WEIGHTS.items():
+            if head.startswith(beginnings):
+                return problem
+        return f"is {'not a safetensors file' if content else 'empty'}: {GET_AGAIN}."
     if len(content) < card.bytes:
         return f"is cut short, {len(content):,} of {card.bytes:,} bytes: {GET_AGAIN}."
-    with contextlib.suppress(ValueError, AttributeError):
-        size = int.from_bytes(content[:8], "little")
-        other = json.loads(content[8 : 8 + size]).get("__metadata__", {}).get("name")
-        if isinstance(other, str) and NAME.fullmatch(other) and other != card.name:
-            return f"holds the weights of {other}: give it that name again, and get those of {card.name} anew."
-    return f"is damaged or was changed, its SHA-256 is not the one on its card: {GET_AGAIN}."
+    other = re.match(rb'{"__metadata__":{[^}]*"name":"(%b)"' % NAME.pattern.encode(), content[8:])
+    if other and other[1].decode() != card.name:
+        return f"holds the weights of {other[1].decode()}: give it that name, and get those of {card.name} anew."
+    return f"is damaged or was changed: {GET_AGAIN}."
 
 
-def _foreign(content: bytes) -> str:
-    """What a file is that is no safetensors file; empty when it looks like one."""
-    head = content[:512].lstrip().lower()
-    if content[8:9] == b"{":  # after the eight bytes of its length comes the header, which is JSON
-        return ""
-    if not content:
-        return f"is empty: {GET_AGAIN}."
-    if content.startswith((b"PK\x03\x04", b"\x80")):
-        return f"is a PyTorch (pickle) file, which could run any code and is never loaded: {GET_AGAIN}."
-    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-        return f"is a web page, not weights, so a download went wrong: {GET_AGAIN}."
-    if head.startswith(b"version https://git-lfs"):
-        return "is a pointer of Git LFS: run `git lfs pull` to get the weights."
-    return f"is not a safetensors file: {GET_AGAIN}."
-
-
-def _place(name: str | Path, folder: Path | str | None) -> tuple[Path, str]:
-    """Folder and name of a checkpoint that exists at least in part."""
-    text = str(name)
-    if isinstance(name, Path) or text.endswith(WEIGHTS) or "/" in text or os.sep in text:
+def _locate(name: str | Path, folder: Path | str | None) -> tuple[Path, str]:
+    """Folder and name of a checkpoint of which at least one file exists."""
+    stem = str(name)
+    if isinstance(name, Path) or stem.endswith(WEIGHTS) or "/" in stem or os.sep in stem:
         path = Path(name).expanduser()
-        folder, text = path.parent, path.name.removesuffix(WEIGHTS)
+        folder, stem = path.parent, path.name.removesuffix(WEIGHTS)
     folders = search_folders() if folder is None else [Path(folder)]
     for place in folders:
-        if any((place / f"{text}{suffix}").exists() for suffix in (WEIGHTS, CARD)):
-            return place, text
-    close = difflib.get_close_matches(text, names(folder), 1)
+        if any((place / f"{stem}{suffix}").exists() for suffix in (WEIGHTS, CARD)):
+            return place, stem
+    close = difflib.get_close_matches(stem, names(folder), 1)
     advice = f"did you mean {close[0]}?" if close else "`restore checkpoints list` shows what there is."
-    raise CheckpointError(f"There is no checkpoint {text} in {folders[0]}: {advice}")
+    raise CheckpointError(f"There is no checkpoint {stem} in {folders[0]}: {advice}")
 
 
-def _new_card(folder: Path, stem: str) -> Path:
+def _pending(folder: Path, stem: str) -> Path:
     return folder / f".{stem}.new{CARD}"
 
 
-def _card_of(folder: Path, stem: str, digest: str) -> Card:
-    """The card of weights with a digest: the new one when they are its, the one in place otherwise."""
-    with contextlib.suppress(CheckpointError):
-        new = read_card(_new_card(folder, stem), stem)
-        if new.sha256 == digest:
-            return new
-    return read_card(folder / f"{stem}{CARD}", stem)
+def _pending_card(folder: Path, stem: str, digest: str = "") -> Card | None:
+    """The card of a save that was cut off after the weights had been replaced; None where there was no such save."""
+    path = _pending(folder, stem)
+    if path.exists():
+        with contextlib.suppress(CheckpointError, FileNotFoundError):
+            card = read_card(path, stem)
+            if card.sha256 == (digest or files.sha256(folder / f"{stem}{WEIGHTS}")):
+                return card
+    return None
 
 
-def _settle(folder: Path, stem: str) -> None:
-    """End a save that was cut off: its card takes its place if the weights are there, and goes otherwise.
+def _finish_save(folder: Path, stem: str) -> None:
+    """Give a pending card its name if the weights are its own, else delete it, and delete temporary files.
 
-    Only one process saves a checkpoint, so what lies about when it begins is a killed one's.
+    Only one process saves a checkpoint, so temporary files that are there when it begins are those of a killed one.
     """
-    new = _new_card(folder, stem)
-    left = re.compile(r"[a-z0-9_]{8}" + f"({WEIGHTS}|{CARD})")
+    pending, place = _pending(folder, stem), folder / f"{stem}{CARD}"
     try:
-        if new.exists():
-            if _is_card_of(new, folder / f"{stem}{WEIGHTS}", stem):
-                os.replace(new, folder / f"{stem}{CARD}")
-            else:
-                new.unlink()
-        for start in (f".{stem}.", f".{new.stem}."):
-            for path in folder.glob(f"{start}*"):
-                if left.fullmatch(path.name.removeprefix(start)):
-                    path.unlink(missing_ok=True)
+        if _pending_card(folder, stem):
+            os.replace(pending, place)
+        pending.unlink(missing_ok=True)
+        for start, suffix in ((f".{stem}", WEIGHTS), (f".{stem}", CARD), (f".{pending.stem}", CARD)):
+            for path in folder.glob(f"{start}.{UNFINISHED}{suffix}"):
+                path.unlink(missing_ok=True)
     except OSError as error:
-        raise files.writing_failed(folder / f"{stem}{CARD}", error) from error
-
-
-def _is_card_of(path: Path, weights: Path, stem: str) -> bool:
-    try:
-        return read_card(path, stem).sha256 == files.sha256(weights)
-    except (CheckpointError, FileNotFoundError):
-        return False
+        raise files.writing_failed(place, error) from error

@@ -239,7 +239,7 @@ def test_renamed_and_mixed_up_files_are_told_apart(home, saved):
         checkpoints.load_weights("renamed", folder=home)
     sentence(error)
     (home / "other.safetensors").write_bytes((home / "renamed.safetensors").read_bytes())
-    with pytest.raises(CheckpointError, match="holds the weights of small: give it that name again") as error:
+    with pytest.raises(CheckpointError, match="holds the weights of small: give it that name") as error:
         checkpoints.load_weights("other", folder=home)
     sentence(error)
 
