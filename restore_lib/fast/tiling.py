@@ -1,7 +1,7 @@
 """Photos of any size through RRDBNet or EDSR: window by window in bounded memory, in the form that is fastest.
 
-Nine tenths of the time go into convolutions of many channels, which are fastest where the channels of a pixel lie
-beside each other in memory, and in bfloat16 where the processor multiplies it.
+Convolutions of many channels are fastest where the channels of a pixel lie beside each other in memory, and in bfloat16
+where the processor multiplies it.
 """
 
 import copy
@@ -28,14 +28,12 @@ def upscale(
     overlap: int = OVERLAP,
     progress: Callable[[int, int], None] | None = None,
 ) -> Float[Tensor, "3 H W"]:
-    """Enlarge a photo of any size by the network's factor, window by window.
+    """Enlarge a photo, RGB in [0, 1], by the network's factor, window by window; on its device, not clipped.
 
     Parameters
     ----------
     network : RRDBNet or EDSR
         In evaluation mode; windows move to its device.
-    lr
-        RGB in [0, 1].
     precision : {"exact", "bf16"}
         ``"exact"`` differs from the network by rounding alone. ``"bf16"`` multiplies in bfloat16 where the device does
         that natively, and is exact elsewhere.
@@ -45,11 +43,6 @@ def upscale(
         How far a window reaches into its neighbours; less than ``tile / 2``. Half of it is context alone.
     progress : callable, optional
         Called with (windows done, windows).
-
-    Returns
-    -------
-    Tensor
-        On the photo's device, not clipped.
 
     Raises
     ------

@@ -8,6 +8,7 @@ import argparse
 import os
 import re
 from collections.abc import Sequence
+from importlib.metadata import metadata
 from pathlib import Path
 
 import nbformat
@@ -19,6 +20,21 @@ METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
 }
+
+
+def install_cell() -> str:
+    """The first cell of every chapter: on Colab it installs this version of the library, from its tagged source.
+
+    The address is the one of the installed package's metadata, so that it stands in one place, pyproject.toml.
+    """
+    about = metadata("restore_lib")
+    address = dict(line.split(", ", 1) for line in about.get_all("Project-URL", []))["Repository"]
+    return f"""# On Colab, install the library first; elsewhere it is installed already.
+try:
+    import restore_lib  # noqa: F401
+except ImportError:
+    %pip install -q "restore_lib @ git+{address}@v{about["Version"]}"
+""".rstrip()
 
 
 def text_only(outputs: list) -> list:
@@ -53,6 +69,8 @@ def store_outputs(path: Path | str, tier: str = "smoke") -> None:
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
+        if cell.source.startswith("# On Colab"):
+            cell.source = install_cell()
         count += 1
         cell.execution_count = count
         cell.metadata.pop("execution", None)
