@@ -65,7 +65,7 @@ PAPERS = {
         ),
         Place("$L_{per}$", "distance of VGG features", "realsr.losses:perceptual_loss", 12),
         Place("$L_{adv}$", "relativistic adversarial loss", "realsr.losses:generator_loss", 12),
-        Place("patch D", "the patch discriminator, 70 x 70 pixels", "realsr.discriminators:PatchDiscriminator", 12),
+        Place("patch D", "the patch discriminator, 70 x 70 pixels", "realsr.losses:PatchDiscriminator", 12),
         Place("Table 1", "Track 1: EDSR, ESRGAN, ZSSR, K-ZSSR, RealSR", "experiments.paper_b:track1_trials", 13),
     ],
     "C. Nguyen & Beksi, WACV 2023 (DIINN)": [

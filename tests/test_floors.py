@@ -1,6 +1,7 @@
 """The house rules that a script can see: a room imports only from floors below it, and stays small."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -8,24 +9,10 @@ import pytest
 from restore_lib import tiers
 
 LIBRARY = Path(__file__).resolve().parent.parent / "restore_lib"
-FLOORS = {
-    "__init__": 7,  # the face, which imports when it is asked
-    "__main__": 6,
-    "cli": 5,
-    "teaching": 4,
-    "experiments": 3,
-    "api": 2.5,
-    "recipes": 2.2,  # of all papers
-    "denoising": 2,
-    "realsr": 2,
-    "implicit": 2,
-    "pretrained": 1.8,
-    "fast": 1.7,
-    "training": 1.5,  # reads data
-    "nets": 1,
-    "data": 1,
-    "plots": 1,
-}  # everything else is on the ground
+TABLE = (LIBRARY.parent / "CONTRIBUTING.md").read_text(encoding="utf-8").split("| room of `restore_lib`")[1]
+ROWS = [re.findall(r"`([a-z_]+?)(?:/|\.py)`", row.split(" | ")[0]) for row in re.findall(r"^\|[^\n]*`.*$", TABLE, re.M)]
+FLOORS = {name: len(ROWS) - number for number, row in enumerate(ROWS, 1) for name in row}  # the ground is 0
+MOST_FILES = 12
 FILES = sorted(LIBRARY.rglob("*.py"))
 
 
@@ -56,8 +43,18 @@ def test_a_room_imports_only_from_floors_below(path):
     own = room(path)
     for other in imported_rooms(path):
         if other != own and other != "__version__":
-            below, here = FLOORS.get(other, 0), FLOORS.get(own, 0)
+            below, here = FLOORS[other], FLOORS[own]
             assert below < here or below == here == 0, f"{own} (floor {here}) imports {other} (floor {below})"
+
+
+def test_the_table_names_every_room_and_no_other():
+    assert set(FLOORS) == {room(path) for path in FILES}
+    assert FLOORS["errors"] == 0 < FLOORS["data"] < FLOORS["fast"] < FLOORS["implicit"] < FLOORS["__init__"]
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in FILES} - {LIBRARY}), ids=lambda path: path.name)
+def test_a_room_can_be_taken_in_at_a_glance(folder):
+    assert folder.name == "exercises" or len(list(folder.glob("*.py"))) <= MOST_FILES
 
 
 def test_the_rule_sees_the_rooms():

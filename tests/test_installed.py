@@ -1,6 +1,8 @@
 """A wheel brings what the face, the commands and the chapters need: nothing of the repository is at hand there."""
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 import zipfile
@@ -63,3 +65,19 @@ def test_other_weights_have_an_address(installed, tmp_path):
     """
     url = answer(installed, tmp_path, code)
     assert url.startswith("https://") and url.endswith("/checkpoints/diinn-cpu-seed1.safetensors")
+
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [line.split(" #")[0].strip() for line in README.splitlines() if line.startswith(".venv/bin/restore ")]
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if " fetch " not in command])
+def test_commands_of_the_readme_run(installed, tmp_path, command):
+    words = shlex.split(command)[1:]
+    code = f"from restore_lib.cli import main; main({words!r})"
+    assert answer(installed, tmp_path, code)
+
+
+def test_examples_of_the_readme_run(installed, tmp_path):
+    code = "\n".join(re.findall(r"```python\n(.*?)```", README, re.S))
+    assert " dB" in answer(installed, tmp_path, code)

@@ -2,10 +2,10 @@
 
 And what it builds on: KernelGAN [bellkligler2019kernelgan], ZSSR [shocher2018zssr] and ESRGAN [wang2018esrgan].
 
-- Sec. 3.2, estimated kernels: ``kernelgan``, ``kernels``
+- Sec. 3.2, estimated kernels: ``kernelgan``, ``kernel_crops``, ``kernels``
 - Sec. 3.3, collected noise: ``noise_pool``
 - Algorithm 1, training pairs: ``degradation``
-- Sec. 3.4, the network and its training: ``rrdbnet``, ``discriminators``, ``losses`` (with the training steps)
+- Sec. 3.4, the network and its training: ``rrdbnet``, ``losses`` (with discriminators and training steps)
 - Table 1: ``recipes``, on photos of the ``hidden_camera``; its other methods: ``zssr``, and ``dsgan``, which learns
   the degradation
 """
@@ -21,7 +21,6 @@ from restore_lib.realsr.degradation import (
     read_pairs,
     write_pairs,
 )
-from restore_lib.realsr.discriminators import PatchDiscriminator, VGGDiscriminator
 from restore_lib.realsr.kernelgan import (
     KernelDiscriminator,
     KernelGenerator,
@@ -32,6 +31,8 @@ from restore_lib.realsr.kernelgan import (
 from restore_lib.realsr.kernels import KernelEstimate, KernelWarning
 from restore_lib.realsr.losses import (
     LossWeights,
+    PatchDiscriminator,
+    VGGDiscriminator,
     discriminator_loss,
     generator_loss,
     l1_loss,

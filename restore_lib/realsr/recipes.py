@@ -18,10 +18,16 @@ from restore_lib.nets.edsr import EDSR
 from restore_lib.pretrained import build, describe, load_into
 from restore_lib.realsr import hidden_camera
 from restore_lib.realsr.degradation import Pair
-from restore_lib.realsr.discriminators import PatchDiscriminator, VGGDiscriminator
 from restore_lib.realsr.dsgan import DSGAN
 from restore_lib.realsr.hidden_camera import SCALE, PairSettings, training_pairs
-from restore_lib.realsr.losses import LossWeights, perceptual_network, stage_1_step, stage_2_step
+from restore_lib.realsr.losses import (
+    LossWeights,
+    PatchDiscriminator,
+    VGGDiscriminator,
+    perceptual_network,
+    stage_1_step,
+    stage_2_step,
+)
 from restore_lib.realsr.rrdbnet import RRDBNet, begin_as_interpolation
 from restore_lib.training.recipes import Kind, Recipe, sourced, variant
 from restore_lib.training.task import Task

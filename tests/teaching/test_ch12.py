@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from restore_lib.nets.receptive import receptive_field
-from restore_lib.realsr.discriminators import PatchDiscriminator
-from restore_lib.realsr.losses import discriminator_loss, generator_loss
+from restore_lib.realsr.losses import PatchDiscriminator, discriminator_loss, generator_loss
 from restore_lib.teaching import check
 from restore_lib.teaching.checks import all_exercises
 
