@@ -30,7 +30,7 @@ def test_parameters_are_those_of_layers():
 
 
 def test_the_bottleneck_of_the_chapter():
-    counted = sum(p.numel() for p in Residual(128, 32, True).parameters())
+    counted = sum(p.numel() for p in Residual(128, relu_after_sum=True).parameters())
     assert PARAMETERS.reference([128, 32, 32, 128], [1, 3, 1], False) == counted
 
 
