@@ -1,14 +1,14 @@
 """Trained networks for other programs: one safetensors file that carries its card, or ONNX that has been compared."""
 
-import contextlib
 import copy
 import importlib
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from restore_lib.errors import CheckpointError, RestoreError
 from restore_lib.files import atomic_write
 from restore_lib.pretrained import checkpoints
-from restore_lib.pretrained.checkpoints import packed
 from restore_lib.pretrained.model_card import Card
 
 INPUT, OUTPUT = "image", "restored"
@@ -49,40 +48,34 @@ def export_safetensors(name: str | Path, path: Path | str, *, folder: Path | str
     name, folder
         As for :func:`restore_lib.pretrained.checkpoints.load_weights`.
     path : path
-        File to write.
-
-    Returns
-    -------
-    Path
-        The file.
+        File to write; returned.
 
     Raises
     ------
     CheckpointError
-        The checkpoint is not a good one, or ``path`` is one of its own files.
+        The checkpoint is not a good one, or ``path`` lies in its folder.
     RestoreError
         The disk is full or the folder cannot be written to.
     """
     path = Path(path)
     card = checkpoints.verify(name, folder=folder)
-    _keep_away(path, name, folder)
-    content = packed(checkpoints.load_weights(name, folder=folder), {"format": "pt"} | card_texts(card))
+    _refuse_folder_of_checkpoints(path, name, folder)
+    texts = {"format": "pt"} | card_texts(card)
+    content = checkpoints.packed(checkpoints.load_weights(name, folder=folder), texts)
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
     return path
 
 
 def export_checkpoint_onnx(name: str | Path, path: Path | str, *, folder: Path | str | None = None) -> Parity:
-    """Build the network of a checkpoint as its card says, load its weights, and write it as ONNX.
+    """Write the network of a checkpoint as ONNX.
 
-    The example's shape is the card's ``architecture["input"]`` where it has one. Parameters as for
-    :func:`export_safetensors`; result and errors as for :func:`export_onnx`.
+    Parameters as for :func:`export_safetensors`; result and errors as for :func:`export_onnx`.
     """
-    card = checkpoints.verify(name, folder=folder)
-    _keep_away(Path(path), name, folder)
     network = checkpoints.load(name, folder=folder)
-    shape = card.architecture.get("input", EXAMPLE)
-    return export_onnx(network, torch.rand(*shape), path, metadata=card_texts(card))
+    _refuse_folder_of_checkpoints(Path(path), name, folder)
+    texts = card_texts(checkpoints.card(name, folder=folder))
+    return export_onnx(network, torch.rand(EXAMPLE), path, metadata=texts)
 
 
 def export_onnx(
@@ -112,10 +105,6 @@ def export_onnx(
     metadata : mapping, optional
         Texts to keep in the file: who trained it, on what, under which licence.
 
-    Returns
-    -------
-    Parity
-
     Raises
     ------
     CheckpointError
@@ -124,12 +113,18 @@ def export_onnx(
     RestoreError
         The disk is full or the folder cannot be written to. An older file stays as it was.
     """
-    _need_packages()
+    for name in ("onnx", "onnxruntime", "onnxscript"):
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise CheckpointError(
+                f'Export to ONNX needs {name}, which is not installed: run `pip install "restore_lib[export]"`.'
+            ) from error
     frozen = copy.deepcopy(network).to("cpu", torch.float32).eval()
     example = example.detach().to("cpu", torch.float32)
     if example.shape[0] == 1:
         example = torch.cat([example, example])  # the exporter takes a side of one for a fixed number
-    with torch.no_grad(), _quiet():
+    with torch.no_grad():
         program = _exported(frozen, example)
         program.model.metadata_props.update(metadata or {})
         with atomic_write(path) as temporary:
@@ -155,16 +150,13 @@ def card_texts(card: Card) -> dict[str, str]:
 
 def _exported(network: nn.Module, example: Tensor) -> torch.onnx.ONNXProgram:
     free = torch.export.Dim.DYNAMIC
+    shapes = ({0: free, 2: free, 3: free},)
+    names: dict[str, Any] = {"input_names": [INPUT], "output_names": [OUTPUT]}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # its warnings concern the exporter itself
     try:
-        program = torch.onnx.export(
-            network,
-            (example,),
-            dynamo=True,
-            dynamic_shapes=({0: free, 2: free, 3: free},),
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            verbose=False,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(network, (example,), dynamo=True, dynamic_shapes=shapes, verbose=False, **names)
         assert program is not None  # so it is with dynamo
         return program
     except Exception as error:  # the exporter raises whatever the network's code meets in it
@@ -180,56 +172,28 @@ def _compare(network: nn.Module, example: Tensor, path: Path) -> Parity:
 
     batch, channels, height, width = example.shape
     sizes = ((batch, channels, height, width), (1, channels, 2 * height, 3 * width))
-    generator = torch.Generator()
-    generator.seed()
-    difference = 0.0
+    differences = []
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         for size in sizes:
-            picture = torch.rand(size, generator=generator)
+            picture = torch.rand(size)
             expected = network(picture)
-            found = torch.from_numpy(session.run(None, {INPUT: picture.numpy()})[0])
-            if found.shape != expected.shape:
+            answer = torch.from_numpy(session.run(None, {INPUT: picture.numpy()})[0])
+            if answer.shape != expected.shape:
                 raise CheckpointError(
-                    f"This network is bound to one size in ONNX: from {size} came {tuple(found.shape)} instead of "
+                    f"This network is bound to one size in ONNX: from {size} came {tuple(answer.shape)} instead of "
                     f"{tuple(expected.shape)}; use the safetensors format."
                 )
-            scale = max(1.0, float(expected.abs().max()))
-            # NaN must not look like agreement, and max() would drop it
-            difference = float(torch.tensor([difference, float((found - expected).abs().max()) / scale]).max())
+            differences.append((answer - expected).abs().max() / expected.abs().max().clamp(min=1))
     except (OSError, RestoreError):
         raise
     except Exception as error:  # onnxruntime has an exception for each of its status codes
         line = str(error).splitlines()[0][:200]
         raise CheckpointError(f"onnxruntime cannot run this network ({line}): use the safetensors format.") from error
-    return Parity(sizes, difference)
+    return Parity(sizes, float(torch.stack(differences).max()))  # NaN where one of them is
 
 
-def _need_packages() -> None:
-    for name in ("onnx", "onnxruntime", "onnxscript"):
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise CheckpointError(
-                f'Export to ONNX needs {name}, which is not installed: run `pip install "restore_lib[export]"`.'
-            ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's warnings about its own insides; what concerns the user is raised as an error."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def _keep_away(path: Path, name: str | Path, folder: Path | str | None) -> None:
+def _refuse_folder_of_checkpoints(path: Path, name: str | Path, folder: Path | str | None) -> None:
     home = Path(name).parent if Path(name).suffix else Path(folder or checkpoints.checkpoints_folder())
     if path.expanduser().resolve().parent == home.expanduser().resolve():
         raise CheckpointError(f"{path} lies among the checkpoints themselves: export to another folder.")

@@ -8,31 +8,17 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, StrictInt, StrictStr, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 from restore_lib import tiers
 from restore_lib.errors import CheckpointError
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
 GET_AGAIN = "get it again from where it came, or train it again"
-
-
-def _date(text: str) -> str:
-    try:
-        datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
-    except ValueError:
-        raise ValueError("it should be like 2026-01-31T12:00:00Z") from None
-    return text
-
-
-def _tier(text: str) -> str:
-    if text not in tiers.TIERS:
-        raise ValueError(f"it should be one of {', '.join(tiers.TIERS)}")
-    return text
 
 
 def _network(architecture: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -43,6 +29,8 @@ def _network(architecture: Mapping[str, Any]) -> Mapping[str, Any]:
 
 Text = Annotated[str, Field(strict=True, min_length=1)]
 Count = Annotated[int, Field(strict=True, ge=0)]
+Date = Annotated[str, Field(strict=True, pattern=r"^\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\dZ$")]
+Tier = Annotated[str, Field(strict=True, pattern=f"^({'|'.join(tiers.TIERS)})$")]
 Sha256 = Annotated[str, Field(strict=True, pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -115,7 +103,7 @@ class Card:
 
     name: Annotated[str, Field(strict=True, pattern=f"^{NAME.pattern}$")]
     recipe: Text
-    tier: Annotated[StrictStr, AfterValidator(_tier)]
+    tier: Tier
     steps: Count
     seed: StrictInt | None
     dataset: Text
@@ -123,7 +111,7 @@ class Card:
     architecture: Annotated[Mapping[str, Any], AfterValidator(_network)]
     versions: Annotated[Mapping[str, StrictStr], Field(min_length=1)]
     device: Text
-    date: Annotated[StrictStr, AfterValidator(_date)]
+    date: Date
     commit: Text
     licence: Text
     metrics: Annotated[Sequence[Score], AfterValidator(tuple)] = ()
@@ -186,15 +174,14 @@ def read_card(path: Path | str, name: str) -> Card:
     CheckpointError
         The file is missing, damaged, another checkpoint's, or does not hold what a card must hold.
     """
-    path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_constant=_not_a_number)
+        content = from_json(Path(path).read_bytes(), allow_inf_nan=False)
     except OSError as error:
         raise CheckpointError(
             f"{path}, the card of {name}, cannot be read ({error.strerror}): weights without a card are not used; "
             f"{GET_AGAIN}."
         ) from error
-    except (ValueError, RecursionError) as error:  # truncated JSON, NaN, bytes that are no text, endless brackets
+    except ValueError as error:
         raise CheckpointError(f"{path} is damaged ({error}): {GET_AGAIN}.") from error
     card = _checked(content, path)
     if card.name != name:
@@ -207,23 +194,15 @@ def _checked(content: Any, what: Path | str) -> Card:
     try:
         card = _CARD.validate_python(content)
         parts = [(Card, content), *((Score, score) for score in content.get("metrics", ()))]
-        lacking = [field.name for kind, part in parts for field in fields(kind) if field.name not in part]
-        if lacking:  # what may be left out in code may not be left out of a file
-            raise CheckpointError(f"{what} is not a good card: the field {lacking[0]} is missing; {GET_AGAIN}.")
-        return card
+        # defaults are for code: a file has to say everything
+        missing = [field.name for kind, part in parts for field in fields(kind) if field.name not in part]
+        if not missing:
+            return card
+        problem = f"the field {missing[0]} is missing"
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        if not field:
-            problem = "it is not one JSON object"
-        elif first["type"] == "missing":
-            problem = f"the field {field} is missing"
-        elif first["type"] == "unexpected_keyword_argument":
-            problem = f"the field {field} is unknown"
-        else:
-            problem = f"the field {field} is {first['input']!r:.60} ({first['msg'][0].lower()}{first['msg'][1:]})"
-        raise CheckpointError(f"{what} is not a good card: {problem}; mend it, or {GET_AGAIN}.") from error
-
-
-def _not_a_number(text: str):
-    raise ValueError(f"{text} is no number")
+        reason = f"is {first['input']!r:.60} ({first['msg'][0].lower()}{first['msg'][1:]})"
+        reason = {"missing": "is missing", "unexpected_keyword_argument": "is unknown"}.get(first["type"], reason)
+        problem = f"the field {field} {reason}" if field else "it is not one JSON object"
+    raise CheckpointError(f"{what} is not a good card: {problem}; mend it, or {GET_AGAIN}.")
