@@ -151,9 +151,9 @@ def load(stream: BinaryIO, path: Path, max_pixels: int) -> Samples:
     stream.seek(0)
     kind = next((kind for kind, starts in SIGNATURES.items() if head.startswith(starts)), None)
     if kind is None or (kind == "WEBP" and head[8:12] != b"WEBP"):
-        found = next((f", but {name}" for start, name in FOREIGN.items() if head.lstrip().startswith(start)), "")
+        kind = next((f", but {name}" for start, name in FOREIGN.items() if head.lstrip().startswith(start)), "")
         raise ImageError(
-            f"{path} is not a PNG, JPEG, WebP, TIFF or BMP image{found}: "
+            f"{path} is not a PNG, JPEG, WebP, TIFF or BMP image{kind}: "
             "check where it came from, or convert it to one of these."
         )
     if kind == "TIFF":

@@ -77,9 +77,9 @@ def sha256(path: Path | str) -> str:
     return digest.hexdigest()
 
 
-def matches(path: Path | str, known: str) -> bool:
-    """Whether the file's SHA-256 begins with ``known`` (a whole digest or a published prefix of it)."""
-    return sha256(path).startswith(known.lower())
+def matches(path: Path | str, digest: str) -> bool:
+    """Whether the file's SHA-256 begins with ``digest`` (a whole digest or a published prefix of it)."""
+    return sha256(path).startswith(digest.lower())
 
 
 @contextmanager

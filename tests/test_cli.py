@@ -57,7 +57,7 @@ def test_errors_reach_the_shell():
 
 
 def test_programming_errors_are_not_hidden(monkeypatch):
-    monkeypatch.setattr("restore_lib.data.cards.card", lambda name: 1 / 0)
+    monkeypatch.setattr("restore_lib.data.registry.card", lambda name: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli.main(["data", "card", "set5"])
 

@@ -19,14 +19,14 @@ def list_sets() -> None:
     """Every data set: kind, size, whether it is here, licence."""
     from rich.table import Table
 
-    from restore_lib.data import cards, checking, registry
+    from restore_lib.data import checking, registry
 
     table = Table("name", "kind", "files", "size", "here", "licence", box=None, pad_edge=False)
     for name in registry.names():
         data = registry.find(name)
         present, total, where = checking.status(data)
         here = where if present == total else f"{where}, {present} of {total}" if present else ""
-        size = cards.readable_size(data.size) if data.size else ""
+        size = registry.readable_size(data.size) if data.size else ""
         table.add_row(name, data.kind, f"{total:,}" if total else "", size, here or "-", data.licence)
     console(140).print(table)
     print(f"\nhere: below RESTORE_DATA (local), in {files.cache_folder()} (cache), or inside packages (installed).")
@@ -75,9 +75,9 @@ def where(name: Name) -> None:
 @data_app.command()
 def card(name: Name) -> None:
     """What a data set is for, where it comes from, what its licence allows."""
-    from restore_lib.data import cards
+    from restore_lib.data import registry
 
-    text = cards.card(name)
+    text = registry.card(name)
     if not sys.stdout.isatty():
         print(text, end="")
         return

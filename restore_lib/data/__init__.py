@@ -8,9 +8,8 @@ files at all.
 import importlib
 from typing import TYPE_CHECKING
 
-from restore_lib.data.cards import card
 from restore_lib.data.checking import verify
-from restore_lib.data.registry import find, names
+from restore_lib.data.registry import card, find, names
 
 if TYPE_CHECKING:
     from restore_lib.data.downloading import fetch, fetch_files

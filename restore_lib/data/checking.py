@@ -1,14 +1,14 @@
-"""Whether a data set is on this computer, complete and undamaged, said in sentences."""
+"""Whether a data set is on this computer, complete and undamaged."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from restore_lib import files
 from restore_lib.data import registry
-from restore_lib.data.registry import DataSet
+from restore_lib.data.registry import DataSet, LayoutRow
 from restore_lib.errors import DataError
 from restore_lib.files import KnownFile
 
@@ -17,7 +17,7 @@ SAMPLE = 5  # pictures of each folder that are decoded when a set by hand is che
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found.
+    """Result of a check.
 
     Attributes
     ----------
@@ -44,9 +44,9 @@ class Report:
         return f"{self.title} is not as it should be, {'; '.join(self.problems)}: {self.advice}"
 
 
-def some(found: Sequence[str], most: int = 3) -> str:
+def some(names: Sequence[str], most: int = 3) -> str:
     """The first few of many names."""
-    return ", ".join(found[:most]) + (", ..." if len(found) > most else "")
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def place(file: KnownFile, folders: Sequence[Path]) -> Path | None:
@@ -72,24 +72,26 @@ def home(data: DataSet, folder: Path | None = None) -> Path | None:
     inside = [data.folder, data.title]
     if data.root:  # the folder that its archive makes, before the one it was unpacked in
         inside = [f"{name}/{data.root}" for name in (*inside, ".")] + inside
-    found = [start / name for start in starts for name in inside if (start / name).is_dir()]
-    return found[0] if found else folder
+    return next((start / name for start in starts for name in inside if (start / name).is_dir()), folder)
 
 
 def require(data: DataSet, paths: Sequence[Path]) -> None:
     """Raise the sentence that says how to get what is missing of ``paths``; a set without paths is not there."""
     if not paths or not all(path.exists() for path in paths):
-        raise missing(data, paths)
+        raise _missing(data, paths)
 
 
-def missing(data: DataSet, paths: Sequence[Path]) -> DataError:
-    """The sentence that says how to get what is missing of ``paths``."""
+def _missing(data: DataSet, paths: Sequence[Path]) -> DataError:
+    """What is missing of ``paths``, and how to get it."""
     absent = [path for path in paths if not path.exists()]
     state = f"{data.title} is not on this computer"
     if len(absent) < len(paths):
         names = some(["/".join(path.parts[-2:]) for path in absent])
         state = f"{data.title} is not complete, {len(absent):,} of {len(paths):,} files are missing ({names})"
-    return DataError(f"{state}: {advice(data)}{_lost_folder()}")
+    named, lost = os.environ.get("RESTORE_DATA"), ""
+    if named and not Path(named).expanduser().is_dir():
+        lost = f" (RESTORE_DATA names {named}, which is not a folder.)"
+    return DataError(f"{state}: {advice(data)}{lost}")
 
 
 def advice(data: DataSet) -> str:
@@ -104,18 +106,8 @@ def advice(data: DataSet) -> str:
     return f"run `restore data fetch {data.name}`, or name a folder that holds it in RESTORE_DATA."
 
 
-def _lost_folder() -> str:
-    """A word on RESTORE_DATA when it names nothing."""
-    named = os.environ.get("RESTORE_DATA")
-    return (
-        f" (RESTORE_DATA names {named}, which is not a folder.)"
-        if named and not Path(named).expanduser().is_dir()
-        else ""
-    )
-
-
 def status(data: DataSet) -> tuple[int, int, str]:
-    """Files found, files known, and where the first of them lies, without reading any.
+    """How many files are here, how many belong to the set, and where the first lies, without reading any.
 
     The place is ``installed``, ``local`` (below ``RESTORE_DATA``), ``cache``, ``found`` (a set by hand) or empty.
     """
@@ -125,25 +117,26 @@ def status(data: DataSet) -> tuple[int, int, str]:
         return 0, 0, "found" if home(data) is not None else ""
     folders = files.local_folders()
     wanted = needed(data, folders)
-    found = [path for file in wanted if (path := place(file, folders)) is not None]
-    where = "" if not found else "cache" if files.cache_folder() in found[0].parents else "local"
-    return len(found), len(wanted), where
+    here = [path for file in wanted if (path := place(file, folders)) is not None]
+    where = "" if not here else "cache" if files.cache_folder() in here[0].parents else "local"
+    return len(here), len(wanted), where
 
 
 def holders(data: DataSet) -> list[Path]:
     """Folders that hold files of a data set; raises DataError when there are none."""
     if data.kind == "by hand":
-        found = [folder for folder in [home(data)] if folder is not None]
+        folder = home(data)
+        holding = [folder] if folder is not None else []
     elif data.kind == "embedded":
-        found = [path.parent for path in installed(data)]
+        holding = [path.parent for path in installed(data)]
     else:
         folders = files.local_folders()
         paths = {file.path: place(file, folders) for file in needed(data, folders)}
         # the folder of the set itself, whatever folders lie inside it
-        found = [path.parents[max(name.count("/") - 1, 0)] for name, path in paths.items() if path is not None]
-    if not found:
+        holding = [path.parents[max(name.count("/") - 1, 0)] for name, path in paths.items() if path is not None]
+    if not holding:
         require(data, [])
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(holding))
 
 
 def verify(name: str, folder: Path | str | None = None) -> Report:
@@ -183,24 +176,24 @@ def _verify_hashes(data: DataSet, folder: Path | None) -> Report:
     paths = {file: place(file, folders) for file in needed(data, folders)}
     if not any(paths.values()):
         require(data, [])
-    missing = [file.path for file, path in paths.items() if path is None]
+    absent = [file.path for file, path in paths.items() if path is None]
     damaged = [file.path for file, path in paths.items() if path is not None and not files.matches(path, file.sha256)]
-    good = len(paths) - len(missing) - len(damaged)
-    problems = [_count(missing, "missing")] if missing else []
-    problems += [_count(damaged, "damaged")] if damaged else []
+    good = len(paths) - len(absent) - len(damaged)
+    problems = _problem(absent, "missing") + _problem(damaged, "damaged")
     say = f"delete what is damaged, then {advice(data)}" if damaged else advice(data)
     line = f"{data.name}: {good:,} of {len(paths):,} files have the right hash"
     return Report(data.name, data.title, (line,), problems, say)
 
 
-def _count(found: Sequence[str], word: str) -> str:
-    return f"{len(found):,} {'file is' if len(found) == 1 else 'files are'} {word} ({some(found)})"
+def _problem(names: Sequence[str], word: str) -> list[str]:
+    """That these files are missing or damaged, as a part of a sentence; nothing for no files."""
+    return [f"{len(names):,} {'file is' if len(names) == 1 else 'files are'} {word} ({some(names)})"] if names else []
 
 
 def _verify_embedded(data: DataSet) -> Report:
     damaged = [path.name for path in installed(data) if not _decodes(path)]
     line = f"{data.name}: {len(data.pictures) - len(damaged)} of {len(data.pictures)} pictures can be read"
-    problems = [_count(damaged, "damaged")] if damaged else []
+    problems = _problem(damaged, "damaged")
     return Report(data.name, data.title, (line,), problems, "install scikit-image and scikit-learn again.")
 
 
@@ -217,61 +210,46 @@ def installed(data: DataSet) -> list[Path]:
     return paths
 
 
-def expected(home: Path, entry) -> list[Path]:
-    """The numbered files of one row of a layout; none when the row gives a pattern instead."""
-    if "first" not in entry:
-        return []
-    return [home / entry["folder"] / entry["files"].format(n) for n in range(entry["first"], entry["last"] + 1)]
-
-
 def _verify_layout(data: DataSet, folder: Path | None) -> Report:
     base = home(data, folder)
     if base is None:
-        raise missing(data, [])
-    here = [entry for entry in data.layout if (base / entry["folder"]).is_dir()]
-    wanted = [entry["folder"] for entry in data.layout if not entry.get("optional")]
+        raise _missing(data, [])
+    here = [row for row in data.layout if (base / row.folder).is_dir()]
+    wanted = [row.folder for row in data.layout if not row.optional]
     if not here:
-        folders = some(wanted or [entry["folder"] for entry in data.layout], 4)
+        folders = some(wanted or [row.folder for row in data.layout], 4)
         raise DataError(f"{base} holds nothing of {data.title}: name the folder that holds {folders}.")
-    rows = [_verify_row(base, entry) for entry in here]
-    absent = sorted(set(wanted) - {entry["folder"] for entry in here})
-    problems = [f"folder {name} is missing" for name in absent] + [text for _, found in rows for text in found]
+    lines, problems = [], [f"folder {name} is missing" for name in sorted(set(wanted) - {row.folder for row in here})]
+    for row in here:
+        line, wrong = _verify_row(base, row)
+        lines.append(line)
+        problems += wrong
     say = f"copy what is missing or damaged from its archives ({data.address})."
-    return Report(data.name, data.title, [line for line, _ in rows], problems, say)
+    return Report(data.name, data.title, lines, problems, say)
 
 
-def _verify_row(base: Path, entry) -> tuple[str, list[str]]:
+def _verify_row(base: Path, row: LayoutRow) -> tuple[str, list[str]]:
     """A line about one folder of a layout, and what is wrong with it."""
-    folder, pattern = entry["folder"], entry["files"]
-    wanted, problems = expected(base, entry), []
-    found = [path for path in wanted if path.is_file()] if wanted else sorted((base / folder).glob(pattern))
-    missing = [path.name for path in wanted if not path.is_file()]
-    if "same_names_as" in entry:
-        missing = sorted(
-            {path.name for path in (base / entry["same_names_as"]).glob(pattern)} - {path.name for path in found}
-        )
-    if missing:
-        problems.append(f"{len(missing):,} missing in {folder} ({some(missing)})")
-    amount = entry.get("count") or len(wanted)
-    if entry.get("count", len(found)) != len(found):
-        problems.append(f"{folder} holds {len(found):,} {pattern}, {amount:,} belong there")
-    if not found and not problems:
-        problems.append(f"{folder} holds no {pattern}")
-    damaged = [path.name for path in _faulty(found, entry)]
+    wanted, problems = [base / path for path in row.numbered], []
+    paths = [path for path in wanted if path.is_file()] if wanted else sorted((base / row.folder).glob(row.files))
+    absent = [path.name for path in wanted if not path.is_file()]
+    if row.same_names_as:
+        others = {path.name for path in (base / row.same_names_as).glob(row.files)}
+        absent = sorted(others - {path.name for path in paths})
+    if absent:
+        problems.append(f"{len(absent):,} missing in {row.folder} ({some(absent)})")
+    amount = row.count or len(wanted)
+    if row.count and row.count != len(paths):
+        problems.append(f"{row.folder} holds {len(paths):,} {row.files}, {amount:,} belong there")
+    if not paths and not problems:
+        problems.append(f"{row.folder} holds no {row.files}")
+    if row.lines:
+        damaged = [p.name for p in paths if len(p.read_text(encoding="utf-8", errors="replace").split()) != row.lines]
+    else:
+        damaged = [path.name for path in paths[:: max(1, -(-len(paths) // SAMPLE))] if not _decodes(path)]
     if damaged:
-        problems.append(f"damaged in {folder}: {some(damaged)}")
-    return f"{folder}: {len(found):,}{f' of {amount:,}' if amount else ''} files", problems
-
-
-def _faulty(found: Sequence[Path], entry) -> Iterator[Path]:
-    """Lists of the wrong length, and pictures of an even sample that cannot be decoded."""
-    if "lines" in entry:
-        yield from (
-            path for path in found if len(path.read_text(encoding="utf-8", errors="replace").split()) != entry["lines"]
-        )
-        return
-    step = max(1, -(-len(found) // SAMPLE))
-    yield from (path for path in found[::step] if not _decodes(path))
+        problems.append(f"damaged in {row.folder}: {some(damaged)}")
+    return f"{row.folder}: {len(paths):,}{f' of {amount:,}' if amount else ''} files", problems
 
 
 def _decodes(path: Path) -> bool:

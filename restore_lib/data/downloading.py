@@ -64,23 +64,23 @@ def _fetchable(data: registry.DataSet) -> Sequence[KnownFile]:
     return wanted
 
 
-def fetch_files(known: Sequence[KnownFile], *, quiet: bool = False, workers: int = WORKERS) -> list[Path]:
+def fetch_files(wanted: Sequence[KnownFile], *, quiet: bool = False, workers: int = WORKERS) -> list[Path]:
     """Download what is missing of single files; see :func:`fetch`.
 
     Parameters
     ----------
-    known : sequence of KnownFile
+    wanted : sequence of KnownFile
         Files with their addresses; a hash of fewer than 64 digits is a published prefix.
     quiet : bool
         Show no progress.
     workers : int
         Files that are downloaded at the same time.
     """
-    at_hand = {file: _undamaged_copy(file) for file in known}
+    at_hand = {file: _undamaged_copy(file) for file in wanted}
     missing = [file for file, path in at_hand.items() if path is None]
     if missing:
         _download(missing, quiet, workers)
-    return [at_hand[file] or files.cache_folder() / file.path for file in known]
+    return [at_hand[file] or files.cache_folder() / file.path for file in wanted]
 
 
 def _undamaged_copy(file: KnownFile) -> Path | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from restore_lib import files, images
 from restore_lib.data import checking, registry
-from restore_lib.data.registry import DataSet
+from restore_lib.data.registry import DataSet, LayoutRow
 from restore_lib.errors import DataError
 
 
@@ -75,11 +75,8 @@ class Item:
         path = self.parts[part]
         if path.suffix == ".mat":
             return read_kernel(path, self.index)
-        found = read_mask(path) if part == "mask" else images.read(path, channels=channels)
-        if self.even:
-            height, width = found.shape[-2:]
-            found = found[..., : height - height % 2, : width - width % 2]
-        return found
+        picture = read_mask(path) if part == "mask" else images.read(path, channels=channels)
+        return images.modcrop(picture, 2) if self.even else picture
 
 
 def read_kernel(path: Path, index: int = 0) -> Float[Tensor, "h w"]:
@@ -162,7 +159,7 @@ def open(name: str, split: str | None = None) -> ImageSet:
     Returns
     -------
     ImageSet
-        Sequence of :class:`Item`. Files are known to exist; ``restore data verify`` compares their hashes.
+        Sequence of :class:`Item`. All files exist; ``restore data verify`` compares their hashes.
 
     Raises
     ------
@@ -172,16 +169,16 @@ def open(name: str, split: str | None = None) -> ImageSet:
         The set has no such split.
     """
     data = registry.find(name)
-    found = {"embedded": embedded, "by hand": by_hand}.get(data.kind, grouped)(data)
+    pairs = {"embedded": embedded, "by hand": by_hand}.get(data.kind, grouped)(data)
     split = split or data.default
-    known = list(dict.fromkeys([place for place, _ in found] + [row["split"] for row in data.layout if "split" in row]))
-    wanted = data.splits.get(split, [split]) if split else known
-    if not set(wanted) <= set(known):
-        offer = ", ".join(filter(None, [*known, *data.splits])) or "no splits"
+    splits = list(dict.fromkeys([each for each, _ in pairs] + [row.split for row in data.layout if row.split]))
+    wanted = data.splits.get(split, [split]) if split else splits
+    if not set(wanted) <= set(splits):
+        offer = ", ".join(filter(None, [*splits, *data.splits])) or "no splits"
         raise ValueError(f"{data.title} has no split {split!r}; it has {offer}")
-    items = [item for place, item in found if place in wanted]
+    items = [item for each, item in pairs if each in wanted]
     if data.layout and not items:
-        folders = {row["folder"] for row in data.layout if row.get("split") in wanted}
+        folders = {row.folder for row in data.layout if row.split in wanted}
         raise DataError(
             f"{data.title} is not complete, {' and '.join(sorted(folders))} must hold what split {split} is made of: "
             f"{checking.advice(data)}"
@@ -202,11 +199,11 @@ def grouped(data: DataSet) -> list[tuple[str, Item]]:
         match = re.fullmatch(data.items, file.path.partition("/")[2])
         if match is None:
             raise ValueError(f"the pattern of {data.name} does not fit {file.path}")
-        found = match.groupdict()
-        key = found.get("split") or "", found.get("name") or ""
-        label = data.classes[found["label"]][0] if found.get("label") else None
+        group = match.groupdict()
+        key = group.get("split") or "", group.get("name") or ""
+        label = data.classes[group["label"]][0] if group.get("label") else None
         parts = groups.setdefault((key, label), {})
-        parts[data.parts.get(found.get("part") or "", "image")] = path
+        parts[data.parts.get(group.get("part") or "", "image")] = path
     items = []
     for ((split, name), label), parts in groups.items():
         if split in data.counts:  # one file, several kernels
@@ -237,29 +234,29 @@ def by_hand(data: DataSet) -> list[tuple[str, Item]]:
     """Pictures of a folder that its owner filled, by the splits that the card's layout names."""
     home = checking.home(data)
     items = []
-    for entry in data.layout:
-        if "split" not in entry or home is None:
+    for row in data.layout:
+        if not row.split or home is None:
             continue
-        if "parts" in entry:
-            items += [(entry["split"], item) for item in _by_name(home, entry)]
+        if row.parts:
+            items += [(row.split, item) for item in _by_name(home, row)]
             continue
-        paths = checking.expected(home, entry) or sorted((home / entry["folder"]).glob(entry["files"]))
+        paths = [home / path for path in row.numbered] or sorted((home / row.folder).glob(row.files))
         wnids = sorted({path.parent.name for path in paths if re.fullmatch(r"n\d{8}", path.parent.name)})
         labels = {wnid: label for label, wnid in enumerate(wnids)}
-        items += [(entry["split"], Item(p.stem, {"image": p}, labels.get(p.parent.name))) for p in paths]
+        items += [(row.split, Item(p.stem, {"image": p}, labels.get(p.parent.name))) for p in paths]
     if not items:
         checking.require(data, [])
     return items
 
 
-def _by_name(home: Path, entry) -> list[Item]:
+def _by_name(home: Path, row: LayoutRow) -> list[Item]:
     """Items of one row of a layout that gives names: the lines of a list, or what the files of a folder are called."""
-    files_here = sorted((home / entry["folder"]).glob(entry["files"]))
-    listed = [path for path in files_here if path.suffix == ".txt"]
-    names = [name for path in listed for name in _lines(path)] or [path.stem for path in files_here if not listed]
-    without = set(_lines(home / entry["not_in"])) if "not_in" in entry and names else ()
+    paths = sorted((home / row.folder).glob(row.files))
+    lists = [path for path in paths if path.suffix == ".txt"]
+    names = [name for path in lists for name in _lines(path)] or [path.stem for path in paths if not lists]
+    without = set(_lines(home / row.not_in)) if row.not_in and names else ()
     return [
-        Item(name, {part: home / path.format(name) for part, path in entry["parts"].items()})
+        Item(name, {part: home / path.format(name) for part, path in row.parts.items()})
         for name in names
         if name not in without
     ]

@@ -1,4 +1,4 @@
-"""Make the next batches in a background thread while the current one is computed with."""
+"""Make the next batches in a background thread while the current one is used."""
 
 import atexit
 import itertools
@@ -9,12 +9,12 @@ from typing import TypeVar
 
 from torch import Tensor
 
-Made = TypeVar("Made")
+Batch = TypeVar("Batch")
 
 
 def prefetch(
-    make: Callable[[int], Made], first: int = 0, *, ahead: int = 4, pin: bool = False
-) -> Generator[Made, None, None]:
+    make: Callable[[int], Batch], first: int = 0, *, ahead: int = 4, pin: bool = False
+) -> Generator[Batch, None, None]:
     """``make(first)``, ``make(first + 1)``, ... without end, made in a background thread before they are asked for.
 
     The thread starts with the first item and ends when the iterator is closed (``close``, the end of its last
@@ -43,7 +43,7 @@ def prefetch(
 
 
 def _iterate(make: Callable, first: int, ahead: int) -> Generator:
-    made, room, closing = queue.SimpleQueue(), threading.Semaphore(ahead), threading.Event()
+    ready, room, closing = queue.SimpleQueue(), threading.Semaphore(ahead), threading.Event()
 
     def work():
         try:
@@ -51,9 +51,9 @@ def _iterate(make: Callable, first: int, ahead: int) -> Generator:
                 room.acquire()
                 if closing.is_set():
                     return
-                made.put((make(step), None))
+                ready.put((make(step), None))
         except BaseException as error:  # whatever it is, the consumer waits for it
-            made.put((None, error))
+            ready.put((None, error))
 
     def stop():
         closing.set()
@@ -69,7 +69,7 @@ def _iterate(make: Callable, first: int, ahead: int) -> Generator:
     try:
         thread.start()
         while True:
-            item, error = made.get()
+            item, error = ready.get()
             if error is not None:
                 raise error
             room.release()

@@ -6,19 +6,68 @@ library knows only how to check it; ``weights`` are trained networks. Nothing he
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatch
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Literal, get_args
 from urllib.parse import quote
+
+from pydantic import ConfigDict, TypeAdapter
 
 from restore_lib.errors import DataError
 from restore_lib.files import KnownFile
 
 FOLDER = Path(__file__).parent / "sets"
-KINDS = ("embedded", "set", "view", "by hand", "weights")
+Kind = Literal["embedded", "set", "view", "by hand", "weights"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+STRICT = ConfigDict(strict=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class LayoutRow:
+    """Files that one folder of a set by hand must hold.
+
+    Attributes
+    ----------
+    folder, files : str
+        The folder, below the set's own, and the pattern of its files' names: for ``glob``, or for ``format`` with the
+        numbers from ``first`` to ``last``.
+    split : str
+        Split whose pictures these files are, or whose names they give.
+    count, lines : int
+        How many files there are, and how many lines each list has; 0: any number.
+    same_names_as : str
+        Folder whose files have the same names.
+    optional : bool
+        The set is complete without this folder.
+    parts : mapping
+        Where the parts of each item lie: the files' names, or the names listed in them, fill in the braces.
+    not_in : str
+        List of names that are left out.
+    """
+
+    __pydantic_config__ = STRICT
+
+    folder: str
+    files: str
+    split: str = ""
+    first: int | None = None
+    last: int = 0
+    count: int = 0
+    lines: int = 0
+    same_names_as: str = ""
+    optional: bool = False
+    parts: Mapping[str, str] = field(default_factory=dict)
+    not_in: str = ""
+
+    @property
+    def numbered(self) -> list[str]:
+        """Paths of the files by their numbers; none when ``files`` is a pattern for ``glob``."""
+        numbers = () if self.first is None else range(self.first, self.last + 1)
+        return [f"{self.folder}/{self.files.format(number)}" for number in numbers]
 
 
 @dataclass(frozen=True)
@@ -56,17 +105,17 @@ class DataSet:
         Read pictures without the last row or column of an odd side.
     pictures : sequence of mapping
         Embedded pictures: path below ``site-packages``, split, credit.
-    address, root, layout : str, str, sequence of mapping
-        A set by hand: official address, the folder that its archive unpacks to, and what that folder must hold. A
-        row with a ``split`` has its pictures in its files; with ``parts``, too, it gives names (of its files, or
-        listed in them, without those of the list ``not_in``) and where the files of each name lie.
+    address, root, layout : str, str, sequence of LayoutRow
+        A set by hand: official address, the folder that its archive unpacks to, and what that folder must hold.
     trunk : str
         Network of weights, a key of ``metrics.TRUNKS``.
     """
 
+    __pydantic_config__ = STRICT
+
     name: str
     title: str
-    kind: str
+    kind: Kind
     purpose: str
     contents: str
     licence: str
@@ -88,7 +137,7 @@ class DataSet:
     pictures: Sequence[Mapping[str, str]] = ()
     address: str = ""
     root: str = ""
-    layout: Sequence[Mapping] = ()
+    layout: Sequence[LayoutRow] = ()
     trunk: str = ""
 
     @property
@@ -107,8 +156,8 @@ class DataSet:
         if self.kind == "weights":
             from restore_lib import metrics  # torch comes with it, which listing pictures does not need
 
-            found = metrics.TRUNKS[self.trunk]
-            return tuple(f for f in found if not self.members or any(fnmatch(f.path, m) for m in self.members))
+            members = self.members or ("*",)
+            return tuple(f for f in metrics.TRUNKS[self.trunk] if any(fnmatch(f.path, m) for m in members))
         return ()
 
     @cached_property
@@ -126,7 +175,7 @@ class DataSet:
         return sum(file.size or 0 for file in self.files)
 
 
-def _listed(data: DataSet):
+def _listed(data: DataSet) -> Iterator[KnownFile]:
     """Files of ``sets/NAME.tsv``: rows of sha256, bytes and name under lines ``> folder, folder in the repository``."""
     folder = remote = ""
     for line in (FOLDER / f"{data.name}.tsv").read_text(encoding="utf-8").splitlines():
@@ -150,13 +199,14 @@ def find(name: str) -> DataSet:
     DataError
         There is no such set; the message names the nearest one.
     """
-    known = {_plain(path.stem): path for path in FOLDER.glob("*.json")}
-    path = known.get(_plain(name))
+    cards = {_plain(path.stem): path for path in FOLDER.glob("*.json")}
+    path = cards.get(_plain(name))
     if path is None:
-        near = get_close_matches(_plain(name), known, n=1)
-        hint = f"did you mean {known[near[0]].stem}?" if near else "`restore data list` shows what there is."
+        near = get_close_matches(_plain(name), cards, n=1)
+        hint = f"did you mean {cards[near[0]].stem}?" if near else "`restore data list` shows what there is."
         raise DataError(f"There is no data set called {name}: {hint}")
-    return DataSet(name=path.stem, **json.loads(path.read_text(encoding="utf-8")))
+    content = {"name": path.stem} | json.loads(path.read_bytes())
+    return TypeAdapter(DataSet).validate_json(json.dumps(content))
 
 
 def _plain(name: str) -> str:
@@ -173,5 +223,86 @@ def names(kind: str | None = None) -> list[str]:
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f"kind is {kind!r}: choose one of {', '.join(KINDS)}")
-    found = [find(path.stem) for path in FOLDER.glob("*.json")]
-    return [d.name for d in sorted(found, key=lambda d: (KINDS.index(d.kind), d.name)) if kind in (None, d.kind)]
+    sets = sorted(map(find, (path.stem for path in FOLDER.glob("*.json"))), key=lambda d: (KINDS.index(d.kind), d.name))
+    return [data.name for data in sets if kind in (None, data.kind)]
+
+
+def card(name: str) -> str:
+    """What a data set is for, where it comes from, what its licence allows and how to get it, as Markdown.
+
+    Parameters
+    ----------
+    name : str
+        A name that :func:`names` lists.
+
+    Raises
+    ------
+    DataError
+        There is no such set.
+    """
+    data = find(name)
+    facts = {"Name": f"`{data.name}` ({data.kind})", "Contents": data.contents + _amount(data)}
+    facts |= {"Licence": data.licence, "Terms": data.terms, "Source": _source(data)}
+    facts |= {"Cite": f"{data.citation} (`{data.cite}`)", "To get it": _how(data)}
+    lines = [f"## {data.title}", "", data.purpose, ""]
+    lines += [f"- **{title}**: {text}" for title, text in facts.items()]  # lists: not every renderer knows tables
+    if data.notes:
+        lines += ["", "To know:", "", *(f"- {note}" for note in data.notes)]
+    if data.layout:
+        lines += ["", "What the folder must hold:", "", *map(_layout_line, data.layout)]
+    if data.pictures:
+        lines += ["", "Photographs by split, and who made them:", ""]
+        lines += [f"- {p['split']}: `{p['file'].rsplit('/')[-1]}`, {p['credit']}" for p in data.pictures]
+    return "\n".join(lines) + "\n"
+
+
+def readable_size(count: float) -> str:
+    """Bytes as people write them: ``37.0 MB``."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def _amount(data: DataSet) -> str:
+    if data.kind not in ("set", "view"):
+        return ""
+    return f"; {len(data.files):,} files, {readable_size(data.size)}"
+
+
+def _source(data: DataSet) -> str:
+    if data.of:
+        return f"part of `{data.of}`: {_source(find(data.of))}"
+    if data.address:
+        return f"<{data.address}>"
+    if data.repository:
+        address = f"https://github.com/{data.repository}/tree/{data.commit}"
+        return f"[{data.repository}]({address}) at commit `{data.commit[:7]}`"
+    return {"embedded": "the packages scikit-image and scikit-learn", "weights": "download.pytorch.org"}.get(
+        data.kind, "see the notes"
+    )
+
+
+def _how(data: DataSet) -> str:
+    if data.kind == "embedded":
+        return "it is there already"
+    if data.kind == "by hand":
+        return f"download it from the address above, then `restore data verify {data.name} --folder FOLDER`"
+    if data.kind != "weights" and not any(file.url for file in data.files):
+        return "copies only: put them below the folder that `RESTORE_DATA` names"
+    return f"`restore data fetch {data.name}`"
+
+
+def _layout_line(row: LayoutRow) -> str:
+    """One folder that a set by hand must hold."""
+    pattern, amount = f"`{row.files}`", "any number"
+    if row.numbered:
+        pattern = " to ".join(f"`{row.files.format(number)}`" for number in (row.first, row.last))
+    if row.numbered or row.count:
+        amount = f"{row.count or len(row.numbered):,} files"
+    if row.lines:
+        amount = f"{row.lines:,} lines"
+    if row.same_names_as:
+        amount = f"the names of `{row.same_names_as}`"
+    return f"- `{row.folder}`: {pattern}, {amount}{' (optional)' if row.optional else ''}"

@@ -205,8 +205,8 @@ def _scaled(zoom: tuple[int, int, int, int], first: np.ndarray, array: np.ndarra
     rows, columns = first.shape[:2]
     if min(top, left) < 0 or min(height, width) < 1 or top + height > rows or left + width > columns:
         raise ValueError(f"zoom {zoom} leaves the first picture of {rows} x {columns} pixels")
-    down, across = array.shape[0] / rows, array.shape[1] / columns
-    return round(top * down), round(left * across), max(round(height * down), 1), max(round(width * across), 1)
+    y, x = array.shape[0] / rows, array.shape[1] / columns
+    return round(top * y), round(left * x), max(round(height * y), 1), max(round(width * x), 1)
 
 
 def _enlarge(whole: Axes, part: Axes, array: np.ndarray, box: tuple[int, int, int, int]) -> None:

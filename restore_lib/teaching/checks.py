@@ -53,7 +53,7 @@ class Exercise:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What :func:`check` found; prints as a sentence, in lines as long as those of a cell."""
+    """Result of :func:`check`; prints as a sentence, in lines as long as those of a cell."""
 
     passed: bool
     message: str
@@ -116,19 +116,19 @@ def hint(number: str, step: int = 1) -> str:
 @lru_cache(maxsize=1)
 def all_exercises() -> dict[str, Exercise]:
     """Every exercise by number, from the modules of ``teaching.exercises``, one for each chapter."""
-    found = {}
+    by_number = {}
     for module in pkgutil.iter_modules(exercises.__path__, exercises.__name__ + "."):
         for fields in importlib.import_module(module.name).EXERCISES:
-            found[fields["id"]] = Exercise(**fields)
-    return found
+            by_number[fields["id"]] = Exercise(**fields)
+    return by_number
 
 
 def _find(number: str) -> Exercise:
-    known = all_exercises()
-    if number not in known:
-        nearest = difflib.get_close_matches(str(number), known, n=1, cutoff=0) or list(known)[:1]
+    by_number = all_exercises()
+    if number not in by_number:
+        nearest = difflib.get_close_matches(str(number), by_number, n=1, cutoff=0) or list(by_number)[:1]
         raise ValueError(f"there is no exercise {number!r}; did you mean {nearest[0]!r}?")
-    return known[number]
+    return by_number[number]
 
 
 def _problem(exercise: Exercise, answer: Callable, inputs: tuple, rounds: list[tuple]) -> str | None:

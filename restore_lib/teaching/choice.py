@@ -4,22 +4,18 @@ Like the other pieces (:mod:`restore_lib.teaching.widgets`) it carries its pictu
 neither a kernel nor a network. Where scripts are off, the first choice stands there with its names.
 """
 
-import base64
 import hashlib
-import io
 import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-import numpy as np
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from restore_lib.images import to_uint8
-from restore_lib.teaching.widgets import HERE, LONGEST_SIDE, SMOOTH, Widget
+from restore_lib.teaching.widgets import HERE, LONGEST_SIDE, SMOOTH, Widget, webp
 
 WIDE = 400  # small pictures are enlarged by the largest whole factor that stays within this many CSS pixels
 LARGEST = 3_000_000  # bytes of a piece: a page with one still opens quickly on a phone
@@ -180,14 +176,8 @@ class _Store:
         key = array.shape, array.tobytes()
         if key not in self.numbers:
             self.numbers[key] = len(self.pictures)
-            self.pictures.append(_webp(array))
+            self.pictures.append(webp(array))
         return self.numbers[key]
-
-
-def _webp(array: np.ndarray) -> str:
-    stream = io.BytesIO()
-    Image.fromarray(array).convert("RGB").save(stream, "WEBP", lossless=True, quality=100, method=4)
-    return base64.b64encode(stream.getvalue()).decode("ascii")
 
 
 def _page(

@@ -4,21 +4,18 @@ Like the other pieces (:mod:`restore_lib.teaching.widgets`) it carries its pictu
 neither a kernel nor a network. Where scripts are off, one step stands there with its names.
 """
 
-import base64
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from restore_lib.images import to_uint8
 from restore_lib.teaching.choice import LARGEST
-from restore_lib.teaching.widgets import HERE, LONGEST_SIDE, Widget
+from restore_lib.teaching.widgets import HERE, LONGEST_SIDE, Widget, webp
 
 SHARP = 256  # CSS pixels that a picture is shown at, at most, if it is smaller
 QUALITY = 90  # of WebP: many pictures of photographs, whose exact levels nobody needs here
@@ -97,7 +94,7 @@ def _checked(
 def _page(arrays: list[list[np.ndarray]], names: list[str], steps: list[str], alt: str, start: int) -> str:
     """The HTML: the first step's pictures as they stand, and the script with all others."""
     height, width = arrays[0][0].shape[:2]
-    pictures = [[_webp(array) for array in row] for row in arrays]
+    pictures = [[webp(array, QUALITY) for array in row] for row in arrays]
     panes = "".join(
         f'<div class="rl-pane"><img src="data:image/webp;base64,{row[start]}" width="{width}" height="{height}" '
         f'draggable="false" data-label="{escape(name)}" alt="{escape(f"{alt} ({name}, {steps[start]})")}">'
@@ -123,9 +120,3 @@ def _page(arrays: list[list[np.ndarray]], names: list[str], steps: list[str], al
         f'<p class="rl-step">{escape(steps[start])}</p><div class="rl-row">{panes}</div>{bar}</div>'
         f"<script>\n{script}</script>"
     )
-
-
-def _webp(array: np.ndarray) -> str:
-    stream = io.BytesIO()
-    Image.fromarray(array).convert("RGB").save(stream, "WEBP", quality=QUALITY, method=4)
-    return base64.b64encode(stream.getvalue()).decode("ascii")

@@ -195,14 +195,19 @@ def _largest(arrays: list[np.ndarray]) -> np.ndarray:
     return max(arrays, key=lambda array: array.shape[0] * array.shape[1])
 
 
-def _picture(array: np.ndarray, label: str, alt: str, arrays: list[np.ndarray]) -> str:
+def webp(array: np.ndarray, quality: int | None = None) -> str:
+    """A picture as a WebP file in base64, for a page; lossless without a ``quality``."""
+    options = {"lossless": True, "quality": 100} if quality is None else {"quality": quality}
     stream = io.BytesIO()
-    Image.fromarray(array).convert("RGB").save(stream, "WEBP", lossless=True, quality=100, method=4)
-    data = base64.b64encode(stream.getvalue()).decode("ascii")
+    Image.fromarray(array).convert("RGB").save(stream, "WEBP", method=4, **options)
+    return base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def _picture(array: np.ndarray, label: str, alt: str, arrays: list[np.ndarray]) -> str:
     height, width = _largest(arrays).shape[:2]
     pixels = ' class="rl-pixels"' if array.shape[1] < SMOOTH else ""
     return (
-        f'<img{pixels} src="data:image/webp;base64,{data}" width="{width}" height="{height}" draggable="false" '
+        f'<img{pixels} src="data:image/webp;base64,{webp(array)}" width="{width}" height="{height}" draggable="false" '
         f'data-label="{escape(label)}" alt="{escape(f"{alt} ({label})")}">'
     )
 

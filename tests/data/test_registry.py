@@ -1,5 +1,6 @@
 """The registry against the lists of the staged sets, against itself, and against copies damaged on purpose."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 import restore_lib
 from restore_lib import data, files
@@ -242,8 +244,19 @@ def test_a_folder_by_hand_is_checked_by_number_lines_and_partner(tmp_path):
 
 @pytest.mark.parametrize("data_set", BY_HAND, ids=named)
 def test_an_empty_folder_is_not_a_set(data_set, tmp_path):
-    if data_set.layout[0]["folder"] == ".":
+    if data_set.layout[0].folder == ".":
         assert "holds 0 *.png, 109 belong there" in data.verify(data_set.name, tmp_path).sentence()
         return
     with pytest.raises(DataError, match="holds nothing of"):
         data.verify(data_set.name, tmp_path)
+
+
+def test_a_card_with_an_unknown_key_is_refused(monkeypatch, tmp_path):
+    """In the card itself, and in a row of its layout."""
+    card = json.loads((registry.FOLDER / "div2k.json").read_text())
+    monkeypatch.setattr(registry, "FOLDER", tmp_path)
+    (tmp_path / "card.json").write_text(json.dumps(card | {"colour": "red"}))
+    (tmp_path / "row.json").write_text(json.dumps(card | {"layout": [card["layout"][0] | {"fist": 1}]}))
+    for name, key in (("card", "colour"), ("row", "fist")):
+        with pytest.raises(ValidationError, match=key):
+            data.find(name)
