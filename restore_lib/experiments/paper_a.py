@@ -6,6 +6,7 @@ one by one. The ablation trains; everything else runs networks from their checkp
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from restore_lib import training
 from restore_lib.denoising import baselines, denoise
 from restore_lib.denoising.dncnn import AUTHORS, author_network
 from restore_lib.denoising.recipes import ABLATIONS, CHOICES
-from restore_lib.errors import DataError
 from restore_lib.experiments import published
 from restore_lib.experiments.ledger import Line, Section, section
 from restore_lib.experiments.protocols import RGB, gaussian_noise, quality, unchanged
@@ -25,6 +25,7 @@ from restore_lib.experiments.runs import (
     Experiment,
     Model,
     Trial,
+    available,
     left_out,
     note_means,
     of_checkpoint,
@@ -57,8 +58,8 @@ def evaluate_denoiser(
     CheckpointError, DataError
         The checkpoint or a set is missing or damaged.
     """
-    known = card(name, folder=folder)
-    trials = [of_checkpoint(known, as_model, s, protocol, folder=folder, device=device) for s in sets]
+    weights = card(name, folder=folder)
+    trials = [of_checkpoint(weights, as_model, s, protocol, folder=folder, device=device) for s in sets]
     records = [one.record() for one in trials]
     for record in records:
         save(record, results)
@@ -77,9 +78,9 @@ def small_denoiser_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
     """The small denoiser that comes with the book, and doing nothing."""
     for name in sets:
         yield trial("noisy", lambda: unchanged, name, AWGN_25, seed=0)
-    known = card("small-denoiser-cpu")
+    weights = card("small-denoiser-cpu")
     for name in sets:
-        yield of_checkpoint(known, as_model, name, AWGN_25, checkpoint=known.name)
+        yield of_checkpoint(weights, as_model, name, AWGN_25, checkpoint=weights.name)
 
 
 SMALL_DENOISER = Experiment(
@@ -144,17 +145,14 @@ def kodak_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
     if has_cbm3d():
         yield trial("cbm3d", lambda: given_sigma(baselines.cbm3d), KODAK, KODAK_PROTOCOL, seed=0)
     for use in AUTHORS:
-        try:
-            model = as_model(author_network(use))
-        except DataError as error:
-            left_out(f"dncnn-{use}. {error}")
-            continue
-        sigmas = (25,) if use == "25" else KODAK_SIGMAS
-        yield trial(f"dncnn-{use}", lambda model=model: model, KODAK, kodak_protocol(*sigmas), seed=0)
-    for known in cards():
-        variant, _, sigma = known.recipe.rpartition("-")
+        network = available(f"dncnn-{use}", partial(author_network, use))
+        if network is not None:
+            sigmas = (25,) if use == "25" else KODAK_SIGMAS
+            yield trial(f"dncnn-{use}", partial(as_model, network), KODAK, kodak_protocol(*sigmas), seed=0)
+    for weights in cards():
+        variant, _, sigma = weights.recipe.rpartition("-")
         if variant in ("denoiser", "denoiser-paper") and int(sigma) in KODAK_SIGMAS:
-            yield of_checkpoint(known, as_model, KODAK, kodak_protocol(int(sigma)), checkpoint=known.name)
+            yield of_checkpoint(weights, as_model, KODAK, kodak_protocol(int(sigma)), checkpoint=weights.name)
 
 
 def has_cbm3d() -> bool:

@@ -21,12 +21,11 @@ from restore_lib.data.patches import to_float
 from restore_lib.denoising import baselines
 from restore_lib.denoising.denoiser import same_size
 from restore_lib.denoising.vision_recipes import SIGMAS, TASK_WEIGHTS, pictures
-from restore_lib.errors import DataError
 from restore_lib.experiments.ledger import Line, Protocol, Section, section
 from restore_lib.experiments.paper_a import KODAK, QUALITY, as_model, has_cbm3d, kodak_metrics, kodak_protocol
 from restore_lib.experiments.protocols import RGB
 from restore_lib.experiments.records import Measurement, measurement, of_set
-from restore_lib.experiments.runs import Experiment, Tell, Trial, evenly, left_out, of_checkpoint
+from restore_lib.experiments.runs import Experiment, Tell, Trial, available, evenly, of_checkpoint
 from restore_lib.fast.folding import folded
 from restore_lib.nets import efficientnet
 from restore_lib.pretrained import card, load
@@ -289,7 +288,7 @@ def vision_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
     for source in sets:
         jobs = []
         for task in VISION_TASKS:
-            if task.source == source and can_run(task):
+            if task.source == source and network_is_here(task.network):
                 cases = [case for case in task.cases if case != "cbm3d" or has_cbm3d()]
                 for case in cases:
                     how = denoiser_of(case, source, task.goal, task.sigmas[0]) or case
@@ -317,15 +316,9 @@ def vision_trial(task: VisionTask, case: str, seed: int) -> Trial:
     )
 
 
-def can_run(task: VisionTask) -> bool:
-    """Whether the network of a task is here; says on stderr that ImageNet is left out where not."""
-    if task.network == "efficientnet-lite0":
-        try:
-            network(task.network)
-        except DataError as error:
-            left_out(f"ImageNet. {error}")
-            return False
-    return True
+def network_is_here(name: str) -> bool:
+    """Whether a network can be loaded; says on stderr that ImageNet is left out where EfficientNet cannot."""
+    return name != "efficientnet-lite0" or available("ImageNet", partial(network, name)) is not None
 
 
 def vision_lines(task: VisionTask, metric: str) -> list[Line]:
@@ -413,8 +406,8 @@ SHARPNESS = replace(
 def sharpness_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
     """Every denoiser on the Kodak photos; at tier ``smoke`` only one."""
     for recipe in list(SHARPNESS_CASES)[: 1 if tier == "smoke" else None]:
-        known = card(f"{recipe}-cpu")
-        yield of_checkpoint(known, as_model, KODAK, SHARPNESS, seed=0)
+        weights = card(f"{recipe}-cpu")
+        yield of_checkpoint(weights, as_model, KODAK, SHARPNESS, seed=0)
 
 
 def sharpness_section(name: str, title: str, image: str = "", after: str = "") -> Section:

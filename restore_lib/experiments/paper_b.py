@@ -9,7 +9,7 @@ the pairs as well, where it can be seen what it is worth.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 
 import torch
@@ -18,12 +18,22 @@ from torch import Tensor, nn
 
 from restore_lib import images, metrics
 from restore_lib.data.opening import Item
-from restore_lib.errors import DataError
 from restore_lib.experiments import paper_b_kernels, published
 from restore_lib.experiments.ledger import Line, Section, section
+from restore_lib.experiments.protocols import BICUBIC as INTERPOLATIONS
 from restore_lib.experiments.protocols import quality, unchanged
 from restore_lib.experiments.records import Measurement, of_set
-from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Trial, left_out, of_checkpoint, trial
+from restore_lib.experiments.runs import (
+    EvaluationProtocol,
+    Experiment,
+    Model,
+    Trial,
+    available,
+    left_out,
+    of_checkpoint,
+    training_of,
+    trial,
+)
 from restore_lib.fast.tiling import upscale
 from restore_lib.pretrained import Card, cards, load, load_published, longest
 from restore_lib.realsr import hidden_camera
@@ -31,17 +41,12 @@ from restore_lib.realsr.recipes import SR
 from restore_lib.realsr.recipes import TITLES as PAIR_TITLES
 from restore_lib.realsr.rrdbnet import interpolate_networks
 from restore_lib.realsr.zssr import BICUBIC, K_ZSSR, K_ZSSR_REAL, REAL, ZSSRSettings, k_zssr, quick, zssr
-from restore_lib.resampling import imresize
 from restore_lib.training.precision import has_bfloat16
 
 CONDITION, SCALE = "x4", hidden_camera.SCALE
 METRICS = ("psnr", "ssim", "lpips_alex")
+bicubic = INTERPOLATIONS["classic"]
 AUTHORS = {"realsr-df2k": "RealSR, authors' model", "realesrgan-x4plus": "Real-ESRGAN, authors' model"}
-
-
-def bicubic(lr: Float[Tensor, "3 h w"], size: tuple[int, int]) -> Float[Tensor, "3 oh ow"]:
-    """Bicubic interpolation."""
-    return imresize(lr, size=size)
 
 
 def whole(network: nn.Module) -> Model:
@@ -63,13 +68,8 @@ def trained() -> list[Card]:
 
 def imported(titles: Mapping[str, str] = AUTHORS) -> dict[str, nn.Module]:
     """Authors' networks that are on this computer; says on stderr which are not."""
-    networks = {}
-    for name, title in titles.items():
-        try:
-            networks[name] = load_published(name)
-        except DataError as error:
-            left_out(f"{title}. {error}")
-    return networks
+    networks = {name: available(title, partial(load_published, name)) for name, title in titles.items()}
+    return {name: network for name, network in networks.items() if network is not None}
 
 
 # Track 1
@@ -150,8 +150,8 @@ def track1_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
     yield trial("bicubic", lambda: bicubic, KODAK, TRACK1, summary=with_spreads)
     for name, network in networks.items():
         yield trial(name, lambda network=network: whole(network), KODAK, TRACK1, summary=with_spreads)
-    for known in own:
-        yield of_checkpoint(known, whole, KODAK, TRACK1, summary=with_spreads)
+    for weights in own:
+        yield of_checkpoint(weights, whole, KODAK, TRACK1, summary=with_spreads)
     if tier != "smoke":
         yield from between_trials(own)
         yield from precision_trials(own, networks)
@@ -171,7 +171,7 @@ def between_trials(own: Iterable[Card]) -> Iterator[Trial]:
             }
 
         settings = {"first": first.name, "second": second.name, "sha256": second.sha256}
-        about = {"seed": second.seed, "steps": second.steps, "tier": second.tier, "settings": settings}
+        about = {"settings": settings, **training_of(second)}
         yield trial(f"{ENDS[1]}-between", models, KODAK, TRACK1_BETWEEN, **about)
 
 
@@ -180,11 +180,10 @@ def precision_trials(own: Iterable[Card], networks: Mapping[str, nn.Module]) -> 
     if not has_bfloat16(torch.device("cpu")):
         left_out("what bfloat16 costs. This processor does not multiply in it.")
         return
-    for known in own:
-        if known.recipe == REALSR:
-            settings = {"checkpoint": known.name, "sha256": known.sha256}
-            about = {"seed": known.seed, "steps": known.steps, "tier": known.tier, "settings": settings}
-            yield precision_trial(known.recipe, load(known.name), **about)
+    for weights in own:
+        if weights.recipe == REALSR:
+            settings = {"checkpoint": weights.name, "sha256": weights.sha256}
+            yield precision_trial(weights.recipe, load(weights.name), settings=settings, **training_of(weights))
             break  # of several seeds, one
     if "realsr-df2k" in networks:
         yield precision_trial("realsr-df2k", networks["realsr-df2k"])
@@ -361,10 +360,8 @@ def measure_alone(sr: Float[Tensor, "3 h w"], hr: Float[Tensor, "3 h w"], scale:
 def usable() -> dict[str, Callable[[Tensor], float]]:
     """Indices that can run here; says on stderr what cannot."""
     indices = dict(INDICES)
-    try:
-        indices["brisque"](torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0)))
-    except DataError as error:
-        left_out(f"BRISQUE. {error}")
+    example = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    if available("BRISQUE", lambda: indices["brisque"](example)) is None:
         del indices["brisque"]
     return indices
 
@@ -392,8 +389,8 @@ def track2_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
         yield trial("bicubic", lambda: bicubic, name, TRACK2[name], settings=settings)
         for recipe, network in networks.items():
             yield trial(recipe, lambda network=network: in_windows(network), name, TRACK2[name], settings=settings)
-        for known in own:
-            yield of_checkpoint(known, in_windows, name, TRACK2[name], settings=settings)
+        for weights in own:
+            yield of_checkpoint(weights, in_windows, name, TRACK2[name], settings=settings)
         if name == PAIRS:  # what a perfect method would get from the indices
             yield trial("reference", lambda: unchanged, name, REFERENCE, settings=settings)
 

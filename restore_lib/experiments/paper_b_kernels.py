@@ -56,35 +56,22 @@ KERNELS = Protocol(
     {"x2": 2.0},
 )
 SINGLE = KernelSettings()
-#: Restarts of each method, and what becomes of several kernels.
-METHODS: Mapping[str, tuple[int, Rule]] = {
-    "kernelgan": (1, "average"),
-    f"kernelgan-average-of-{RESTARTS}": (RESTARTS, "average"),
-    f"kernelgan-best-of-{RESTARTS}": (RESTARTS, "choice"),
+Method = tuple[str, KernelSettings, int, Rule]  # title, settings, restarts, what becomes of several kernels
+ONE_RUN: dict[str, Method] = {"kernelgan": ("KernelGAN, one run", SINGLE, 1, "average")}
+METHODS: dict[str, Method] = {
+    **ONE_RUN,
+    f"kernelgan-average-of-{RESTARTS}": ("KernelGAN, average of four runs", SINGLE, RESTARTS, "average"),
+    f"kernelgan-best-of-{RESTARTS}": ("KernelGAN, four runs and a choice", SINGLE, RESTARTS, "choice"),
 }
-CONSTRAINTS: Mapping[str, KernelSettings] = {
-    "kernelgan-eq4": replace(SINGLE, form="realsr"),
-    "kernelgan-defects": replace(SINGLE, official_defects=True),
-    "kernelgan-never-switches": replace(SINGLE, threshold=-1.0),
-    "kernelgan-no-bicubic": replace(SINGLE, bicubic=0.0),
-    "kernelgan-no-sum": replace(SINGLE, sum=0.0),
-    "kernelgan-no-boundaries": replace(SINGLE, boundaries=0.0),
-    "kernelgan-no-centre": replace(SINGLE, centre=0.0),
-    "kernelgan-no-sparse": replace(SINGLE, sparse=0.0),
-}
-KERNEL_TITLES = {
-    "bicubic-kernel": "bicubic kernel assumed",
-    "kernelgan": "KernelGAN, one run",
-    f"kernelgan-average-of-{RESTARTS}": "KernelGAN, average of four runs",
-    f"kernelgan-best-of-{RESTARTS}": "KernelGAN, four runs and a choice",
-    "kernelgan-eq4": "RealSR's Eq. 4",
-    "kernelgan-defects": "released code with its defects",
-    "kernelgan-never-switches": "first phase only",
-    "kernelgan-no-bicubic": "without the bicubic anchor",
-    "kernelgan-no-sum": "without the sum",
-    "kernelgan-no-boundaries": "without the boundaries",
-    "kernelgan-no-centre": "without the centre",
-    "kernelgan-no-sparse": "without sparsity",
+CONSTRAINTS: dict[str, Method] = {
+    "kernelgan-eq4": ("RealSR's Eq. 4", replace(SINGLE, form="realsr"), 1, "average"),
+    "kernelgan-defects": ("released code with its defects", replace(SINGLE, official_defects=True), 1, "average"),
+    "kernelgan-never-switches": ("first phase only", replace(SINGLE, threshold=-1.0), 1, "average"),
+    "kernelgan-no-bicubic": ("without the bicubic anchor", replace(SINGLE, bicubic=0.0), 1, "average"),
+    "kernelgan-no-sum": ("without the sum", replace(SINGLE, sum=0.0), 1, "average"),
+    "kernelgan-no-boundaries": ("without the boundaries", replace(SINGLE, boundaries=0.0), 1, "average"),
+    "kernelgan-no-centre": ("without the centre", replace(SINGLE, centre=0.0), 1, "average"),
+    "kernelgan-no-sparse": ("without sparsity", replace(SINGLE, sparse=0.0), 1, "average"),
 }
 WHOLE_SET = ("kernel_error_median", "kernel_error_worst", "psnr", "psnr_worst")
 KERNEL_METRICS = ("kernel_error", *WHOLE_SET, "off_centre", "sum", "switch_step", "distrusted")
@@ -227,20 +214,15 @@ def kernel_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
     Estimates are kept in the cache: stopped at any time, the same command goes on. At tier ``smoke`` three steps each.
     """
     photos = {name: known_kernels(name)[: 1 if tier == "smoke" else None] for name in sets}
-    methods: dict[str, tuple[KernelSettings, int, Rule]] = {
-        **{name: (SINGLE, *METHODS[name]) for name in METHODS},
-        **{name: (settings, 1, "average") for name, settings in CONSTRAINTS.items()},
-    }
-    jobs = [(name, seed) for seed in KERNEL_SEEDS for name in METHODS]
-    jobs += [(name, seed) for seed in CONSTRAINT_SEEDS for name in CONSTRAINTS]
+    jobs: list[tuple[int, str, Method]] = [(seed, *job) for seed in KERNEL_SEEDS for job in METHODS.items()]
+    jobs += [(seed, *job) for seed in CONSTRAINT_SEEDS for job in CONSTRAINTS.items()]
     if tier == "smoke":
-        jobs = [(name, 0) for name in METHODS]
-        methods = {name: (replace(s, steps=3), min(n, 2), rule) for name, (s, n, rule) in methods.items()}
+        jobs = [(0, k, (t, replace(s, steps=3), min(n, 2), rule)) for k, (t, s, n, rule) in METHODS.items()]
     for name, reduced_photos in photos.items():
         yield bicubic_kernel_trial(name, reduced_photos)
-    for recipe, seed in jobs:
+    for seed, recipe, method in jobs:
         for name, reduced_photos in photos.items():
-            yield kernel_trial(recipe, name, reduced_photos, *methods[recipe], seed)
+            yield kernel_trial(recipe, name, reduced_photos, method, seed)
 
 
 def bicubic_kernel_trial(dataset: str, photos: Sequence[ReducedPhoto]) -> Trial:
@@ -256,16 +238,9 @@ def bicubic_kernel_trial(dataset: str, photos: Sequence[ReducedPhoto]) -> Trial:
     return Trial("bicubic-kernel", dataset, names, KERNELS.name, KERNELS.rules, measure, ticks=1)
 
 
-def kernel_trial(
-    recipe: str,
-    dataset: str,
-    photos: Sequence[ReducedPhoto],
-    settings: KernelSettings,
-    restarts: int,
-    rule: Rule,
-    seed: int,
-) -> Trial:
+def kernel_trial(recipe: str, dataset: str, photos: Sequence[ReducedPhoto], method: Method, seed: int) -> Trial:
     """Kernels of a set's photos, estimated with one seed."""
+    _, settings, restarts, rule = method
 
     def measure(tell: Tell) -> list[Measurement]:
         estimates = estimated([p.lr for p in photos], settings, seed=seed, restarts=restarts, rule=rule)
@@ -277,13 +252,13 @@ def kernel_trial(
     return Trial(recipe, dataset, [p.name for p in photos], KERNELS.name, KERNELS.rules, measure, **about)
 
 
-def kernel_section(name: str, title: str, recipes: Sequence[str]) -> Section:
+def kernel_section(name: str, title: str, methods: Mapping[str, Method], first: Mapping[str, str]) -> Section:
     """Some methods on both sets; the bicubic kernel has no estimation to be measured."""
 
     def keep(line: Line) -> bool:
         return line.recipe != "bicubic-kernel" or line.metric.startswith(("kernel", "psnr"))
 
-    titles = {recipe: KERNEL_TITLES[recipe] for recipe in recipes}
+    titles = {**first, **{recipe: title for recipe, (title, *_) in methods.items()}}
     return section(KERNELS, KERNEL_METRICS, titles, KERNEL_SETS, name=name, title=title, keep=keep)
 
 
@@ -291,8 +266,8 @@ KERNEL_TABLE = Experiment(
     "kernelgan",
     f"{KERNELS.title} (KernelGAN, paper B)",
     (
-        kernel_section("known-kernels", KERNELS.title, ["bicubic-kernel", *METHODS]),
-        kernel_section("constraints", "What each constraint is for", ["kernelgan", *CONSTRAINTS]),
+        kernel_section("known-kernels", KERNELS.title, METHODS, {"bicubic-kernel": "bicubic kernel assumed"}),
+        kernel_section("constraints", "What each constraint is for", ONE_RUN | CONSTRAINTS, {}),
     ),
     trials=kernel_trials,
     sets=tuple(KERNEL_SETS),

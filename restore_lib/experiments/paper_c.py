@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from restore_lib import data, files, images
 from restore_lib.experiments import protocols, published
 from restore_lib.experiments.ledger import Line, Section, lines, section
-from restore_lib.experiments.protocols import BICUBIC, NOT_SEEN, Pair, from_8bit, scales, to_8bit
+from restore_lib.experiments.protocols import BICUBIC, NOT_SEEN, Pair, antialiased_pair, scales
 from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Trial, left_out, of_checkpoint, trial
 from restore_lib.pretrained import cards, longest
 from restore_lib.pretrained import published as authors
-from restore_lib.resampling import resize_antialiased
 from restore_lib.training.precision import best_device
 
 SMALLEST = 4  # pixels of a cell that has an inside
@@ -72,9 +71,7 @@ def border_error(sr: Float[Tensor, "c h w"], hr: Float[Tensor, "c h w"], cell: i
 
 def whole_cells(item, scale: float, generator: torch.Generator) -> Pair:
     """RGB cropped to a multiple of the scale, so that cells are whole; reduced in 8 bit by Pillow's bicubic."""
-    hr = to_8bit(images.modcrop(item.image, int(scale)))  # (3, H, W)
-    size = (hr.shape[-2] // int(scale), hr.shape[-1] // int(scale))
-    return from_8bit(resize_antialiased(hr, size)), from_8bit(hr)
+    return antialiased_pair(images.modcrop(item.image, int(scale)), scale)
 
 
 def border_metrics(sr: Float[Tensor, "3 h w"], hr: Float[Tensor, "3 h w"], scale: float) -> dict[str, float]:
@@ -181,11 +178,11 @@ def scale_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
         for protocol in WHERE["bicubic"].get(name, ()):
             model = BICUBIC["liif" if protocol is LIIF else "diinn"]
             yield trial("bicubic", lambda model=model: model, name, protocol, **about(protocol))
-        for known in trained:
-            for protocol in WHERE[known.recipe].get(name, ()):
-                settings, device = {"parameters": known.parameters}, best_device()
+        for weights in trained:
+            for protocol in WHERE[weights.recipe].get(name, ()):
+                settings, device = {"parameters": weights.parameters}, best_device()
                 about_it = {"settings": settings, "device": device, **about(protocol)}
-                yield of_checkpoint(known, as_model, name, protocol, **about_it)
+                yield of_checkpoint(weights, as_model, name, protocol, **about_it)
         for protocol in WHERE[AUTHORS].get(name, ()) if path else ():
             settings = {"model": AUTHORS, "sha256": digest}
             model = lambda: as_model(authors.load_published(AUTHORS).to(best_device()))  # noqa: E731

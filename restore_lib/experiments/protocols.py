@@ -80,7 +80,12 @@ def liif_metrics(sr: Tensor, hr: Tensor, scale: float) -> dict[str, float]:
 
 def diinn_pair(item, scale: float, generator: torch.Generator) -> Pair:
     """The whole RGB photo, reduced in 8 bit by the antialiased bicubic of Pillow to the nearest whole size."""
-    hr = to_8bit(item.image)  # (3, H, W)
+    return antialiased_pair(item.image, scale)
+
+
+def antialiased_pair(photo: Float[Tensor, "3 H W"], scale: float) -> Pair:
+    """A photo in 8 bit, and its reduction to the nearest whole size by the antialiased bicubic of Pillow."""
+    hr = to_8bit(photo)  # (3, H, W)
     size = (round(hr.shape[-2] / scale), round(hr.shape[-1] / scale))
     return from_8bit(resize_antialiased(hr, size)), from_8bit(hr)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -27,6 +27,7 @@ from restore_lib.pretrained import load as load_network
 Model = Callable[[Float[Tensor, "c h w"], tuple[int, int]], Float[Tensor, "c H W"]]
 Models = Model | Mapping[str, Model]
 Tell = Callable[[str], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,7 @@ def trial(
 
 
 def of_checkpoint(
-    known: Card,
+    weights: Card,
     as_model: Callable[[nn.Module], Models],
     dataset: str,
     protocol: EvaluationProtocol,
@@ -247,13 +248,17 @@ def of_checkpoint(
 ) -> Trial:
     """The network of a checkpoint, as ``as_model`` calls it; further parameters as for :func:`trial`."""
     device = about.get("device", "cpu")
-    facts = {"seed": known.seed, "steps": known.steps, "tier": known.tier}
-    settings = {"checkpoint": known.name, "sha256": known.sha256, **(settings or {})}
+    settings = {"checkpoint": weights.name, "sha256": weights.sha256, **(settings or {})}
 
     def model() -> Models:
-        return as_model(load_network(known.name, folder=folder).to(device))
+        return as_model(load_network(weights.name, folder=folder).to(device))
 
-    return trial(known.recipe, model, dataset, protocol, **{**facts, "settings": settings, **about})
+    return trial(weights.recipe, model, dataset, protocol, **{**training_of(weights), "settings": settings, **about})
+
+
+def training_of(weights: Card) -> dict[str, Any]:
+    """Seed, steps and tier of a checkpoint's training, as fields of a :class:`Trial`."""
+    return {"seed": weights.seed, "steps": weights.steps, "tier": weights.tier}
 
 
 def evenly(items: Sequence, count: int | None) -> list:
@@ -265,6 +270,15 @@ def evenly(items: Sequence, count: int | None) -> list:
 def left_out(what: str) -> None:
     """Say on stderr what a run leaves out, and why."""
     print(f"restore: left out {what}", file=sys.stderr)
+
+
+def available(what: str, load_files: Callable[[], T]) -> T | None:
+    """What a function loads; None, and a line on stderr, where its files are not on this computer."""
+    try:
+        return load_files()
+    except DataError as error:
+        left_out(f"{what}. {error}")
+        return None
 
 
 @dataclass(frozen=True)

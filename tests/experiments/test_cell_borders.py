@@ -36,13 +36,13 @@ def test_every_jump_is_where_the_docstring_says():
     for column in range(1, 15):  # one step between columns `column` and `column + 1`: its neighbours see half of it
         picture = torch.zeros(1, 16, 17)
         picture[..., column + 1 :] = 1.0
-        across = [i for i in range(1, 15) if i % 4 == 3]
+        borders = [i for i in range(1, 15) if i % 4 == 3]
         inside = [i for i in range(1, 15) if i % 4 == 1]
         size = {column - 1: 0.5, column: 1.0, column + 1: 0.5}
         rows = {"across": 3 * 17, "inside": 4 * 17}  # jumps along columns, all zero: i = 3, 7, 11 and 1, 5, 9, 13
         mean = [
             16 * sum(size.get(i, 0) for i in some) / (16 * len(some) + rows[name])
-            for name, some in (("across", across), ("inside", inside))
+            for name, some in (("across", borders), ("inside", inside))
         ]
         assert border_jump(picture, 4) == pytest.approx((mean[0] + 1e-6) / (mean[1] + 1e-6))
 
@@ -75,8 +75,8 @@ def test_cells_are_whole_under_the_protocol(tmp_path, rng):
     for name, scale in BORDERS.conditions.items():
         lr, hr = BORDERS.prepare(Item("a", {"image": tmp_path / "a.png"}), scale, torch.Generator())
         assert name == f"x{scale:g}" and [int(scale) * n for n in lr.shape[1:]] == list(hr.shape[1:])
-        found = BORDERS.measure(hr + 3, hr, scale)  # clipped first
-        assert found["border_jump"] == 1 and 0.5 < found["border_error"] < 2
+        actual = BORDERS.measure(hr + 3, hr, scale)  # clipped first
+        assert actual["border_jump"] == 1 and 0.5 < actual["border_error"] < 2
 
 
 def test_cells_without_an_inside_are_refused():

@@ -75,12 +75,12 @@ def test_a_full_circle_from_photos_to_the_ledger(tmp_path, photos):
     assert [line.rpartition("/")[2] for line in out.split()] == names
     shown = restore("show", "bicubic", "--results", tmp_path)
     assert len(re.findall(r"│ 0\.00(?:00)? +│", shown)) == 6  # no difference: three scales, PSNR and SSIM
-    for found in load_all(tmp_path):
-        assert found.tier == "smoke" and found.seed is None and found.steps == 0
-        assert found.images == ("baby", "bird", "butterfly", "head", "woman")
-        assert found.dataset_hash == data.open("set5").digest()
-        assert found.versions["torch"] == torch.__version__
-        assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", found.commit)
+    for stored in load_all(tmp_path):
+        assert stored.tier == "smoke" and stored.seed is None and stored.steps == 0
+        assert stored.images == ("baby", "bird", "butterfly", "head", "woman")
+        assert stored.dataset_hash == data.open("set5").digest()
+        assert stored.versions["torch"] == torch.__version__
+        assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", stored.commit)
 
 
 def test_output_in_a_pipe_is_plain_and_whole(tmp_path):

@@ -73,10 +73,10 @@ def diinn_by_hand(hr: np.ndarray, scale: float) -> dict[str, float]:
 
 
 def test_diinn_protocol_is_plain_pillow_arithmetic(photos_8bit):
-    found = evaluate(BICUBIC["diinn"], photos_8bit, DIINN, ["x2", "x3.5"])
+    actual = evaluate(BICUBIC["diinn"], photos_8bit, DIINN, ["x2", "x3.5"])
     metrics = ("psnr", "ssim", "lr_psnr")
-    assert [(m.condition, m.metric) for m in found] == [(c, m) for c in ("x2", "x3.5") for m in metrics]
-    for measured in found:
+    assert [(m.condition, m.metric) for m in actual] == [(c, m) for c in ("x2", "x3.5") for m in metrics]
+    for measured in actual:
         for photo, value in zip(photos_8bit, measured.per_image, strict=True):
             expected = diinn_by_hand(as_array(photo.image), float(measured.condition[1:]))[measured.metric]
             assert value == pytest.approx(expected, abs=2e-3 if measured.metric == "lr_psnr" else 2e-4)
@@ -84,8 +84,8 @@ def test_diinn_protocol_is_plain_pillow_arithmetic(photos_8bit):
 
 @pytest.mark.parametrize("scale", [2, 3])
 def test_liif_protocol_is_luma_of_the_unrounded_result(photos_8bit, scale):
-    (found,) = evaluate(BICUBIC["liif"], photos_8bit, LIIF, [f"x{scale}"])
-    for photo, value in zip(photos_8bit, found.per_image, strict=True):
+    (actual,) = evaluate(BICUBIC["liif"], photos_8bit, LIIF, [f"x{scale}"])
+    for photo, value in zip(photos_8bit, actual.per_image, strict=True):
         hr = as_array(photo.image)
         hr = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale]
         eight = torch.from_numpy(hr).permute(2, 0, 1).to(torch.uint8)
@@ -156,8 +156,8 @@ def test_an_image_gets_the_same_noise_whatever_else_is_tested(photos_8bit):
 
 def test_conditions_come_in_the_order_asked_and_progress_is_told(photos_8bit):
     seen = []
-    found = evaluate(lambda given, size: given, photos_8bit, NOISE, ["sigma 50", "sigma 25"], progress=seen.append)
-    assert [m.condition for m in found] == ["sigma 50", "sigma 25"]
+    actual = evaluate(lambda given, size: given, photos_8bit, NOISE, ["sigma 50", "sigma 25"], progress=seen.append)
+    assert [m.condition for m in actual] == ["sigma 50", "sigma 25"]
     assert seen == [photo.name for photo in photos_8bit]
 
 

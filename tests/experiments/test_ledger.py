@@ -36,14 +36,14 @@ def results(tmp_path):
 
 
 def lines(results, section="classic", metric="psnr"):
-    found = experiments.find("bicubic").section(section)
-    rows = ledger.entries(found, load_all(results), metric)
+    part = experiments.find("bicubic").section(section)
+    rows = ledger.entries(part, load_all(results), metric)
     return {(row.line.dataset, row.line.condition): row.cells() for row in rows}
 
 
 def test_a_row_shows_theirs_ours_and_a_difference_that_adds_up(results):
-    found = lines(results)
-    x2, x3 = (found["set5", scale] for scale in ("x2", "x3"))
+    cells = lines(results)
+    x2, x3 = (cells["set5", scale] for scale in ("x2", "x3"))
     assert [x2[c].text for c in ("paper", "ours", "difference", "why")] == ["33.66", "33.66", "0.00", SAME]
     assert [x3[c].text for c in ("paper", "ours", "difference")] == ["30.39", "30.38", "−0.01"]
     assert x3["why"].text  # a difference is never left without a word
@@ -51,10 +51,10 @@ def test_a_row_shows_theirs_ours_and_a_difference_that_adds_up(results):
 
 
 def test_blanks_are_said_and_never_filled(results):
-    found = lines(results)
-    assert found["set14", "x2"]["ours"].text == NOT_RUN
-    assert found["set14", "x2"]["difference"].text == ""
-    assert found["set5", "x2"]["official log"].text == BLANK
+    cells = lines(results)
+    assert cells["set14", "x2"]["ours"].text == NOT_RUN
+    assert cells["set14", "x2"]["difference"].text == ""
+    assert cells["set5", "x2"]["official log"].text == BLANK
     diinn = lines(results, "diinn")["set5", "x2"]
     assert diinn["paper"].text == BLANK and not diinn["paper"].source
     assert diinn["difference"].text == "" and diinn["why"].text
@@ -87,8 +87,8 @@ PARTS = [("ledger", "bicubic", name) for name in PROTOCOLS] + [("comparison", "b
 
 
 def page(results) -> str:
-    found = [getattr(pages, name)(*arguments, folder=results).html for name, *arguments in PARTS]
-    return "".join([*found, pages.waiting().html, pages.index(results).html])
+    parts = [getattr(pages, name)(*arguments, folder=results).html for name, *arguments in PARTS]
+    return "".join([*parts, pages.waiting().html, pages.index(results).html])
 
 
 def test_every_number_on_the_page_is_backed(results):
@@ -103,9 +103,9 @@ def test_every_single_number_is_checked(results):
     """Change the last digit of each number of a ledger in turn: each time exactly that number is reported."""
     html = pages.ledger("bicubic", "classic", results).html
     html += pages.comparison("bicubic", "psnr", ("x2",), results).html
-    found = list(re.finditer(r'<td data-source="[^"]*"[^>]*>[^<]*?(\d)<', html))
-    assert len(found) > 30
-    for match in found:
+    matches = list(re.finditer(r'<td data-source="[^"]*"[^>]*>[^<]*?(\d)<', html))
+    assert len(matches) > 30
+    for match in matches:
         other = str((int(match[1]) + 1) % 10)
         changed = html[: match.start(1)] + other + html[match.end(1) :]
         assert len(unbacked_numbers(changed, results)) == 1, match[0]
@@ -203,11 +203,11 @@ def test_the_terminal_shows_the_same(results):
 
 def test_tables_know_how_much_of_them_is_measured(results):
     records = load_all(results)
-    found = {entry["table"]: entry["measured"] for entry in pages.overview(records)}
-    assert found["bicubic"] == f"{6 + 6 + 21} of {24 + 20 + 84}"
+    measured = {entry["table"]: entry["measured"] for entry in pages.overview(records)}
+    assert measured["bicubic"] == f"{6 + 6 + 21} of {24 + 20 + 84}"
     means = {"psnr": 3 + 3 + 2 + 3 + 3 + 1 + 3 + 3 + 3, "ssim": 19, "lpips_alex": 19}
-    assert found["liu2018-kodak"] == f"0 of {sum(means.values()) + 24 * 13}"
-    assert found["nguyen2023-integer"] == BLANK
+    assert measured["liu2018-kodak"] == f"0 of {sum(means.values()) + 24 * 13}"
+    assert measured["nguyen2023-integer"] == BLANK
 
 
 def test_tables_that_do_not_exist_are_said():
@@ -254,6 +254,6 @@ def test_photos_stand_in_a_wide_table_with_sources(tmp_path):
 
 def test_a_single_photo_is_averaged_over_seeds(tmp_path):
     records = [record({"x2": {"psnr": [20.0 + s, 30.0]}}, images=["a", "b"], seed=s) for s in (0, 1)]
-    found = over_seeds(records, "x2", "psnr", "a")
-    assert found.value == 20.5 and found.runs == 2
+    actual = over_seeds(records, "x2", "psnr", "a")
+    assert actual.value == 20.5 and actual.runs == 2
     assert over_seeds(records, "x2", "psnr", "c") is None

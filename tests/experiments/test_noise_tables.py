@@ -8,11 +8,11 @@ from restore_lib.experiments.paper_b_kernels import NOISE_TABLE
 
 
 def test_the_sets_become_records(photos, tmp_path):
-    told = []
-    tell = lambda name, total: told.append((name, total))  # noqa: E731
+    reports = []
+    tell = lambda name, total: reports.append((name, total))  # noqa: E731
     run(NOISE_TABLE, tmp_path, sets=["dnd_noisy"], progress=tell)
     (record,) = load_all(tmp_path)
-    assert told == [("dnd_noisy", 1)] and record.conditions == ["collected", "injected", "gaussian"]
+    assert reports == [("dnd_noisy", 1)] and record.conditions == ["collected", "injected", "gaussian"]
     white = record.find("gaussian", "luma share").value
     # independent colours: 0.299^2 + 0.587^2 + 0.114^2
     assert white == pytest.approx(0.447, abs=0.02) and record.find("gaussian", "across 1").value == pytest.approx(

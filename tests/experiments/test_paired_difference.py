@@ -11,8 +11,8 @@ from restore_lib.experiments.records import by_picture, measurement, paired_diff
 
 
 def record_of(recipe: str, seed: int, values: dict[str, float]):
-    found = measurement("sigma 30", "top1_each", values.values())
-    return record(recipe=recipe, seed=seed, dataset="scenes", images=tuple(values), measurements=(found,))
+    one = measurement("sigma 30", "top1_each", values.values())
+    return record(recipe=recipe, seed=seed, dataset="scenes", images=tuple(values), measurements=(one,))
 
 
 def test_seeds_are_averaged_and_pictures_matched_by_name(rng):
@@ -25,13 +25,14 @@ def test_seeds_are_averaged_and_pictures_matched_by_name(rng):
         record_of("cbm3d+x", 0, c),
         record_of("joint+y", 0, c),
     ]
-    found = paired_difference(records, "joint+x", "cbm3d+x", "scenes", "sigma 30", "top1_each")
+    difference = paired_difference(records, "joint+x", "cbm3d+x", "scenes", "sigma 30", "top1_each")
     differences = np.array([(a[name] + b[name]) / 2 - c[name] for name in c])
-    assert found.pictures == 30 and found.mean == pytest.approx(differences.mean(), abs=1e-5)
+    assert difference.pictures == 30 and difference.mean == pytest.approx(differences.mean(), abs=1e-5)
     error = 1.96 * differences.std() / 30**0.5
-    assert found.low == pytest.approx(found.mean - error, abs=0.4 * error)
-    assert found.high == pytest.approx(found.mean + error, abs=0.4 * error)
-    assert found.sure == (found.low > 0 or found.high < 0) and str(found).startswith(f"{found.mean:+.1f} (")
+    assert difference.low == pytest.approx(difference.mean - error, abs=0.4 * error)
+    assert difference.high == pytest.approx(difference.mean + error, abs=0.4 * error)
+    assert difference.sure == (difference.low > 0 or difference.high < 0)
+    assert str(difference).startswith(f"{difference.mean:+.1f} (")
     assert paired_difference(records, "joint+x", "nobody", "scenes", "sigma 30", "top1_each") is None
     assert by_picture(records, "joint+x", "scenes", "sigma 60", "top1_each") == {}
 

@@ -18,11 +18,11 @@ def test_the_rule_is_the_authors(monkeypatch, rng):
     monkeypatch.setattr(metrics, "lpips", lambda a, b, net: 0.25)
     clean = torch.randint(0, 256, (3, 20, 24), generator=rng).float() / 255
     restored = clean + 0.1 * torch.randn(clean.shape, generator=rng)
-    found = paper_a.kodak_metrics(restored, clean, 25.0)
+    actual = paper_a.kodak_metrics(restored, clean, 25.0)
     levels = [(255 * x.double().clamp(0, 1)).round()[:, 3:-3, 3:-3] for x in (restored, clean)]
     error = (levels[0] - levels[1]).square().mean().item()
-    assert found["psnr"] == pytest.approx(10 * math.log10(255**2 / error), abs=1e-4)
-    assert found["lpips_alex"] == 0.25 and 0 < found["ssim"] < 1
+    assert actual["psnr"] == pytest.approx(10 * math.log10(255**2 / error), abs=1e-4)
+    assert actual["lpips_alex"] == 0.25 and 0 < actual["ssim"] < 1
 
 
 def test_methods_that_know_the_strength_get_it(rng):
@@ -60,8 +60,8 @@ def test_what_cannot_run_is_left_out_with_a_word(monkeypatch, tmp_path, capsys):
 def test_a_run_of_two_sets_is_kept_with_both_on_its_card(tmp_path, monkeypatch):
     recipe = next(r for r in DENOISERS if r.name == "denoiser-35")
     run = fit(at_tier(recipe, "smoke"), tmp_path / "run", quiet=True)
-    known = keep(tmp_path / "run", "smoke", folder=tmp_path / "kept")
-    assert known.name == "denoiser-35-smoke" and known.steps == run.step == 20 and known.dataset == "embedded"
+    weights = keep(tmp_path / "run", "smoke", folder=tmp_path / "kept")
+    assert weights.name == "denoiser-35-smoke" and weights.steps == run.step == 20 and weights.dataset == "embedded"
     kept = checkpoints.load_weights("denoiser-35-smoke", folder=tmp_path / "kept")
     own = run.averaged["denoiser"].state_dict()
     assert all(torch.equal(kept[name], own[name]) for name in kept)

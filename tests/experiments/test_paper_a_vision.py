@@ -70,9 +70,9 @@ def test_cross_task_is_the_other_tasks_joint_denoiser(goal):
 
 def test_all_cases_see_the_same_noise_and_denoisers_are_as_for_single_photos(little, monkeypatch):
     monkeypatch.setattr(vision, "has_bfloat16", lambda device: False)
-    found = scenes("scenes", "classify")
+    labelled = scenes("scenes", "classify")
     x = vision.restored("noisy", "scenes", "classify", 30, 1)
-    added = (x - to_float(found.pictures)) * 255
+    added = (x - to_float(labelled.pictures)) * 255
     assert 28 < float(added.std()) < 32 and (x < 0).any()
     assert torch.equal(x, vision.restored("noisy", "scenes", "segment", 30, 1))
     assert not torch.equal(x, vision.restored("noisy", "scenes", "classify", 30, 2))
@@ -83,26 +83,26 @@ def test_all_cases_see_the_same_noise_and_denoisers_are_as_for_single_photos(lit
 
 
 def test_noise_does_not_depend_on_which_pictures_are_asked():
-    found = scenes("scenes", "classify")
-    some = found.part([3, 7])
-    assert torch.equal(vision.noisy(found, 45, 0)[[3, 7]], vision.noisy(some, 45, 0))
+    labelled = scenes("scenes", "classify")
+    some = labelled.part([3, 7])
+    assert torch.equal(vision.noisy(labelled, 45, 0)[[3, 7]], vision.noisy(some, 45, 0))
 
 
 def test_accuracies_are_scikit_learns_and_lie_in_their_intervals(rng):
     scores, labels = torch.rand(60, 8, generator=rng), torch.randint(8, (60,), generator=rng)
-    found = {m.metric: m for m in vision.accuracies(scores, labels, "classify", 8, "sigma 30")}
+    actual = {m.metric: m for m in vision.accuracies(scores, labels, "classify", 8, "sigma 30")}
     for k in (1, 5):
-        known = 100 * reference.top_k_accuracy_score(labels, scores, k=k, labels=range(8))
-        assert found[f"top{k}"].value == pytest.approx(known, abs=1e-4)
-    assert found["top1_low"].value <= found["top1"].value <= found["top1_high"].value
-    assert len(found["top1_each"].per_image) == 60 and found["top1"].per_image == ()
+        expected = 100 * reference.top_k_accuracy_score(labels, scores, k=k, labels=range(8))
+        assert actual[f"top{k}"].value == pytest.approx(expected, abs=1e-4)
+    assert actual["top1_low"].value <= actual["top1"].value <= actual["top1_high"].value
+    assert len(actual["top1_each"].per_image) == 60 and actual["top1"].per_image == ()
 
     masks, truth = torch.randint(4, (9, 8, 8), generator=rng), torch.randint(4, (9, 8, 8), generator=rng)
-    found = {m.metric: m for m in vision.accuracies(masks, truth.to(torch.uint8), "segment", 4, "sigma 30")}
-    known = 100 * reference.jaccard_score(truth.flatten(), masks.flatten(), average="macro")
-    assert found["miou"].value == pytest.approx(known, abs=1e-4)
-    assert found["miou_low"].value <= found["miou"].value <= found["miou_high"].value
-    assert np.mean(found["pixel_accuracy_each"].per_image) == pytest.approx(found["pixel_accuracy"].value, abs=1e-4)
+    actual = {m.metric: m for m in vision.accuracies(masks, truth.to(torch.uint8), "segment", 4, "sigma 30")}
+    expected = 100 * reference.jaccard_score(truth.flatten(), masks.flatten(), average="macro")
+    assert actual["miou"].value == pytest.approx(expected, abs=1e-4)
+    assert actual["miou_low"].value <= actual["miou"].value <= actual["miou_high"].value
+    assert np.mean(actual["pixel_accuracy_each"].per_image) == pytest.approx(actual["pixel_accuracy"].value, abs=1e-4)
 
 
 def test_a_whole_source_becomes_records(little, monkeypatch, tmp_path):
@@ -116,10 +116,10 @@ def test_a_whole_source_becomes_records(little, monkeypatch, tmp_path):
         vision.VISION_TABLE, tmp_path, sets=["scenes"], tier="cpu", progress=lambda image, total: seen.append(total)
     )
     assert len(set(seen)) == 1 and len(seen) == seen[0] and sorted(calls) == [30] * 9 + [60] * 9  # three draws
-    found = {path.name: records.load(path) for path in paths}
-    joint = found["joint+classifier-scenes__scenes__liu2018-vision__seed2.json"]
+    by_file = {path.name: records.load(path) for path in paths}
+    joint = by_file["joint+classifier-scenes__scenes__liu2018-vision__seed2.json"]
     assert len(joint.images) == 12 and joint.find("sigma 60", "top1") and not joint.find("sigma 60", "psnr")
-    first = found["joint+classifier-scenes__scenes__liu2018-vision__seed0.json"]
+    first = by_file["joint+classifier-scenes__scenes__liu2018-vision__seed0.json"]
     x, clean = (
         vision.restored("scenes-classify-60-cpu", "scenes", "classify", 60, 0),
         to_float(scenes("", "classify").pictures),
@@ -127,11 +127,11 @@ def test_a_whole_source_becomes_records(little, monkeypatch, tmp_path):
     x = (x.clamp(0, 1) * 255).round() / 255
     psnr = [-10 * math.log10(float((a - b).double().square().mean())) for a, b in zip(x, clean, strict=True)]
     assert first.find("sigma 60", "psnr").value == pytest.approx(math.fsum(psnr) / 12, abs=1e-3)
-    cbm3d = found["cbm3d+segmenter-scenes__scenes__liu2018-vision__seed0.json"]
+    cbm3d = by_file["cbm3d+segmenter-scenes__scenes__liu2018-vision__seed0.json"]
     assert list(cbm3d.images) == ["scene-0", "scene-4", "scene-8"] and cbm3d.find("sigma 30", "miou")
-    clean = found["clean+classifier-scenes__scenes__liu2018-vision.json"]
+    clean = by_file["clean+classifier-scenes__scenes__liu2018-vision.json"]
     assert clean.seed is None and clean.find("clean", "top1") and not clean.find("sigma 30", "top1")
-    crossed = found["cross+segmenter-scenes__scenes__liu2018-vision__seed0.json"]
+    crossed = by_file["cross+segmenter-scenes__scenes__liu2018-vision__seed0.json"]
     assert crossed.find("sigma 60", "psnr").value == first.find("sigma 60", "psnr").value  # the same denoiser
     for section in vision.VISION_TABLE.sections[:2]:
         for line in section.lines:
@@ -140,7 +140,7 @@ def test_a_whole_source_becomes_records(little, monkeypatch, tmp_path):
                 and "noise" not in line.group.partition(",")[2]
                 and line.condition in ("clean", "sigma 30", "sigma 60")
             ):
-                assert line.answered_by(list(found.values())), line
+                assert line.answered_by(list(by_file.values())), line
 
 
 def test_what_cannot_run_is_left_out_and_said(monkeypatch, capsys):
@@ -171,11 +171,11 @@ def test_the_middle_of_a_photo_is_what_classifiers_expect(rng):
 
 
 def test_noise_is_the_librarys(rng):
-    found = scenes("scenes", "classify").part([0])
+    labelled = scenes("scenes", "classify").part([0])
     import zlib
 
-    generator = torch.Generator().manual_seed(zlib.crc32(f"2 {found.names[0]} sigma 15".encode()))
-    assert torch.equal(vision.noisy(found, 15, 2)[0], noise.gaussian(to_float(found.pictures[0]), 15, generator))
+    generator = torch.Generator().manual_seed(zlib.crc32(f"2 {labelled.names[0]} sigma 15".encode()))
+    assert torch.equal(vision.noisy(labelled, 15, 2)[0], noise.gaussian(to_float(labelled.pictures[0]), 15, generator))
 
 
 def test_cases_have_names_of_their_own():
@@ -187,8 +187,8 @@ def test_cases_have_names_of_their_own():
 def test_detail_is_counted_right_or_wrong(monkeypatch, rng):
     monkeypatch.setattr(metrics, "lpips", lambda a, b, net: 0.25)
     clean = 0.25 + 0.5 * torch.rand(3, 24, 30, generator=rng)
-    found = vision.detail_metrics(clean, clean, 30.0)
-    assert (found["detail"], found["fine_power"]) == pytest.approx((100, 100), abs=1e-6)
+    actual = vision.detail_metrics(clean, clean, 30.0)
+    assert (actual["detail"], actual["fine_power"]) == pytest.approx((100, 100), abs=1e-6)
     flat = vision.detail_metrics(torch.full_like(clean, 0.4), clean, 30.0)
     assert (flat["detail"], flat["fine_power"]) == pytest.approx((0, 0), abs=1e-6) and flat["lpips_alex"] == 0.25
     # brute force: windows of 5 x 5, cut at the border

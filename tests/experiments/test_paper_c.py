@@ -21,17 +21,17 @@ ARGUMENTS = {"encoder": "small", "width": 4}
 @pytest.fixture
 def few(monkeypatch, tmp_path, rng):
     """The four sets, made up: as many small photos as the table looks at, and more."""
-    made = {}
+    image_sets = {}
     for name, count in {"set5": 1, "set14": 1, "b100": 3, "urban100_every8th": 2}.items():
         items = []
         for i in range(count):
             path = tmp_path / "sets" / f"{name}-{i}.png"
             images.write(path, torch.rand(3, 66, 71, generator=rng))
             items.append(Item(f"{name}-{i}", {"image": path}))
-        made[name] = ImageSet(name, "", items, {})
-    monkeypatch.setattr(data, "open", lambda name, split=None: made[name])
+        image_sets[name] = ImageSet(name, "", items, {})
+    monkeypatch.setattr(data, "open", lambda name, split=None: image_sets[name])
     monkeypatch.setattr(paper_c, "PHOTOS", {"set5": 5, "set14": 14, "b100": 2, "urban100_every8th": 1})
-    return made
+    return image_sets
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def keep(name, recipe, folder, seed=0, steps=3, tier="cpu"):
 
 def test_the_quick_tier_interpolates_set5(few, tmp_path):
     seen = []
-    written = run(paper_c.SCALES_TABLE, tmp_path / "r", tier="smoke", progress=lambda *told: seen.append(told))
+    written = run(paper_c.SCALES_TABLE, tmp_path / "r", tier="smoke", progress=lambda *report: seen.append(report))
     assert [path.name for path in written] == [
         f"bicubic__set5__{protocol}.json" for protocol in ("diinn-scales", "liif-scales", "cell-borders")
     ]
@@ -97,7 +97,7 @@ def test_every_seed_of_the_longest_training_is_measured_and_its_spread_shown(few
 
 def test_what_has_been_measured_is_not_measured_again(few, shelf, tmp_path, capsys, monkeypatch):
     keep("diinn-a-cpu", "diinn-a", shelf)
-    told = []
+    reports = []
     first = run(paper_c.SCALES_TABLE, tmp_path / "r", sets=["b100"], tier="cpu")
     assert sorted(path.name for path in first) == [
         "bicubic__b100__diinn-scales.json",
@@ -109,15 +109,15 @@ def test_what_has_been_measured_is_not_measured_again(few, shelf, tmp_path, caps
         tmp_path / "r",
         sets=["b100"],
         tier="cpu",
-        progress=lambda name, total: told.append((name, total)),
+        progress=lambda name, total: reports.append((name, total)),
     )
     assert [path.name for path in again] == [path.name for path in first[:2]]
-    assert told[-1] == ("diinn-a has been measured", 6) and len(told) == 6
+    assert reports[-1] == ("diinn-a has been measured", 6) and len(reports) == 6
     keep("diinn-a-cpu", "diinn-a", shelf, steps=4)  # other weights
     monkeypatch.setattr(paper_c, "PHOTOS", {"b100": 1})  # other photos
     assert len(run(paper_c.SCALES_TABLE, tmp_path / "r", sets=["b100"], tier="cpu")) == 3
-    (found,) = (r for r in load_all(tmp_path / "r") if r.recipe == "diinn-a")
-    assert found.steps == 4 and list(found.images) == ["b100-0"]
+    (record,) = (r for r in load_all(tmp_path / "r") if r.recipe == "diinn-a")
+    assert record.steps == 4 and list(record.images) == ["b100-0"]
 
 
 def test_the_authors_network_is_measured_where_it_was_imported(few, shelf, tmp_path, monkeypatch):
@@ -169,12 +169,12 @@ def test_the_authors_network_alone_is_subtracted_from_the_paper(tmp_path):
         values = {c: {"psnr": [37.987713]} for c in paper_c.LIIF.conditions}
         save(record(values, recipe=recipe, protocol="liif-scales", images=["a"], steps=steps), tmp_path)
     section = paper_c.SCALES_TABLE.section("liif")
-    found = {(r.line.group, r.line.condition): r.cells() for r in ledger.entries(section, load_all(tmp_path))}
-    theirs, small = found["Set5, LIIF, authors' weights", "x2"], found["Set5, LIIF", "x2"]
+    cells = {(r.line.group, r.line.condition): r.cells() for r in ledger.entries(section, load_all(tmp_path))}
+    theirs, small = cells["Set5, LIIF, authors' weights", "x2"], cells["Set5, LIIF", "x2"]
     assert (theirs["paper"].text, theirs["ours"].text, theirs["difference"].text) == ("38.17", "37.99", "−0.18")
     assert "EDSR-baseline" in theirs["why"].text
     assert small["difference"].text == "" and "not comparable" in small["why"].text
-    assert found["B100, RDN, one network a scale", "x3"]["paper"].text == "29.26"
+    assert cells["B100, RDN, one network a scale", "x3"]["paper"].text == "29.26"
 
 
 def test_no_number_on_the_pages_is_without_a_source(tmp_path):

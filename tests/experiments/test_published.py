@@ -94,8 +94,8 @@ def test_numbers_known_from_memory_only_are_not_there():
 
 
 def test_looking_up_a_number():
-    found = published.number("liif-div2k", "bicubic", "x2")
-    assert (found.text, found.value, found.decimals) == ("31.01", 31.01, 2)
+    number = published.number("liif-div2k", "bicubic", "x2")
+    assert (number.text, number.value, number.decimals) == ("31.01", 31.01, 2)
     assert published.number("liif-div2k", "EDSR-baseline (one per scale)", "x6") is None
     for wrong in (("liif", "bicubic", "x2"), ("liif-div2k", "bicubics", "x2"), ("liif-div2k", "bicubic", "x5")):
         with pytest.raises(ValueError):

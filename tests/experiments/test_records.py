@@ -36,9 +36,9 @@ def test_names_tell_runs_apart_and_let_a_repetition_overwrite():
 
 def test_a_measurement_is_the_mean_of_its_images(rng):
     values = torch.rand(50, generator=rng, dtype=torch.float64)
-    found = measurement("x2", "ssim", values.tolist())
-    assert found.value == pytest.approx(values.mean().item(), abs=1e-6)
-    assert found.spread == pytest.approx(values.std().item(), abs=1e-6)
+    actual = measurement("x2", "ssim", values.tolist())
+    assert actual.value == pytest.approx(values.mean().item(), abs=1e-6)
+    assert actual.spread == pytest.approx(values.std().item(), abs=1e-6)
     assert measurement("x2", "ssim", [0.5]).spread is None
 
 
@@ -140,10 +140,10 @@ def test_a_folder_that_is_a_file_is_said(tmp_path):
 def test_spread_over_seeds_is_computed_from_the_records(rng):
     values = (30 + torch.rand(4, generator=rng, dtype=torch.float64)).tolist()
     runs = [record({"x2": {"psnr": [v]}}, images=["a"], seed=n, steps=9) for n, v in enumerate(values)]
-    found = over_seeds(runs, "x2", "psnr")
-    assert found.value == pytest.approx(statistics.mean(values), abs=1e-6)
-    assert found.spread == pytest.approx(statistics.stdev(values), abs=1e-5)
-    assert found.runs == 4
+    actual = over_seeds(runs, "x2", "psnr")
+    assert actual.value == pytest.approx(statistics.mean(values), abs=1e-6)
+    assert actual.spread == pytest.approx(statistics.stdev(values), abs=1e-5)
+    assert actual.runs == 4
     assert over_seeds(runs[:1], "x2", "psnr").spread is None
     assert over_seeds(runs, "x4", "psnr") is None
     with pytest.raises(ValueError, match="seed only"):

@@ -18,13 +18,13 @@ def test_a_run_is_described_whole(tmp_path, monkeypatch):
     monkeypatch.setenv("RESTORE_TIER", "smoke")
     seen = []
     trial = runs.trial("Zeros", lambda: lambda lr, size: lr, "embedded", QUICK, seed=7, steps=12)
-    found = trial.record(tell=seen.append)
+    record = trial.record(tell=seen.append)
     pictures = data.open("embedded")
-    assert list(found.images) == [item.name for item in pictures] == seen
-    assert found.dataset_hash == pictures.digest()
-    assert (found.recipe, found.tier, found.seed, found.steps) == ("Zeros", "smoke", 7, 12)
-    assert found.versions["torch"] == torch.__version__ and found.rules == LIIF.rules
-    path = save(found, tmp_path)
+    assert list(record.images) == [item.name for item in pictures] == seen
+    assert record.dataset_hash == pictures.digest()
+    assert (record.recipe, record.tier, record.seed, record.steps) == ("Zeros", "smoke", 7, 12)
+    assert record.versions["torch"] == torch.__version__ and record.rules == LIIF.rules
+    path = save(record, tmp_path)
     assert path.name == "zeros__embedded__liif__smoke__seed7.json"
     assert load(path).find("x2", "psnr").per_image == (30.0,) * len(pictures)
 

@@ -21,26 +21,26 @@ from restore_lib.training import at_tier
 @pytest.fixture
 def few(monkeypatch, tmp_path, rng):
     """The experiment on two made-up photos, degraded as the embedded world is, without the weights of LPIPS."""
-    found = []
+    items = []
     for name in ("p0", "p1"):
         images.write(tmp_path / f"{name}.png", torch.rand(3, 130, 145, generator=rng))
-        found.append(Item(name, {"image": tmp_path / f"{name}.png"}))
-    made, whole = ImageSet("kodak24", "", found, {}), data.open
-    monkeypatch.setattr(data, "open", lambda name, split=None: made if name == "kodak24" else whole(name, split))
+        items.append(Item(name, {"image": tmp_path / f"{name}.png"}))
+    image_set, whole = ImageSet("kodak24", "", items, {}), data.open
+    monkeypatch.setattr(data, "open", lambda name, split=None: image_set if name == "kodak24" else whole(name, split))
     monkeypatch.setattr(paper_b, "PHOTO_SETS", "embedded")
     monkeypatch.setattr(metrics, "lpips", lambda a, b, net: 0.25 + float((a - b).abs().mean()))
-    return made
+    return image_set
 
 
 def test_the_rule_is_the_challenges(monkeypatch, rng):
     monkeypatch.setattr(metrics, "lpips", lambda a, b, net: float(a.shape[-1]))
     hr = torch.randint(0, 256, (3, 40, 48), generator=rng).float() / 255
     sr = hr + 0.1 * torch.randn(hr.shape, generator=rng)
-    found = paper_b.track1_metrics(sr, hr)
+    actual = paper_b.track1_metrics(sr, hr)
     levels = [(255 * x.double().clamp(0, 1)).round()[:, 4:-4, 4:-4] for x in (sr, hr)]
     error = (levels[0] - levels[1]).square().mean().item()
-    assert found["psnr"] == pytest.approx(10 * math.log10(255**2 / error), abs=1e-4)
-    assert found["lpips_alex"] == 40 and 0 < found["ssim"] < 1
+    assert actual["psnr"] == pytest.approx(10 * math.log10(255**2 / error), abs=1e-4)
+    assert actual["lpips_alex"] == 40 and 0 < actual["ssim"] < 1
 
 
 def test_every_method_gets_the_same_photo(few):
@@ -118,8 +118,8 @@ def test_where_bfloat16_is_not_native_nothing_is_said_about_it(few, monkeypatch,
     assert not list(paper_b.precision_trials([], {"realsr-df2k": torch.nn.Identity()}))
     assert "bfloat16" in capsys.readouterr().err
     monkeypatch.setattr(paper_b, "has_bfloat16", lambda device: True)
-    found = paper_b.precision_trials([], {"realsr-df2k": torch.nn.Identity(), "other": torch.nn.Identity()})
-    assert [trial.recipe for trial in found] == ["realsr-df2k-precision"]
+    trials = paper_b.precision_trials([], {"realsr-df2k": torch.nn.Identity(), "other": torch.nn.Identity()})
+    assert [trial.recipe for trial in trials] == ["realsr-df2k-precision"]
 
 
 def test_authors_models_that_are_not_here_are_left_out_with_a_word(monkeypatch, tmp_path, capsys):
@@ -138,8 +138,8 @@ def test_methods_that_train_on_a_photo_are_asked_with_their_settings(few, monkey
 
     monkeypatch.setattr(paper_b, "zssr", fake)
     monkeypatch.setattr(paper_b, "k_zssr", fake)
-    found = type("F", (), {"kernel": torch.ones(3, 3)})()
-    monkeypatch.setattr(paper_b.paper_b_kernels, "estimated", lambda lrs, seed: [found])
+    estimate = type("F", (), {"kernel": torch.ones(3, 3)})()
+    monkeypatch.setattr(paper_b.paper_b_kernels, "estimated", lambda lrs, seed: [estimate])
     settings = replace(quick(REAL), steps=7)
     record = paper_b.few_trial("zssr-real", settings=settings, seed=5).record()
     assert calls[0][:2] == ((2, 4), None) and calls[0][2] == settings and calls[0][3] == 5 and len(calls) == 2

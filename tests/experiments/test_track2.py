@@ -31,20 +31,20 @@ def few(monkeypatch, tmp_path, rng):
     for name, size in parts.items():
         images.write(files[name], torch.rand(3, *size, generator=rng))
     pairs = [Item(f"p{i}", {"image": files[f"hr{i}"], "lr": files[f"lr{i}"]}) for i in (0, 1)]
-    made = {
+    image_sets = {
         paper_b.PAIRS: ImageSet(paper_b.PAIRS, "", pairs, {}),
         paper_b.PHONES: ImageSet(paper_b.PHONES, "", [Item("phone", {"image": files["phone"]})], {}),
     }
-    monkeypatch.setattr(data, "open", lambda name, split=None: made[name])
+    monkeypatch.setattr(data, "open", lambda name, split=None: image_sets[name])
     monkeypatch.setattr(metrics, "lpips", lambda a, b, net: 0.25 + float((a - b).abs().mean()))
-    return made
+    return image_sets
 
 
 def test_results_are_judged_as_their_files_would_be(without_brisque, rng, capsys):
     sr = 1.2 * torch.rand(3, 64, 64, generator=rng) - 0.1
     levels = (255 * sr.clamp(0, 1)).round() / 255
-    found = paper_b.measure_alone(sr, sr)
-    assert found == {"noise_level": metrics.noise_level(levels), "blur": metrics.blur(levels)}
+    actual = paper_b.measure_alone(sr, sr)
+    assert actual == {"noise_level": metrics.noise_level(levels), "blur": metrics.blur(levels)}
     assert capsys.readouterr().err.count("left out BRISQUE. BRISQUE needs a package.") == 1
     paper_b.measure_alone(sr, sr)
     assert not capsys.readouterr().err  # said once
