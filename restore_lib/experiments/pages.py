@@ -384,21 +384,21 @@ def unbacked_numbers(html: str, folder: Path | str | None = None) -> list[str]:
     list of str
         Offending numbers in the order of the page, as they stand there.
     """
-    reader, books = _Reader(), Books(load_all(folder or results_folder()))
+    reader, sources = _Reader(), Sources(load_all(folder or results_folder()))
     reader.feed(html)
     reader.close()
-    return [number for piece in reader.pieces for number in _offending(*piece, books)]
+    return [number for piece in reader.pieces for number in _offending(*piece, sources)]
 
 
-def _offending(text: str, source: str, in_cell: bool, books: "Books") -> Iterator[str]:
+def _offending(text: str, source: str, in_cell: bool, sources: "Sources") -> Iterator[str]:
     if source:
-        allowed = books.numbers(source)
+        allowed = sources.numbers(source)
         yield from (n for n in NUMBER.findall(text) if not any(_agrees(n, value) for value in allowed))
         return
     if in_cell and LONE.fullmatch(text):
         yield text.strip()
     for number in RESULT.findall(text):
-        if in_cell or not books.knows(number):
+        if in_cell or not sources.hold(number):
             yield number
 
 
@@ -411,7 +411,7 @@ def _agrees(printed: str, value: float | Decimal) -> bool:
     return Decimal(printed) == Decimal(f"{value:.{digits}f}")
 
 
-class Books:
+class Sources:
     """All numbers that may be printed: means of records, and what others published."""
 
     def __init__(self, records: Sequence[RunRecord]):
@@ -419,7 +419,7 @@ class Books:
         self.means = [m.value for record in records for m in record.measurements]
         self.printed = {cell for t in published.tables().values() for row in t.rows.values() for cell in row if cell}
 
-    def knows(self, number: str) -> bool:
+    def hold(self, number: str) -> bool:
         """Whether some published number has these digits, or the mean of some record rounds to them."""
         return number in self.printed or ("." in number and any(_agrees(number, mean) for mean in self.means))
 

@@ -259,12 +259,8 @@ WEIGHTS = {
     "rrdb-gan-both-vgg-judge": "one judgement a crop, not a patch",
     "rrdb-gan-both-joint-batch": "photos and results in one batch before the discriminator",
 }
-ROUNDED = {recipe: TRACK1_ROWS[recipe][0] for recipe in (REALSR, "realsr-df2k")}
-
-
-def own_section(name: str, protocol: EvaluationProtocol, titles: Mapping[str, str], title: str = "") -> Section:
-    """Methods under one protocol, without anything published."""
-    return section(protocol, METRICS, titles, {KODAK: ""}, name=name, title=title)
+ROUNDED = {f"{recipe}-precision": TRACK1_ROWS[recipe][0] for recipe in (REALSR, "realsr-df2k")}
+PLACE = {KODAK: ""}
 
 
 def printed_section(
@@ -280,7 +276,7 @@ def printed_section(
         return {"paper": paper, "comparable": False, "why": THEIRS if line.recipe in AUTHORS else SMALL}
 
     titles = {recipe: title for recipe, (title, _) in rows.items()}
-    return section(protocol, names, titles, {KODAK: ""}, name=name, reference=reference)
+    return section(protocol, names, titles, PLACE, name=name, reference=reference)
 
 
 BY_PAIRS = {
@@ -294,10 +290,10 @@ TRACK1_TABLE = Experiment(
     (
         printed_section("methods", TRACK1, TRACK1_ROWS, (*METRICS, *SPREADS)),
         printed_section("few", TRACK1_FEW, FEW_ROWS, METRICS),
-        own_section("pairs", TRACK1, BY_PAIRS, "by how LR images are made"),
-        own_section("weights", TRACK1, WEIGHTS, "by the weights of the losses"),
-        own_section("between", TRACK1_BETWEEN, {f"{ENDS[1]}-between": "RealSR, noise alone"}),
-        own_section("precision", TRACK1_PRECISION, {f"{recipe}-precision": title for recipe, title in ROUNDED.items()}),
+        section(TRACK1, METRICS, BY_PAIRS, PLACE, name="pairs", title="by how LR images are made"),
+        section(TRACK1, METRICS, WEIGHTS, PLACE, name="weights", title="by the weights of the losses"),
+        section(TRACK1_BETWEEN, METRICS, {f"{ENDS[1]}-between": "RealSR, noise alone"}, PLACE, name="between"),
+        section(TRACK1_PRECISION, METRICS, ROUNDED, PLACE, name="precision"),
     ),
     trials=track1_trials,
     sets=(KODAK,),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -21,8 +21,6 @@ Kind = Literal[
     "third-party notes",
     "issue thread",
 ]
-KINDS = get_args(Kind)
-LOG = "official code's own log"
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,8 @@ class PublishedTable:
         Key in the book's bibliography; empty for a source that is not a paper.
     where : str
         Which table, figure or file of that source.
-    kind : str
-        One of ``KINDS``.
+    kind : Kind
+        What sort of source it is.
     seen : str
         Where these digits were read.
     protocol : str

@@ -375,11 +375,6 @@ def run(
     return written
 
 
-def measure(recipe: str, model: Models, dataset: str, protocol: EvaluationProtocol, **about: Any) -> RunRecord:
-    """Evaluate a method on an image set and describe the run; nothing is written. Parameters as for :func:`trial`."""
-    return trial(recipe, lambda: model, dataset, protocol, **about).record()
-
-
 def note_means(name: str, records: Iterable[RunRecord], folder: Path | str | None = None) -> None:
     """Note on a checkpoint's card what has been measured; older means of the same sets and protocols give way."""
     scores = [
