@@ -45,9 +45,9 @@ def load_author_weights(module: nn.Module, official_state_dict: Mapping) -> nn.M
     ------
     CheckpointError
         A weight is missing, left over, of another shape, or not finite; or the file takes other colours. The module
-        then is as it was.
+        is left as it was.
     ValueError
-        The authors' names of the module are not known.
+        No table covers the module.
     """
     module.load_state_dict(_fitted(module, weights_in(official_state_dict)))
     return module
@@ -103,13 +103,7 @@ def network_in(content: object) -> nn.Module:
 
 
 def weights_in(content: object) -> dict[str, Tensor]:
-    """The weights by name, out of what ``torch.load`` returned.
-
-    Raises
-    ------
-    CheckpointError
-        There are no tensors by name in it.
-    """
+    """The weights by name, out of what ``torch.load`` returned; CheckpointError where there are none."""
     for key in WRAPPINGS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -131,12 +125,14 @@ def _fitted(module: nn.Module, state: State) -> dict[str, Tensor]:
     names, state = min(choices, key=lambda choice: len(set(choice[0].values()) ^ choice[1].keys()))
     state = _without_colours(module, state)
     expected = set(names.values())
-    for keys, what in ((expected - state.keys(), "has no {}, which"), (state.keys() - expected, "has {}, but")):
+    for keys, problem in (
+        (expected - state.keys(), f"has no {{}}, which {kind} needs"),
+        (state.keys() - expected, f"has {{}}, which {kind} does not have"),
+    ):
         if keys:
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            verb = "needs" if what.startswith("has no") else "does not have"
             raise CheckpointError(
-                f"The authors' file {what.format(min(keys) + more)} {kind} {verb}: give the file of this network."
+                f"The authors' file {problem.format(min(keys) + more)}: give the file of this network."
             )
     weights = {}
     for name, own in module.state_dict().items():
@@ -165,10 +161,7 @@ def _stripped(state: State) -> Iterator[State]:
 
 
 def _without_colours(module: nn.Module, state: State) -> State:
-    """Without the layers that take a mean colour off and add it again, which must do what the network itself does.
-
-    LIIF's and DIINN's codes carry these layers along and never call them; Meta-SR's is built with their ``rgb_range``.
-    """
+    """Without the layers that take a mean colour off and add it again; EDSR's must do what the network itself does."""
     for name, value in constants_of(module).items():
         theirs = state.get(name, value)
         if theirs.shape != value.shape or not torch.allclose(theirs.float().cpu(), value.cpu(), rtol=1e-3):

@@ -25,17 +25,7 @@ WEIGHTLESS = {"BinaryOp", "Concat", "Eltwise", "Input", "Interp", "Padding", "Pi
 
 
 class Convolution(NamedTuple):
-    """One convolution of a file.
-
-    Attributes
-    ----------
-    name : str
-        Of the layer.
-    weight : Tensor
-        float32, (out, in, kernel height, kernel width), as PyTorch has it.
-    bias : Tensor or None
-        float32, (out,).
-    """
+    """One convolution of a file, in float32 and with PyTorch's order of dimensions."""
 
     name: str
     weight: Float[Tensor, "o i kh kw"]
@@ -51,11 +41,6 @@ def file_pair(path: Path) -> tuple[Path, Path]:
 def read_ncnn(param: str | PathLike, binary: str | PathLike) -> list[Convolution]:
     """All convolutions of a network, in the order of its files; every byte of both must make sense.
 
-    Parameters
-    ----------
-    param, binary : path
-        The two files of one network.
-
     Raises
     ------
     CheckpointError
@@ -68,19 +53,19 @@ def read_ncnn(param: str | PathLike, binary: str | PathLike) -> list[Convolution
         content = binary.read_bytes()
     except OSError as error:
         raise CheckpointError(f"{binary} cannot be read ({error.strerror}): give both files of the network.") from error
-    found, start = [], 0
+    convolutions, start = [], 0
     for kind, name, values in layers:
         if kind == "Convolution":
             convolution, start = _convolution(name, values, content, start, binary)
-            found.append(convolution)
+            convolutions.append(convolution)
     if start != len(content):
         raise CheckpointError(
             f"{binary} has {len(content) - start:,} bytes more than {param.name} lists: give the two files of one "
             "network."
         )
-    if not found:
+    if not convolutions:
         raise CheckpointError(f"{param} lists no convolution: give the files of a network that restores pictures.")
-    return found
+    return convolutions
 
 
 def rrdbnet_from_ncnn(param: str | PathLike, binary: str | PathLike) -> nn.Module:
@@ -128,9 +113,9 @@ def _layers(param: Path) -> Iterator[tuple[str, str, dict[int, float]]]:
     rows = [line.split() for line in lines[2:] if line.strip()]
     counts = lines[1].split() if len(lines) > 1 else []
     if len(counts) != 2 or not all(word.isdigit() for word in counts) or int(counts[0]) != len(rows):
-        told = counts[0] if counts else "no"
+        announced = counts[0] if counts else "no"
         raise CheckpointError(
-            f"{param} lists {len(rows)} layers where it announces {told}: it is damaged, fetch it again."
+            f"{param} lists {len(rows)} layers where it announces {announced}: it is damaged, fetch it again."
         )
     for row in rows:
         try:

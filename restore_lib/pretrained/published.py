@@ -227,7 +227,7 @@ def _import_file(path: Path, name: str) -> str:
 
 
 def _architecture(network: Any) -> dict[str, object]:
-    """The network of a file, with sizes that were found in it."""
+    """What cards say of an RRDBNet or an EDSR, with the sizes that it has."""
     if type(network).__name__ == "RRDBNet":
         weights = network.state_dict()
         sizes = {"width": len(weights["first.weight"]), "growth": len(weights["blocks.0.dense.0.convs.0.weight"])}
