@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, cast
 
 import safetensors.torch
 import torch
@@ -364,7 +365,7 @@ def _scenes(count: int, split: str, size: int, seed: int, digest: str) -> tuple[
     try:
         stored = safetensors.torch.load(path.read_bytes())
     except (OSError, safetensors.SafetensorError):
-        pictures, masks, labels = scenes.batch(range(count), split=split, size=size, seed=seed)
+        pictures, masks, labels = cast(Any, scenes.batch)(range(count), split=split, size=size, seed=seed)
         levels = torch.stack([_levels(picture) for picture in pictures])
         stored = {"pictures": levels, "masks": masks.to(torch.uint8), "labels": labels}
         with files.atomic_write(path) as temporary:

@@ -18,7 +18,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple, cast
+from numbers import Integral
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -95,7 +96,7 @@ class Scene(NamedTuple):
     label: int
 
 
-def scene(index: int, *, split: str = "train", size: int = 64, seed: int = 0) -> Scene:
+def scene(index: Integral, *, split: str = "train", size: Integral = 64, seed: Integral = 0) -> Scene:
     """Draw scene number ``index``: the same arguments give the same scene.
 
     Parameters
@@ -135,7 +136,7 @@ def scene(index: int, *, split: str = "train", size: int = 64, seed: int = 0) ->
     regions = [_paint(layer, _texture(layer, grid, split, size)) for layer, grid in zip(layers, grids, strict=True)]
     image, mask = regions[0], torch.full((size, size), classes[0])  # (3, h, w), (h, w)
     for layer, region in zip(layers[1:], regions[1:], strict=True):
-        inside = _inside(cast(_Shape, layer.shape), size)  # only the background has none  # (h, w)
+        inside = _inside(layer.shape, size)  # (h, w)
         # A straight edge at distance d from a pixel's centre leaves about 1/2 + d of the pixel covered.
         image = image.lerp(region, (inside + 0.5).clamp(0, 1).float())
         mask[inside > 0] = layer.label
@@ -143,7 +144,7 @@ def scene(index: int, *, split: str = "train", size: int = 64, seed: int = 0) ->
 
 
 def batch(
-    indices: Iterable[int], *, split: str = "train", size: int = 64, seed: int = 0
+    indices: Iterable[Integral], *, split: str = "train", size: Integral = 64, seed: Integral = 0
 ) -> tuple[Float[Tensor, "n 3 h w"], Int64[Tensor, "n h w"], Int64[Tensor, "n"]]:
     """Draw several scenes, as :func:`scene` draws each of them.
 
@@ -304,9 +305,9 @@ def _reduced(name: str, split: str, level: int) -> Float[Tensor, "3 h w"]:
     return (found - found.mean((1, 2), keepdim=True)) / max(float(found.mean(0).std()), 0.25)
 
 
-def _check(index: int, split: str, size: int, seed: int) -> None:
+def _check(index: Integral, split: str, size: Integral, seed: Integral) -> None:
     if split not in SPLITS:
         raise ValueError(f"split must be 'train' or 'test', got {split!r}")
     for name, value, least in (("index", index, 0), ("size", size, 16), ("seed", seed, 0)):
-        if not isinstance(value, int) or value < least:
+        if not isinstance(value, Integral) or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least}, got {value}")
