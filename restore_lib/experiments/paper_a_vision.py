@@ -383,7 +383,7 @@ def fine_structure(x: Float[Tensor, "*c h w"]) -> Float[Tensor, "*c h w"]:
 
 
 def detail_metrics(restored: Tensor, clean: Tensor, sigma: float) -> dict[str, float]:
-    """The metrics of :func:`kodak_metrics`, and two about detail, in percent.
+    """The metrics of :func:`restore_lib.experiments.paper_a.kodak_metrics`, and two about detail, in percent.
 
     ``detail`` is how much of the clean photo's fine structure is in the result, by regression: 100 for the photo
     itself, 0 for a blur, whatever else is in it. ``fine_power`` is the power of the result's own fine structure, right

@@ -168,7 +168,7 @@ def names_of(network: nn.Module) -> Iterator[dict[str, str]]:
     Parameters
     ----------
     network
-        One of :data:`TABLES`, or an encoder and a decoder of these, as DIINN, LIIF and Meta-SR are.
+        One of ``TABLES``, or an encoder and a decoder of these, as DIINN, LIIF and Meta-SR are.
 
     Raises
     ------

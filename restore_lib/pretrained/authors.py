@@ -30,7 +30,7 @@ def load_author_weights(module: nn.Module, official_state_dict: Mapping) -> nn.M
     Parameters
     ----------
     module
-        DIINN, LIIF or Meta-SR, or any network of :data:`restore_lib.pretrained.author_names.TABLES`.
+        DIINN, LIIF or Meta-SR, or any network of ``author_names.TABLES``.
     official_state_dict
         All of its weights and nothing else, under the authors' names, as ``torch.load(path, weights_only=True)``
         returns them: also where they lie inside ``params_ema``, ``params``, ``state_dict`` or ``model``, or where all
