@@ -271,7 +271,7 @@ def step(
 ) -> Mapping[str, Float[Tensor, "1"]]:
     """One training step: the generator, then the discriminator.
 
-    ``crops`` are those of :meth:`restore_lib.realsr.kernel_crops.CropSampler.crops` in a batch of one, ``weights`` those of :class:`Schedule`. Gives
+    ``crops`` are those of ``CropSampler.crops`` in a batch of one, ``weights`` those of :class:`Schedule`. Gives
     each term of the generator's loss without its weight, and the discriminator's loss.
     """
     generator, discriminator = networks
