@@ -117,13 +117,13 @@ def page() -> str:
         "# Index of equations",
         "",
         "Every numbered equation, table and algorithm of the three papers: what it says, the code that implements it,",
-        "and the chapter that explains it. The middle column leads to the source. Items without a number in the paper",
+        "and the chapter that explains it. The third column leads to the source. Items without a number in the paper",
         "stand under their symbol.",
     ]
     for paper, places in PAPERS.items():
         lines += ["", f"## {paper}", "", "| in the paper | what it is | code | chapter |", "|---|---|---|---|"]
         for place in places:
-            name = place.code.replace(":", ".")
+            name = place.code.partition(":")[2] or place.code
             link = f'<a href="{source_page(place)}"><code>{name}</code></a>'
             chapter = f"[{place.chapter}](../notebooks/{chapter_file(place.chapter).name})"
             lines.append(f"| {place.number} | {place.content} | {link} | {chapter} |")
