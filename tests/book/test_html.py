@@ -10,6 +10,8 @@ import nbformat
 import pytest
 import yaml
 
+from restore_lib import experiments
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 BOOK = ROOT / "_build" / "html"
 
