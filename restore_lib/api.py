@@ -377,6 +377,11 @@ def _read(image: object) -> _Source:
 
 
 def _read_pil(image: Image.Image) -> _Source:
+    if image.mode.startswith("I;16"):  # converted to RGB, its levels above 255 would all be white
+        deep = _read_array(np.asarray(image, dtype=np.uint16))
+        return _Source(deep.rgb, deep.name, lambda sr: Image.fromarray(deep.back(sr)))
+    if image.mode in ("I", "F"):
+        raise ImageError(f"A PIL image of mode {image.mode} has no fixed range: give an array of floats in [0, 1].")
     grey = image.mode in ("1", "L", "LA", "La")
     plain = np.asarray(image.convert("L" if grey else "RGB"))
     source = _read_array(plain)

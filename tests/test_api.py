@@ -79,6 +79,15 @@ def test_grey_pictures_stay_grey(photo):
     assert (result.mode, result.size) == ("L", (104, 80))
 
 
+def test_deep_pil_images_keep_their_levels(photo):
+    levels = (photo[0].numpy() * 65535).round().astype(np.uint16)
+    result = rl.upscale(Image.fromarray(levels), 2, model="liif-cpu")
+    expected = rl.upscale(levels, 2, model="liif-cpu")
+    assert result.mode == "I;16" and np.array_equal(np.asarray(result), expected) and expected.max() > 255
+    with pytest.raises(ImageError, match="no fixed range"):
+        rl.denoise(Image.new("F", (20, 20)))
+
+
 def test_alpha_is_kept(photo):
     picture = Image.fromarray(rl.images.to_uint8(photo))
     mask = Image.new("L", picture.size, 255)
