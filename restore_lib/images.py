@@ -6,7 +6,7 @@ An image is a float32 tensor (3, H, W) in [0, 1], RGB; a batch is (B, 3, H, W).
 import io
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -207,7 +207,7 @@ def centre_crop(image: Shaped[Tensor, "*batch h w"], size: int | tuple[int, int]
     size : int or (int, int)
         Side of a square, or height and width.
     """
-    sides = (size, size) if isinstance(size, int) else size
+    sides = size if isinstance(size, Sequence) else (size, size)
     height, width = (min(side, n) for side, n in zip(sides, image.shape[-2:], strict=True))
     top, left = (image.shape[-2] - height) // 2, (image.shape[-1] - width) // 2
     return image[..., top : top + height, left : left + width]

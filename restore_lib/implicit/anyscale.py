@@ -63,5 +63,5 @@ class AnyScale(nn.Module):
         feature = self.encoder(self.normalise(lr)).to(lr.dtype)  # places need full precision, whatever autocast does
         if pixels is None:
             return decoders.decode(self.decoder, feature, checked(size)) * self.unit + self.mean  # (b, 3, H, W)
-        sizes = [checked(one) for one in ([size] * len(lr) if isinstance(size[0], int) else size)]
+        sizes = [checked(one) for one in (size if isinstance(size[0], Sequence) else [size] * len(lr))]
         return decoders.decode_at(self.decoder, feature, sizes, pixels) * self.unit + self.mean[..., 0]  # (b, 3, q)

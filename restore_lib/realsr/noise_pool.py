@@ -168,7 +168,7 @@ class NoisePool:
         DataError
             The pool is empty, or its patches are smaller than ``size``.
         """
-        height, width = (size, size) if isinstance(size, int) else size
+        height, width = size if isinstance(size, Sequence) else (size, size)
         fitting = [p for p in self.patches if p.shape[-2] >= height and p.shape[-1] >= width]
         if not fitting:
             raise DataError(

@@ -183,6 +183,15 @@ def test_meta_sr_can_see_colours_as_its_own_code_does(rng):
     torch.testing.assert_close(model(lr, (8, 9)), inside / 255 + mean)
 
 
+def test_pixels_have_one_size_or_one_for_each_picture(rng):
+    network = DIINN(encoder="small", width=8, layers=2)
+    lr, pixels = torch.rand(2, 3, 5, 4, generator=rng), torch.tensor([[0, 7], [30, 62]])
+    size = (9, 7)
+    with torch.no_grad():
+        for asked in ([9, 7], torch.Size(size), [size, size]):
+            assert torch.equal(network(lr, asked, pixels), network(lr, size, pixels))
+
+
 def test_any_module_can_be_the_encoder():
     encoder = nn.Conv2d(3, 6, 3, padding=1)
     encoder.channels = 6

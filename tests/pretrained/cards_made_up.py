@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,11 @@ def card(name="small", **changes) -> Card:
         ),
     }
     return Card(**fields | changes)
+
+
+def rewrite_card(folder: Path, **changes) -> None:
+    path = folder / "small.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def randomised(network: nn.Module, rng: torch.Generator) -> nn.Module:

@@ -2,12 +2,10 @@
 
 import json
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 import torch
-from cards_made_up import CONV, Small, card, conv, sentence
-from torch import nn
+from cards_made_up import CONV, Small, card, conv, rewrite_card, sentence
 
 from restore_lib.denoising.dncnn import DnCNN
 from restore_lib.errors import CheckpointError
@@ -16,24 +14,6 @@ from restore_lib.pretrained.model_card import Card, card_text
 from restore_lib.pretrained.networks import MODULES, network_class
 
 NAME = "small"
-
-
-@pytest.fixture
-def home(tmp_path) -> Path:
-    return tmp_path / "checkpoints"
-
-
-@pytest.fixture
-def saved(home, tmp_path) -> nn.Module:
-    """A network whose checkpoint lies in ``home``."""
-    network = Small()
-    checkpoints.save_checkpoint(network, card(), home)
-    return network
-
-
-def rewrite_card(folder: Path, **changes) -> None:
-    path = folder / f"{NAME}.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def test_the_card_is_short_enough_to_read(home, saved):

@@ -1,7 +1,6 @@
 """Checkpoints: what is saved is what is loaded, and nothing else is ever taken for it."""
 
 import hashlib
-import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from cards_made_up import Small, card, content, conv, randomised, same, sentence
+from cards_made_up import Small, card, content, conv, randomised, rewrite_card, same, sentence
 from torch import nn
 
 from restore_lib import files
@@ -17,24 +16,6 @@ from restore_lib.errors import CheckpointError
 from restore_lib.pretrained import checkpoints
 
 NAME = "small"
-
-
-@pytest.fixture
-def home(tmp_path) -> Path:
-    return tmp_path / "checkpoints"
-
-
-@pytest.fixture
-def saved(home, rng) -> nn.Module:
-    """A network whose checkpoint lies in ``home``."""
-    network = randomised(Small(), rng)
-    checkpoints.save_checkpoint(network, card(), home)
-    return network
-
-
-def rewrite_card(folder: Path, **changes) -> None:
-    path = folder / f"{NAME}.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def test_weights_come_back_bit_for_bit(home, saved):

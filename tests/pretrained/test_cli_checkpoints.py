@@ -1,7 +1,5 @@
 """``restore checkpoints`` as a user meets it."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from cards_made_up import answers, card, conv, randomised, run
@@ -11,11 +9,6 @@ from restore_lib import cli, files
 from restore_lib.pretrained import checkpoints
 
 NAME = "small"
-
-
-@pytest.fixture
-def home(tmp_path) -> Path:
-    return tmp_path / "checkpoints"
 
 
 @pytest.fixture

@@ -19,19 +19,6 @@ from restore_lib.pretrained import Score, checkpoints
 NAME = "small"
 
 
-@pytest.fixture
-def home(tmp_path) -> Path:
-    return tmp_path / "checkpoints"
-
-
-@pytest.fixture
-def saved(home, rng) -> nn.Module:
-    """A network whose checkpoint lies in ``home``."""
-    network = randomised(Small(), rng)
-    checkpoints.save_checkpoint(network, card(), home)
-    return network
-
-
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_weights_that_are_not_numbers_are_not_saved(home, saved, value):
     before = content(home)
