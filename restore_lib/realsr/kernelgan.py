@@ -385,7 +385,7 @@ def estimate_kernel(
     settings : KernelSettings, optional
         Steps, weights, and which form; the released code's with its defects mended by default.
     fast : bool
-        False runs the networks layer by layer: the same kernel up to rounding, over ten times slower.
+        False runs the networks layer by layer: the same steps up to rounding, several times slower.
     device : str or torch.device
         Where to compute.
     progress : callable, optional

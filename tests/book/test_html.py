@@ -65,7 +65,21 @@ every_page = pytest.mark.parametrize("page", PAGES, indirect=True)
 @every_page
 def test_nothing_raw_is_left(page):
     seen = text(page)
-    for markup in (":::", "```", "{doc}", "{cite", "{eq}", "{term}", "{exercise}", "$$", "\\frac", ":label:", "[mem]"):
+    for markup in (
+        ":::",
+        "```",
+        "{doc}",
+        "{cite",
+        "{eq}",
+        "{term}",
+        "{exercise}",
+        "$$",
+        "\\frac",
+        ":label:",
+        "[mem]",
+        "<<<<<<<",
+        ">>>>>>>",
+    ):
         assert markup not in seen, f"{markup} shows: {seen[max(0, seen.index(markup) - 80) :][:160]!r}"
 
 
