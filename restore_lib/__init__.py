@@ -1,5 +1,7 @@
 """Image restoration, taught by rebuilding three papers: denoising for vision, RealSR, and DIINN.
 
+::
+
     import restore_lib as rl
 
     clean = rl.denoise("photo.png")                  # the noise is estimated

@@ -1,5 +1,7 @@
 """The built book as files: every page there, every number backed, every picture described, nothing raw."""
 
+import importlib
+import inspect
 import os
 import re
 from html import unescape
@@ -142,14 +144,25 @@ def test_every_public_function_has_a_page():
     if not BOOK.exists() and not os.environ.get("RESTORE_REQUIRE_BOOK"):
         pytest.skip("the book is not built: run `make book` first")
     reference = "".join((BOOK / f"{name}.html").read_text(encoding="utf-8") for name in PAGES if "/api/" in name)
-    for name in (
-        "images.read",
-        "resampling.imresize",
-        "metrics.psnr",
-        "data.open",
-        "plots.image_row",
-        "teaching.check",
-    ):
+    rooms = (
+        "api",
+        "data",
+        "denoising",
+        "experiments",
+        "implicit",
+        "plots",
+        "pretrained",
+        "realsr",
+        "teaching",
+        "training",
+    )
+    for room in (importlib.import_module(f"restore_lib.{name}") for name in rooms):
+        for name in getattr(room, "__all__", ("denoise", "upscale", "estimate_kernel", "load")):
+            thing = getattr(room, name)
+            if inspect.isfunction(thing) or inspect.isclass(thing):
+                places = {f"{room.__name__}.{name}", f"{thing.__module__}.{thing.__qualname__}"}
+                assert any(f'id="{place}"' in reference for place in places), places
+    for name in ("images.read", "resampling.imresize", "metrics.psnr"):
         assert f'id="restore_lib.{name}"' in reference, name
 
 
