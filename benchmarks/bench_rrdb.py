@@ -23,8 +23,8 @@ from torch.nn import functional
 from restore_lib import data
 from restore_lib.errors import DataError
 from restore_lib.fast.tiling import OVERLAP, TILE, prepared, upscale
+from restore_lib.nets.rrdbnet import RRDBNet
 from restore_lib.pretrained import load_published
-from restore_lib.realsr.rrdbnet import RRDBNet
 from restore_lib.resampling import imresize
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from restore_lib.realsr.rrdbnet import RRDBNet
+from restore_lib.nets.rrdbnet import RRDBNet
 
 
 class Writer:

@@ -35,11 +35,11 @@ from restore_lib.experiments.runs import (
     trial,
 )
 from restore_lib.fast.tiling import upscale
+from restore_lib.nets.rrdbnet import interpolate_networks
 from restore_lib.pretrained import Card, cards, load, load_published, longest
 from restore_lib.realsr import hidden_camera
 from restore_lib.realsr.recipes import SR
 from restore_lib.realsr.recipes import TITLES as PAIR_TITLES
-from restore_lib.realsr.rrdbnet import interpolate_networks
 from restore_lib.realsr.zssr import BICUBIC, K_ZSSR, K_ZSSR_REAL, REAL, ZSSRSettings, k_zssr, quick, zssr
 from restore_lib.training.precision import has_bfloat16
 

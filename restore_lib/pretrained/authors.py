@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from restore_lib.errors import CheckpointError
 from restore_lib.nets.edsr import EDSR, MEAN
+from restore_lib.nets.rrdbnet import RRDBNet
 from restore_lib.pretrained.author_names import constants_of, names_of
 from restore_lib.pretrained.ncnn import NCNN, file_pair, rrdbnet_from_ncnn
 from restore_lib.pretrained.networks import network_class
@@ -222,7 +223,7 @@ def _weight(state: State, layer: str, number: int = 0) -> Tensor:
 def _rrdbnet(state: State, first: str, dense: str, up: str, others: int = 0) -> nn.Module:
     width, growth = len(_weight(state, first)), len(_weight(state, dense))
     scale = {0: 1, 1: 2, 2: 4}[_count(state, up) - others]
-    return network_class("RRDBNet")(_count(state, dense), width, growth, scale)
+    return RRDBNet(_count(state, dense), width, growth, scale)
 
 
 def _edsr(state: State, first: str, block: str, up: str, residual_scale: float | None = None) -> EDSR:

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from restore_lib.errors import CheckpointError
-from restore_lib.pretrained.networks import network_class
+from restore_lib.nets.rrdbnet import RRDBNet
 
 NCNN = (".param", ".bin")
 MAGIC = "7767517"  # first line of a .param file
@@ -68,7 +68,7 @@ def read_ncnn(param: str | PathLike, binary: str | PathLike) -> list[Convolution
     return convolutions
 
 
-def rrdbnet_from_ncnn(param: str | PathLike, binary: str | PathLike) -> nn.Module:
+def rrdbnet_from_ncnn(param: str | PathLike, binary: str | PathLike) -> RRDBNet:
     """The RRDBNet, as large as the weights, of a file pair such as RealSR's and Real-ESRGAN's.
 
     In evaluation mode, in float32 (files hold float16, which float32 says exactly).
@@ -88,7 +88,7 @@ def rrdbnet_from_ncnn(param: str | PathLike, binary: str | PathLike) -> nn.Modul
     if blocks < 1 or ups > 2:
         raise wrong
     with torch.device("meta"):  # shapes alone: every value comes from the file
-        network = network_class("RRDBNet")(blocks, len(convolutions[0].weight), growth, 2**ups)
+        network = RRDBNet(blocks, len(convolutions[0].weight), growth, 2**ups)
     own = network.state_dict()
     layers = [name.removesuffix(".weight") for name in own if name.endswith(".weight")]
     state = {}

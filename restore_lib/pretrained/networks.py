@@ -28,7 +28,7 @@ MODULES = {
     "EDSR": "restore_lib.nets.edsr",
     "EfficientNetLite0": "restore_lib.nets.efficientnet",
     "RDN": "restore_lib.implicit.encoders",
-    "RRDBNet": "restore_lib.realsr.rrdbnet",
+    "RRDBNet": "restore_lib.nets.rrdbnet",
     "SmallResNet": "restore_lib.nets.resnet",
     "SmallVGG": "restore_lib.nets.vgg",
     "VGG16": "restore_lib.nets.vgg",

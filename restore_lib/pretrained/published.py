@@ -29,7 +29,7 @@ from torch import nn
 from restore_lib import files
 from restore_lib.data.downloading import fetch_files
 from restore_lib.errors import CheckpointError, DataError
-from restore_lib.nets import EDSR
+from restore_lib.nets import EDSR, RRDBNet
 from restore_lib.pretrained.authors import load_author_checkpoint
 from restore_lib.pretrained.checkpoints import misfit, packed
 from restore_lib.pretrained.model_card import NAME
@@ -214,7 +214,7 @@ def _import_file(path: Path, name: str) -> str:
     network = load_author_checkpoint(path)
     model = PUBLISHED[published] if published else None
     texts = {"format": "pt", "original": digest}
-    texts["architecture"] = json.dumps((model and model.architecture) or _architecture(network), sort_keys=True)
+    texts["architecture"] = json.dumps((model and model.architecture) or architecture_of(network), sort_keys=True)
     if model:
         texts |= {"title": model.title, "licence": model.licence}
     tensors = {}
@@ -226,9 +226,9 @@ def _import_file(path: Path, name: str) -> str:
     return name
 
 
-def _architecture(network: Any) -> dict[str, object]:
+def architecture_of(network: Any) -> dict[str, object]:
     """What cards say of an RRDBNet or an EDSR, with the sizes that it has."""
-    if type(network).__name__ == "RRDBNet":
+    if isinstance(network, RRDBNet):
         weights = network.state_dict()
         sizes = {"width": len(weights["first.weight"]), "growth": len(weights["blocks.0.dense.0.convs.0.weight"])}
     elif isinstance(network, EDSR):

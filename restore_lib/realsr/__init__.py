@@ -5,11 +5,12 @@ And what it builds on: KernelGAN [bellkligler2019kernelgan], ZSSR [shocher2018zs
 - Sec. 3.2, estimated kernels: ``kernelgan``, ``kernel_crops``, ``kernels``
 - Sec. 3.3, collected noise: ``noise_pool``
 - Algorithm 1, training pairs: ``degradation``
-- Sec. 3.4, the network and its training: ``rrdbnet``, ``losses`` (with discriminators and training steps)
+- Sec. 3.4, the training: ``losses`` (with discriminators and training steps); the network: ``nets.rrdbnet``
 - Table 1: ``recipes``, on photos of the ``hidden_camera``; its other methods: ``zssr``, and ``dsgan``, which learns
   the degradation
 """
 
+from restore_lib.nets.rrdbnet import RRDBNet, interpolate_networks
 from restore_lib.realsr.degradation import (
     TRACK1,
     TRACK2,
@@ -41,7 +42,6 @@ from restore_lib.realsr.losses import (
     stage_2_step,
 )
 from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, collect
-from restore_lib.realsr.rrdbnet import RRDBNet, interpolate_networks
 from restore_lib.realsr.zssr import ZSSRNet, ZSSRResult, ZSSRSettings, k_zssr
 
 __all__ = [

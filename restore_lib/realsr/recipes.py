@@ -15,6 +15,7 @@ from torch import nn
 
 from restore_lib import metrics
 from restore_lib.nets.edsr import EDSR
+from restore_lib.nets.rrdbnet import RRDBNet, begin_as_interpolation
 from restore_lib.pretrained import build, describe, load_into
 from restore_lib.realsr import hidden_camera
 from restore_lib.realsr.degradation import Pair
@@ -28,7 +29,6 @@ from restore_lib.realsr.losses import (
     stage_1_step,
     stage_2_step,
 )
-from restore_lib.realsr.rrdbnet import RRDBNet, begin_as_interpolation
 from restore_lib.training.recipes import Kind, Recipe, sourced, variant
 from restore_lib.training.task import Task
 

@@ -10,10 +10,10 @@ from restore_lib import data, images, metrics
 from restore_lib.data.opening import ImageSet, Item
 from restore_lib.errors import DataError
 from restore_lib.experiments import load_all, paper_b, run
+from restore_lib.nets.rrdbnet import interpolate_networks
 from restore_lib.pretrained import Card, build, save_checkpoint
 from restore_lib.realsr import hidden_camera
 from restore_lib.realsr.recipes import PIXELS, SR
-from restore_lib.realsr.rrdbnet import interpolate_networks
 from restore_lib.realsr.zssr import REAL, quick
 from restore_lib.training import at_tier
 

@@ -7,8 +7,8 @@ from restore_lib import data, images, metrics
 from restore_lib.data.opening import ImageSet, Item
 from restore_lib.errors import DataError
 from restore_lib.experiments import find, load_all, paper_b, run
+from restore_lib.nets.rrdbnet import RRDBNet, begin_as_interpolation
 from restore_lib.realsr.recipes import SR
-from restore_lib.realsr.rrdbnet import RRDBNet, begin_as_interpolation
 from restore_lib.resampling import imresize
 
 

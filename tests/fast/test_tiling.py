@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from restore_lib import nets
 from restore_lib.fast.tiling import upscale
-from restore_lib.realsr.rrdbnet import RRDBNet
+from restore_lib.nets.rrdbnet import RRDBNet
 from restore_lib.training import precision
 
 

@@ -11,8 +11,8 @@ from made_up_weights import by_rule
 from restore_lib import realsr
 from restore_lib.fast.decoders import decode
 from restore_lib.implicit import DIINN, LIIF, RDN, MetaSR
+from restore_lib.nets.rrdbnet import RRDBNet
 from restore_lib.pretrained import load_author_weights
-from restore_lib.realsr.rrdbnet import RRDBNet
 
 NO_ENCODER = torch.nn.Identity()
 NETWORKS = {

@@ -8,9 +8,9 @@ from torch import nn
 from restore_lib import nets
 from restore_lib.errors import CheckpointError
 from restore_lib.nets.edsr import MEAN
+from restore_lib.nets.rrdbnet import RRDBNet
 from restore_lib.pretrained import load_author_weights
 from restore_lib.pretrained.authors import network_in, weights_in
-from restore_lib.realsr.rrdbnet import RRDBNet
 
 
 def shaken(network, rng):

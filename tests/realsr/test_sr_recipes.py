@@ -7,10 +7,10 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from restore_lib.nets.rrdbnet import RRDBNet, begin_as_interpolation
 from restore_lib.pretrained import Card, build, save_checkpoint
 from restore_lib.realsr import hidden_camera
 from restore_lib.realsr.recipes import EDSR_BICUBIC, GAN, PIXELS, SR, STAGE_1, STAGE_2, GANRecipe, validation
-from restore_lib.realsr.rrdbnet import RRDBNet, begin_as_interpolation
 from restore_lib.recipes import find
 from restore_lib.training import at_tier, fit, read_metrics
 from restore_lib.training.recipes import provenance, values

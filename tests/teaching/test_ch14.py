@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from restore_lib import metrics
-from restore_lib.realsr.rrdbnet import interpolate_networks
+from restore_lib.nets.rrdbnet import interpolate_networks
 from restore_lib.teaching import check
 from restore_lib.teaching.checks import all_exercises
 

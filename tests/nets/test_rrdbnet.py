@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from restore_lib.nets.rrdbnet import DenseBlock, RRDBNet
 from restore_lib.pretrained import build, describe, load_author_weights
-from restore_lib.realsr.rrdbnet import DenseBlock, RRDBNet
 
 
 def test_it_has_as_many_parameters_as_published():
