@@ -2,13 +2,14 @@
 
 An image is a path, a PIL image, a NumPy array (H, W, 3) or (H, W) in uint8, uint16 or float, or a tensor (3, H, W),
 (1, H, W) or (B, 3, H, W). Floats lie in [0, 1]. The result is of the same kind as the input; a path gives a PIL image.
-Grey pictures stay grey, and the alpha channel of a PIL image is kept (enlarged with it, where the picture is enlarged).
+What shows grey alone stays grey. Of a path, a PIL image or a :class:`restore_lib.photos.Photo`, transparency is kept
+(enlarged with the picture), and so are colour profile, EXIF and resolution.
 """
 
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
@@ -17,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from restore_lib import images, resampling, tiers
+from restore_lib import images, photos, resampling, tiers
 from restore_lib.errors import CheckpointError, DataError, ImageError
 from restore_lib.metrics import noise_level
 from restore_lib.pretrained import Card, checkpoints, published
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from restore_lib.realsr import KernelEstimate
 
 Path = str | os.PathLike
-Picture = TypeVar("Picture", Image.Image, np.ndarray, Tensor)
+Picture = TypeVar("Picture", Image.Image, np.ndarray, Tensor, photos.Photo)
 Progress = Callable[[int, int], None]
 
 DENOISERS = ("Denoiser", "DnCNN")
@@ -60,13 +61,13 @@ def denoise(image: Path, *arguments: Any, **options: Any) -> Image.Image: ...
 @overload
 def denoise(image: Picture, *arguments: Any, **options: Any) -> Picture: ...
 def denoise(
-    image: Path | Image.Image | np.ndarray | Tensor,
+    image: Path | Image.Image | np.ndarray | Tensor | photos.Photo,
     sigma: float | None = None,
     *,
     model: str | None = None,
     precision: str = "exact",
     device: str | torch.device | None = None,
-) -> Image.Image | np.ndarray | Tensor:
+) -> Image.Image | np.ndarray | Tensor | photos.Photo:
     """Take Gaussian noise out of a picture.
 
     Parameters
@@ -131,7 +132,7 @@ def upscale(image: Path, *arguments: Any, **options: Any) -> Image.Image: ...
 @overload
 def upscale(image: Picture, *arguments: Any, **options: Any) -> Picture: ...
 def upscale(
-    image: Path | Image.Image | np.ndarray | Tensor,
+    image: Path | Image.Image | np.ndarray | Tensor | photos.Photo,
     scale: float | None = None,
     *,
     size: tuple[int, int] | None = None,
@@ -139,7 +140,7 @@ def upscale(
     precision: str = "exact",
     device: str | torch.device | None = None,
     progress: Progress | None = None,
-) -> Image.Image | np.ndarray | Tensor:
+) -> Image.Image | np.ndarray | Tensor | photos.Photo:
     """Enlarge a picture by any factor, or to any size.
 
     Parameters
@@ -273,7 +274,7 @@ def _require(card: Card, networks: tuple[str, ...], purpose: str) -> None:
 
 
 def estimate_kernel(
-    image: Path | Image.Image | np.ndarray | Tensor,
+    image: Path | Image.Image | np.ndarray | Tensor | photos.Photo,
     scale: int = 2,
     *,
     seed: int = 0,
@@ -352,7 +353,9 @@ class _Source:
     back: Callable[[Tensor], Any]
 
     def restored(self, results: list[Tensor]) -> Any:
-        """The results, in [0, 1], as the kind of picture that came in."""
+        """The results, clipped to [0, 1], as the kind of picture that came in; what was grey is grey."""
+        grey = [bool((one == one[:1]).all()) for one in self.rgb]  # networks of colours would tint it
+        results = [r.mean(0, keepdim=True).expand_as(r) if g else r for r, g in zip(results, grey, strict=True)]
         return self.back(torch.stack(results).clamp(0, 1))
 
 
@@ -365,10 +368,11 @@ def _read(image: object) -> _Source:
         It is of no kind that is known, or its numbers lie outside [0, 1].
     """
     if isinstance(image, Path):
-        rgb = images.read(image)
-        return _Source(rgb[None], str(image), lambda sr: Image.fromarray(images.to_uint8(sr[0])))
+        return _read_photo(photos.read(image), str(image), photos.to_picture)
     if isinstance(image, Image.Image):
-        return _read_pil(image)
+        return _read_photo(photos.of_picture(image), "The picture", photos.to_picture)
+    if isinstance(image, photos.Photo):
+        return _read_photo(image, "The picture", lambda photo: photo)
     if isinstance(image, np.ndarray):
         return _read_array(image)
     if isinstance(image, Tensor):
@@ -376,26 +380,14 @@ def _read(image: object) -> _Source:
     raise ImageError(f"A {type(image).__name__} is no picture: give a path, a PIL image, a NumPy array or a tensor.")
 
 
-def _read_pil(image: Image.Image) -> _Source:
-    if image.mode.startswith("I;16"):  # converted to RGB, its levels above 255 would all be white
-        deep = _read_array(np.asarray(image, dtype=np.uint16))
-        return _Source(deep.rgb, deep.name, lambda sr: Image.fromarray(deep.back(sr)))
-    if image.mode in ("I", "F"):
-        raise ImageError(f"A PIL image of mode {image.mode} has no fixed range: give an array of floats in [0, 1].")
-    grey = image.mode in ("1", "L", "LA", "La")
-    plain = np.asarray(image.convert("L" if grey else "RGB"))
-    source = _read_array(plain)
-    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+def _read_photo(photo: photos.Photo, name: str, kind: Callable[[photos.Photo], Any]) -> _Source:
+    def back(sr: Tensor) -> Any:
+        size, alpha = sr.shape[-2:], photo.alpha
+        if alpha is not None and alpha.shape[1:] != size:
+            alpha = resampling.imresize(alpha, size=size).clamp(0, 1)
+        return kind(replace(photo, image=sr[0, : len(photo.image)].cpu(), alpha=alpha))
 
-    def back(sr: Tensor) -> Image.Image:
-        result = Image.fromarray(cast(np.ndarray, source.back(sr)))
-        if alpha is not None:
-            mask = images.from_uint8(np.asarray(alpha))  # (1, h, w)
-            larger = resampling.imresize(mask, size=sr.shape[-2:]) if mask.shape[1:] != sr.shape[2:] else mask
-            result.putalpha(Image.fromarray(images.to_uint8(larger)))
-        return result
-
-    return _Source(source.rgb, "The picture", back)
+    return _Source(photo.rgb[None], name, back)
 
 
 def _read_array(array: np.ndarray) -> _Source:

@@ -10,6 +10,7 @@ Programs use :func:`restore_lib.images.read`, which calls :func:`decode`.
 """
 
 import logging
+import math
 import os
 import stat
 import struct
@@ -49,6 +50,7 @@ UPRIGHT = {  # orientation: (exchange rows and columns, then reverse rows, rever
     7: (True, True, True),
     8: (True, True, False),
 }
+SPARSE = 2**16  # pixels a byte: empty pages of fax, the sparsest of honest files, have half as many
 DEEP_TYPES = ("uint16", "float16", "float32", "float64")
 BASE_SAMPLES = {0: 1, 1: 1, 2: 3, 5: 4}  # TIFF photometric: white is 0, black is 0, RGB, CMYK
 _GLOBAL_STATE = threading.RLock()
@@ -64,7 +66,7 @@ class Samples(NamedTuple):
 
 
 def decode(path: Path, *, max_pixels: int, background: float) -> np.ndarray:
-    """Decode the first picture of a file, upright and without alpha.
+    """Decode the first picture of a file, upright and laid over a grey ``background`` where it is transparent.
 
     Returns
     -------
@@ -76,10 +78,22 @@ def decode(path: Path, *, max_pixels: int, background: float) -> np.ndarray:
     ImageError
         There is no such file, or it is not an image, damaged, too large or of an unsupported kind.
     """
+    with told(path):
+        return laid_over(decode_samples(path, max_pixels=max_pixels), background)
+
+
+def decode_samples(path: Path, *, max_pixels: int) -> Samples:
+    """Decode the first picture of a file, as it is stored; errors as for :func:`decode`."""
     check_file(path)
+    with told(path), open(path, "rb") as stream:
+        return load(stream, path, max_pixels)
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Whatever a decoder raises becomes one sentence about the file."""
     try:
-        with open(path, "rb") as stream:
-            return finish(load(stream, path, max_pixels), background)
+        yield
     except ImageError:
         raise
     except PermissionError as error:
@@ -118,13 +132,19 @@ def no_permission(path: Path) -> ImageError:
 
 
 def check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
-    """Refuse sizes that a header announces, before memory is asked for them."""
+    """Refuse sizes that a header announces and a file cannot be meant to have, before memory is asked for them."""
     if width < 1 or height < 1:
         raise ImageError(f"{path} has no pixels ({width} x {height}): export it again.")
     if width * height > max_pixels:
         raise ImageError(
             f"{path} has {width} x {height} pixels, more than the limit of {max_pixels}: "
             "use a smaller image or, if you trust the file, pass a larger max_pixels."
+        )
+    length = os.path.getsize(path)
+    if width * height > max(SPARSE * length, 2**24):
+        raise ImageError(
+            f"{path} announces {width} x {height} pixels in {length:,} bytes, so it is damaged or made to fill the "
+            "memory: download or export it again."
         )
 
 
@@ -159,6 +179,8 @@ def load(stream: BinaryIO, path: Path, max_pixels: int) -> Samples:
     if kind == "TIFF":
         with quiet():
             return load_tiff(stream, path, max_pixels)
+    if kind == "WEBP":  # opening it asks for the memory already
+        check_size(path, *webp_size(head), max_pixels)
     with quiet():
         picture = Image.open(stream, formats=[kind])
         check_size(path, *picture.size, max_pixels)
@@ -169,6 +191,27 @@ def load(stream: BinaryIO, path: Path, max_pixels: int) -> Samples:
         stream.seek(0)
         return png_16(stream.read(), picture.info.get("transparency"))._replace(orientation=orientation)
     return pillow_samples(picture)._replace(orientation=orientation)
+
+
+def open_header(path: str | os.PathLike, max_pixels: int = 2**28) -> Image.Image:
+    """Open a file with Pillow for what it says of itself; a WebP only if its size can be believed."""
+    with open(path, "rb") as stream:
+        head = stream.read(32)
+    if head[8:12] == b"WEBP":
+        check_size(Path(path), *webp_size(head), max_pixels)
+    return Image.open(path)
+
+
+def webp_size(head: bytes) -> tuple[int, int]:
+    """Width and height in the first 32 bytes of a WebP file, whichever of its three kinds it is."""
+    if len(head) < 30:
+        raise ValueError("the file ends too early")
+    if head[12:16] == b"VP8X":
+        return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
+    if head[12:16] == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
 
 
 def exif_orientation(picture: Image.Image) -> int:
@@ -226,9 +269,7 @@ def load_tiff(stream: BinaryIO, path: Path, max_pixels: int) -> Samples:
     with tifffile.TiffFile(stream) as tiff:
         page = tiff.pages[0]
         check_size(path, page.imagewidth, page.imagelength, max_pixels)
-        ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
-        if page.compression != 1 and max(ends, default=0) > os.fstat(stream.fileno()).st_size:
-            raise ValueError("the file ends too early")  # said here because libtiff would print it on stderr
+        check_parts(page, os.fstat(stream.fileno()).st_size)
         if page.bitspersample > 8 or page.sampleformat == 3:
             return deep_tiff(page, stream, path)
     stream.seek(0)
@@ -236,6 +277,18 @@ def load_tiff(stream: BinaryIO, path: Path, max_pixels: int) -> Samples:
     check_size(path, *picture.size, max_pixels)
     picture.load()  # turns the picture upright and forgets the tag
     return pillow_samples(picture)._replace(orientation=exif_orientation(picture))
+
+
+def check_parts(page, length: int) -> None:
+    """Refuse a TIFF page whose strips or tiles are fewer, shorter or further away than its header announces."""
+    parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+    if any(offset + count > length for offset, count in parts):
+        raise ValueError("the file ends too early")  # said here because libtiff would print it on stderr
+    if len(parts) < math.prod(page.chunked) or not all(offset and count for offset, count in parts):
+        raise ValueError("it holds fewer rows than it announces")
+    announced = page.imagelength * math.ceil(page.imagewidth * page.bitspersample * page.samplesperpixel / 8)
+    if page.compression == 1 and page.photometric != 6 and sum(count for _, count in parts) < announced:
+        raise ValueError("it holds fewer rows than it announces")
 
 
 def deep_tiff(page, stream: BinaryIO, path: Path) -> Samples:
@@ -287,15 +340,21 @@ def check_range(values: np.ndarray, path: Path) -> None:
         )
 
 
-def finish(samples: Samples, background: float) -> np.ndarray:
-    """Turn upright, scale to [0, 1] and lay what is transparent over a grey ``background``: float32 (C, H, W)."""
+def planes(samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:
+    """Colour (1 or 3, H, W) and opacity (1, H, W), upright, float32 in [0, 1]; colour as stored, opacity if any."""
     exchange, rows, columns = UPRIGHT.get(samples.orientation, (False, False, False))
     values = samples.values.swapaxes(0, 1) if exchange else samples.values
     values = values[:: -1 if rows else 1, :: -1 if columns else 1]
-    planes = np.divide(np.moveaxis(values, -1, 0), samples.peak, dtype=np.float32, order="C")  # (C, H, W)
-    if samples.alpha is None:
-        return planes
-    colour, opacity = planes[:-1], planes[-1:]
+    channels = np.divide(np.moveaxis(values, -1, 0), samples.peak, dtype=np.float32, order="C")  # (C, H, W)
+    return (channels, None) if samples.alpha is None else (channels[:-1], channels[-1:])
+
+
+def laid_over(samples: Samples, background: float) -> np.ndarray:
+    """Colour over a grey ``background`` where it is transparent: float32 (1 or 3, H, W)."""
+    colour, opacity = planes(samples)
+    if opacity is None:
+        return colour
     if samples.alpha == "straight":
         colour *= opacity
-    return np.minimum(colour + np.float32(background) * (1 - opacity), 1)  # as it was, to the bit, where opaque
+    colour += np.float32(background) * (1 - opacity)  # nothing is added, to the bit, where it is opaque
+    return np.minimum(colour, 1, out=colour)

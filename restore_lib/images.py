@@ -5,9 +5,11 @@ An image is a float32 tensor (3, H, W) in [0, 1], RGB; a batch is (B, 3, H, W).
 
 import io
 import os
-import warnings
+import struct
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +23,7 @@ from restore_lib.files import atomic_write
 
 MAX_PIXELS = 2**28  # 3.2 GB as float32 RGB; the largest photo of a telephone has 2e8
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+DEEP = ("PNG", "TIFF")  # hold 16 bits a sample
 LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # what the format, or its encoder, can hold
 
 # ITU-R BT.601 with studio swing, as MATLAB's rgb2ycbcr: RGB in [0, 1] to Y in 16..235, Cb and Cr in 16..240.
@@ -90,40 +93,110 @@ def write(path: str | os.PathLike, image: Shaped[Tensor, "*channel h w"], *, bit
     RestoreError
         The disk is full or the folder cannot be written to.
     """
-    form = FORMATS.get(Path(path).suffix.lower())
-    if form is None:
-        raise ImageError(f"{path} cannot be written: choose a name that ends in {', '.join(FORMATS)}.")
-    if bits not in (8, 16) or (bits == 16 and form not in ("PNG", "TIFF")):
-        raise ValueError(f"bits is {bits} for {form}: choose 8, or 16 with .png or .tif")
-    if not 1 <= quality <= 100:
-        raise ValueError(f"quality is {quality}: choose 1 to 100")
-    samples = _quantize(image, bits)
-    if max(samples.shape[:2]) > LONGEST_SIDE.get(form, 2**31):
-        raise ImageError(f"{path}: {form} holds at most {LONGEST_SIDE[form]} pixels a side; write .png or .tif.")
-    data = _encode(samples, form, quality)
+    check_format(path, bits)
+    data = encode(path, quantize(image, bits), quality=quality)
     with atomic_write(Path(path)) as temporary:  # encoded in memory first: an error from here on is the disk's
         temporary.write_bytes(data)
 
 
-def _encode(samples: np.ndarray, form: str, quality: int) -> bytes:
-    if form == "TIFF" or samples.dtype == np.uint16:
-        import cv2  # Pillow writes no 16-bit colour
+def check_format(path: str | os.PathLike, bits: int = 8) -> str:
+    """The format that a name asks for, one of ``FORMATS``' values.
 
-        bgr = np.ascontiguousarray(samples[..., ::-1]) if samples.ndim == 3 else samples
-        deflate = [cv2.IMWRITE_TIFF_COMPRESSION, 8]  # unlike LZW, OpenCV's default, every reader knows it
-        _, data = cv2.imencode(".tif", bgr, deflate) if form == "TIFF" else cv2.imencode(".png", bgr)
-        return data.tobytes()
-    options = {"JPEG": {"quality": quality, "subsampling": 0}}
-    options["WEBP"] = {"lossless": True, "exact": True} if quality == 100 else {"quality": quality}
+    Raises
+    ------
+    ImageError
+        The name ends in nothing that can be written.
+    ValueError
+        The format does not hold ``bits`` bits a sample.
+    """
+    form = FORMATS.get(Path(path).suffix.lower())
+    if form is None:
+        raise ImageError(f"{path} cannot be written: choose a name that ends in {', '.join(FORMATS)}.")
+    if bits not in (8, 16) or (bits == 16 and form not in DEEP):
+        raise ValueError(f"bits is {bits} for {form}: choose 8, or 16 with .png or .tif")
+    return form
+
+
+def encode(
+    path: str | os.PathLike,
+    samples: np.ndarray,
+    *,
+    quality: int = 95,
+    exif: Image.Exif | None = None,
+    profile: bytes = b"",
+    dpi: tuple[float, float] | None = None,
+) -> bytes:
+    """The file of that name, in memory: samples as :func:`quantize` gives them, with what belongs to them.
+
+    Parameters and errors as for :func:`write`. EXIF's own lists do not fit into a TIFF of 16-bit colour.
+    """
+    form = check_format(path)
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality is {quality}: choose 1 to 100")
+    if max(samples.shape[:2]) > LONGEST_SIDE.get(form, 2**31):
+        raise ImageError(f"{path}: {form} holds at most {LONGEST_SIDE[form]} pixels a side; write .png or .tif.")
+    exif = exif or Image.Exif()
+    if samples.dtype == np.uint16 and samples.ndim == 3:  # Pillow writes no 16-bit colour
+        deep = _deep_tiff if form == "TIFF" else _deep_png
+        return deep(samples, exif, profile, dpi)
+    options: dict[str, Any] = {"JPEG": {"quality": quality, "subsampling": 0}}.get(form, {})
+    if form == "WEBP":
+        options = {"lossless": True, "exact": True} if quality == 100 else {"quality": quality}
+    if form == "TIFF" and not any(isinstance(value, dict) for value in dict(exif).values()):
+        options = {
+            "compression": "tiff_adobe_deflate"
+        }  # every reader knows it; libtiff writes none of EXIF's own lists
+    given = {"icc_profile": profile, "dpi": dpi, "exif": exif.tobytes() if dict(exif) else b""}
     stream = io.BytesIO()
-    Image.fromarray(samples).save(stream, form, **options.get(form, {}))
+    Image.fromarray(samples).save(stream, form, **options, **{key: value for key, value in given.items() if value})
     return stream.getvalue()
 
 
-def _quantize(image: Tensor, bits: int) -> np.ndarray:
-    """Clip and round to uint8 or uint16, as (H, W) or (H, W, 3)."""
+def _deep_tiff(samples: np.ndarray, exif: Image.Exif, profile: bytes, dpi: tuple[float, float] | None) -> bytes:
+    import tifffile
+
+    options: dict[str, Any] = {"resolution": dpi, "resolutionunit": "INCH"} if dpi else {}
+    options |= {"iccprofile": profile} if profile else {}
+    options |= {"extrasamples": ["unassalpha"]} if samples.shape[2] in (2, 4) else {}
+    options |= {"photometric": "rgb" if samples.shape[2] > 2 else "minisblack", "planarconfig": "contig"}
+    texts = [(tag, "s", 0, value, True) for tag, value in exif.items() if isinstance(value, str)]
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, samples, compression="zlib", metadata=None, software=False, extratags=texts, **options)
+    return stream.getvalue()
+
+
+def _deep_png(samples: np.ndarray, exif: Image.Exif, profile: bytes, dpi: tuple[float, float] | None) -> bytes:
+    import cv2
+
+    grey = np.repeat(samples[..., :1], 3, axis=-1)  # OpenCV has no grey with alpha
+    rgba = np.concatenate([grey, samples[..., 1:]], axis=-1) if samples.shape[2] == 2 else samples
+    data = cv2.imencode(".png", np.ascontiguousarray(rgba[..., [2, 1, 0, 3][: rgba.shape[2]]]))[1].tobytes()
+    chunks = [(b"iCCP", b"icc\0\0" + zlib.compress(profile))] if profile else []
+    chunks += [(b"pHYs", struct.pack(">IIB", *(round(number / 0.0254) for number in dpi), 1))] if dpi else []
+    chunks += [(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))] if dict(exif) else []
+    parts = [struct.pack(">I", len(c)) + name + c + struct.pack(">I", zlib.crc32(name + c)) for name, c in chunks]
+    return data[:33] + b"".join(parts) + data[33:]  # after the header, which always comes first
+
+
+def quantize(image: Shaped[Tensor, "*channel h w"], bits: int, *, alpha: bool = False) -> np.ndarray:
+    """Clip to [0, 1] and round to uint8 or uint16: (H, W) of one channel, else (H, W, C).
+
+    Parameters
+    ----------
+    image : Tensor
+        As for :func:`write`.
+    bits : {8, 16}
+        Of each sample.
+    alpha : bool
+        Whether an image of 2 or 4 channels is taken, too.
+
+    Raises
+    ------
+    ImageError
+        The image holds NaN or infinite values.
+    """
     planes = image[None] if image.ndim == 2 else image
-    if planes.ndim != 3 or planes.shape[0] not in (1, 3) or planes.numel() == 0:
+    if planes.ndim != 3 or planes.shape[0] not in ((1, 2, 3, 4) if alpha else (1, 3)) or planes.numel() == 0:
         raise ValueError(f"image has shape {tuple(image.shape)}: give (3, H, W), (1, H, W) or (H, W) with pixels")
     if planes.dtype == torch.uint8:
         planes = planes.cpu().float() / 255
@@ -158,7 +231,7 @@ def to_uint8(image: Shaped[Tensor, "*channel h w"]) -> np.ndarray:
     ImageError
         The image holds NaN or infinite values.
     """
-    return _quantize(image, 8)
+    return quantize(image, 8)
 
 
 def rgb_to_ycbcr(x: Float[Tensor, "*batch 3 h w"]) -> Float[Tensor, "*batch 3 h w"]:
@@ -292,14 +365,13 @@ def size(path: str | os.PathLike) -> tuple[int, int]:
     ImageError
         As for :func:`read`, where the header cannot be read in this way and the whole file must be.
     """
+    decoders.check_file(Path(path))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about photos that are large and fine
-            with Image.open(path) as header:
-                width, height = header.size
-                sideways = header.getexif().get(decoders.ORIENTATION, 1) >= 5
-                return (width, height) if sideways else (height, width)
-    except Exception:  # damaged, missing, or of a kind that Pillow does not know: reading finds out, and says so
+        with decoders.quiet(), decoders.open_header(path) as header:
+            width, height = header.size
+            sideways = header.getexif().get(decoders.ORIENTATION, 1) >= 5
+            return (width, height) if sideways else (height, width)
+    except Exception:  # damaged, or of a kind that Pillow does not know: reading finds out, and says so
         height, width = read(path, channels="native").shape[1:]
         return height, width
 

@@ -170,7 +170,7 @@ def test_stopping_leaves_nothing_behind(known, tmp_path, rng, monkeypatch, capsy
 
     photo = photo_in(tmp_path, rng)
     before = left_in(tmp_path)
-    monkeypatch.setattr("restore_lib.images.write", stop)
+    monkeypatch.setattr("restore_lib.photos.write", stop)
     assert restore("upscale", photo, *REALSR) == 130
     assert "stopped; nothing was written" in capsys.readouterr().err and left_in(tmp_path) == before
 

@@ -61,3 +61,9 @@ def check_targets(targets: list[Path], overwrite: bool, kind: str = "folder") ->
     above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise ImageError(f"{folder} cannot be written to: name another {kind} with --out.")
+
+
+def tell_lost(target: Path, lost: list[str]) -> None:
+    """Say in one line on stderr what of a photo its result does not hold, if anything."""
+    if lost:
+        print(f"restore: {target} does not hold all of the photo: {'; '.join(lost)}.", file=sys.stderr)

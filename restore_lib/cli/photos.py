@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from restore_lib.cli.console import check_picture_name, check_targets, interruptible, progress_bar
+from restore_lib.cli.console import check_picture_name, check_targets, interruptible, progress_bar, tell_lost
 from restore_lib.errors import ImageError
 
 if TYPE_CHECKING:
@@ -29,15 +29,16 @@ def denoise(
     overwrite: Overwrite = False,
 ) -> None:
     """Take Gaussian noise out of a photo, with the denoiser that was trained for the nearest strength."""
-    from restore_lib import api, images, metrics
+    from restore_lib import api, metrics, photos
 
     target = check_picture_name(out or photo.with_name(f"{photo.stem}-denoised.png"))
     with interruptible():
         check_targets([target], overwrite, "file")
-        noisy = images.read(photo)
-        level = metrics.noise_level(noisy) if sigma == "auto" else _number(sigma)
+        noisy = photos.read(photo)
+        level = metrics.noise_level(noisy.rgb) if sigma == "auto" else _number(sigma)
         name = api.denoiser_for(level, checkpoint)
-        images.write(target, api.denoise(noisy, level, model=name, precision="bf16" if fast else "exact"))
+        clean = api.denoise(noisy, level, model=name, precision="bf16" if fast else "exact")
+        tell_lost(target, photos.write(target, clean))
     print(f"{target}: sigma {level:.3g}{' (estimated)' if sigma == 'auto' else ''}, by {name}")
 
 
@@ -65,7 +66,7 @@ def upscale(
     overwrite: Overwrite = False,
 ) -> None:
     """Enlarge a photo by any factor, or to any size."""
-    from restore_lib import api, images
+    from restore_lib import api, images, photos
 
     goal = _size(size) if size is not None else None
     api.check_enlargement(scale, goal)
@@ -75,12 +76,12 @@ def upscale(
         check_targets([target], overwrite, "file")
         name = api.upscaler_for(model)
         api.check_enlargement(None if goal else scale or 4, goal, *images.size(photo), str(photo))
-        lr = images.read(photo)
+        lr = photos.read(photo)
         with progress_bar("Enlarging") as progress:
             precision = "bf16" if fast else "exact"
             sr = api.upscale(lr, scale, size=goal, model=model, precision=precision, progress=progress)
-        images.write(target, sr)
-    print(f"{target}: {sr.shape[2]} x {sr.shape[1]} pixels, by {name}")
+        tell_lost(target, photos.write(target, sr))
+    print(f"{target}: {sr.image.shape[2]} x {sr.image.shape[1]} pixels, by {name}")
 
 
 def _size(text: str) -> tuple[int, int]:
