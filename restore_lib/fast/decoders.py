@@ -1,12 +1,10 @@
 """Decoders of super-resolution at any scale, sooner: content multiplied once for each small pixel, and in blocks.
 
 DIINN, LIIF and Meta-SR compute the colours of a large pixel from its place and the features around it. Whatever
-multiplies the features alone is the same for all large pixels that ask the same small one, so it is computed once for
-each small pixel, into tables. The rest is done for blocks of large pixels that fit into the processor's cache. Tables
-are made for some rows at a time: memory does not grow with the picture, except for the picture itself.
-
-Answers and gradients are those of the decoder's own ``forward``, up to rounding. A decoder of another kind, also one
-that is derived from these three, is called as it is.
+multiplies the features alone is the same for all large pixels that ask the same small one, so it is computed once, into
+tables, of some rows at a time. The rest is done for blocks of large pixels that fit into the processor's cache. Answers
+and gradients are those of the decoder's own ``forward``, up to rounding. A decoder of another kind, also one that is
+derived from these three, is called as it is.
 """
 
 from collections.abc import Iterator, Sequence
@@ -76,8 +74,7 @@ class FastDecoder:
     ) -> Float[Tensor, "q _"]:
         """The colours of q large pixels, from tables and the k small pixels (rows of the tables) that each one asks.
 
-        ``offset`` are the ways from these down and to the right, ``ratio`` small height and width divided by large
-        ones: one row for all, or one for each.
+        ``offset`` are the ways from these down and to the right; ``ratio`` has one row for all, or one for each.
         """
         raise NotImplementedError
 
@@ -250,8 +247,8 @@ class FastLIIF(FastDecoder):
 class FastMetaSR(FastDecoder):
     """The second layer from the features' side: no filter is made.
 
-    Filters are linear in the hidden channels, and colours are linear in the filters; so the features are multiplied
-    with the second layer first, once for each small pixel, and a large pixel takes the sum over hidden channels.
+    Colours are linear in the filters, and these in the hidden channels; so features meet the second layer once for each
+    small pixel, and a large pixel takes the sum over hidden channels.
     """
 
     block = 512
@@ -288,11 +285,7 @@ def linear(x: Float[Tensor, "n i"], weight: Float[Tensor, "o i"], bias: Float[Te
 
 
 def products(padded: Float[Tensor, "b c h2 w2"], weight: Float[Tensor, "o c9"], bias: Tensor | None) -> Tensor:
-    """A layer on the 3x3 features around each pixel, (b h w, o).
-
-    The unfolded features are never made: a layer on them is a 3x3 convolution. A layer whose ``weight`` fits the plain
-    features gets these.
-    """
+    """A layer on the 3x3 features around each pixel, (b h w, o), as a convolution; or on the plain ones alone."""
     channels = padded.shape[1]
     if weight.shape[1] == channels:
         padded, kernel = padded[:, :, 1:-1, 1:-1], weight[:, :, None, None]

@@ -9,16 +9,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 def folded(network: nn.Module) -> nn.Module:
-    """A copy for inference whose batch norms are folded into the convolutions before them.
+    """A copy for inference whose batch norms are folded into the convolutions before them; the same up to rounding.
 
     With its running statistics a batch norm multiplies each channel and adds to it, which weights and bias of the
-    convolution can do as well. Results agree up to rounding.
-
-    Parameters
-    ----------
-    network : Module
-        Parts that have ``conv`` and ``norm``, or lists ``convs`` and ``norms``, are folded, and so is a batch norm that
-        follows a convolution in an ``nn.Sequential``; others stay.
+    convolution can do as well. Folded are parts with ``conv`` and ``norm``, or lists ``convs`` and ``norms``, and a
+    batch norm that follows a convolution in an ``nn.Sequential``.
     """
     network = copy.deepcopy(network).eval().requires_grad_(False)
     for part in network.modules():

@@ -3,8 +3,7 @@
 The answers are those of :func:`restore_lib.realsr.kernelgan.step`; nothing here is an approximation:
 
 - Convolutions without an activation in between are one convolution. The generator's six layers are composed into one
-  13 x 13 kernel (a million multiplications), and that is applied to the crop, instead of taking 64 channels of the crop
-  through every layer (over a thousand million). The same holds for the discriminator's first two layers.
+  13 x 13 kernel instead of taking 64 channels of the crop through every layer; so are the discriminator's first two.
 - What does not change is not computed again: the kernel after a step is the one before the next, and the three images
   that the discriminator sees in a step meet the same weights.
 - A batch norm removes what the convolution before it adds, so those biases are left out.
@@ -34,19 +33,10 @@ class Discriminators(NamedTuple):
 
 
 class ComposedStep:
-    """Trains n pairs of KernelGAN's networks side by side.
+    """Trains n pairs of KernelGAN's networks side by side, by Adam with ``options``, on copies of their weights.
 
-    Weights are copied at the start; the networks themselves are not trained.
-
-    Parameters
-    ----------
-    pairs : sequence of (KernelGenerator, KernelDiscriminator)
-        One pair for each estimation.
-    terms : callable
-        From the kernels (n, 13, 13), the reduced crops, the crops and the discriminator's maps (n, 400) to each term of
-        the generator's loss, one number for each estimation.
-    options
-        Of Adam, for both networks.
+    ``terms`` gives, from kernels (n, 13, 13), reduced crops, crops and the discriminator's maps (n, 400), each term of
+    the generator's loss, one number for each estimation.
     """
 
     def __init__(

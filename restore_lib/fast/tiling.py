@@ -1,8 +1,4 @@
-"""Photos of any size through RRDBNet or EDSR: window by window in bounded memory, in the form that is fastest.
-
-Convolutions of many channels are fastest where the channels of a pixel lie beside each other in memory, and in bfloat16
-where the processor multiplies it.
-"""
+"""Photos of any size through RRDBNet or EDSR: window by window in bounded memory, in the form that is fastest."""
 
 import copy
 import math
@@ -43,11 +39,6 @@ def upscale(
         How far a window reaches into its neighbours; less than ``tile / 2``. Half of it is context alone.
     progress : callable, optional
         Called with (windows done, windows).
-
-    Raises
-    ------
-    ValueError
-        Another precision, a tile that is too small, or a network in training mode or without upsampler.
     """
     scale = getattr(network, "scale", None)
     if network.training:
@@ -70,9 +61,9 @@ def upscale(
 
 
 def prepared(network: nn.Module, precision: str = "exact") -> Callable[[Tensor], Tensor]:
-    """The network as a function of a batch, in the form that is fastest for its device; parameters as above.
+    """The network as a function of a batch, in the form that is fastest for its device; it does not change.
 
-    The network itself does not change.
+    Convolutions of many channels are fastest where the channels of a pixel lie beside each other in memory.
     """
     device = next(network.parameters()).device
     half = in_bfloat16(precision, device)

@@ -29,27 +29,11 @@ class ResidualBlock(nn.Module):
 
 
 class EDSR(nn.Module):
-    """Enhanced deep residual network.
+    """Enhanced deep residual network of some ``blocks`` with ``width`` channels between them.
 
-    Parameters
-    ----------
-    blocks, width : int
-        Residual blocks, and channels between them.
-    residual_scale : float
-        See :class:`ResidualBlock`.
-    scale : {2, 3, 4}, optional
-        With it, the network enlarges; without, it has no upsampler and gives features.
-
-    Attributes
-    ----------
-    channels : int
-        That come out: ``width`` without an upsampler, 3 with it.
-
-    Notes
-    -----
-    With an upsampler, colours in [0, 1] come in and go out; the network itself sees them from 0 to 255 without their
-    mean, as the official code does, so that its weights mean the same here. Without an upsampler nothing is done to the
-    colours, as in LIIF's code.
+    With a ``scale`` of 2, 3 or 4, colours in [0, 1] come in and go out; the network itself sees them from 0 to 255
+    without their mean, as the official code does, so that its weights mean the same here. Without one there is no
+    upsampler: ``width`` features come out, and nothing is done to the colours, as in LIIF's code.
     """
 
     mean: Tensor
@@ -58,7 +42,7 @@ class EDSR(nn.Module):
         super().__init__()
         if scale not in (None, 2, 3, 4):
             raise ValueError(f"scale must be 2, 3, 4 or None, got {scale}")
-        self.scale, self.channels = scale, width if scale is None else 3
+        self.scale, self.channels = scale, width if scale is None else 3  # that come out
         self.head = nn.Conv2d(3, width, 3, padding=1)
         self.blocks = nn.ModuleList(ResidualBlock(width, residual_scale) for _ in range(blocks))
         self.body = nn.Conv2d(width, width, 3, padding=1)

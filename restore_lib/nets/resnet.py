@@ -28,14 +28,7 @@ class Block(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """A 5x5 convolution with stride 2, then three stages of two blocks, each twice as wide and half as large.
-
-    Parameters
-    ----------
-    classes : int
-    width : int
-        Channels of the first stage.
-    """
+    """A 5x5 convolution with stride 2, then three stages of two blocks, each twice as wide and half as large."""
 
     def __init__(self, classes: int, width: int = 32):
         super().__init__()

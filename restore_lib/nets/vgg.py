@@ -5,6 +5,7 @@ it to the scale they were trained with themselves, so that a denoiser can stand 
 """
 
 import pickle
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -33,37 +34,31 @@ class Normalize(nn.Module):
         return (x - self.mean) / self.std
 
 
+def convolutions(plan: Sequence[Sequence[int]]) -> list[nn.Module]:
+    """3x3 convolutions of these channels with ReLUs, and a pooling after each block of them."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for block in plan:
+        for width in block:
+            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            channels = width
+        layers.append(nn.MaxPool2d(2))
+    return layers
+
+
 class VGG16(nn.Module):
     """Thirteen 3x3 convolutions in five blocks, then three fully connected layers: configuration D of the paper.
 
     138,357,544 parameters for 1,000 classes. Names of weights are torchvision's, whose file loads as it is.
-
-    Parameters
-    ----------
-    classes : int
     """
 
     def __init__(self, classes: int = 1000):
         super().__init__()
         self.normalize = Normalize()
-        layers: list[nn.Module] = []
-        channels = 3
-        for block in PLAN:
-            for width in block:
-                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
-                channels = width
-            layers.append(nn.MaxPool2d(2))
-        self.features = nn.Sequential(*layers)
+        self.features = nn.Sequential(*convolutions(PLAN))
         self.avgpool = nn.AdaptiveAvgPool2d(7)  # does nothing to pictures of 224 x 224
-        self.classifier = nn.Sequential(
-            nn.Linear(512 * 7 * 7, 4096),
-            nn.ReLU(),
-            nn.Dropout(),
-            nn.Linear(4096, 4096),
-            nn.ReLU(),
-            nn.Dropout(),
-            nn.Linear(4096, classes),
-        )
+        hidden = [nn.Linear(512 * 7 * 7, 4096), nn.ReLU(), nn.Dropout(), nn.Linear(4096, 4096), nn.ReLU(), nn.Dropout()]
+        self.classifier = nn.Sequential(*hidden, nn.Linear(4096, classes))
 
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
         """Scores of RGB pictures in [0, 1], made for 224 x 224; at least 32 x 32."""
@@ -73,42 +68,39 @@ class VGG16(nn.Module):
 
 
 def pretrained() -> VGG16:
-    """VGG-16 with torchvision's weights for ImageNet's 1,000 classes, in evaluation mode.
+    """VGG-16 with torchvision's weights for ImageNet's 1,000 classes (553 MB), in evaluation mode.
 
-    Raises
-    ------
-    DataError
-        The file of 553 MB is not on this computer, or it is damaged; the message names the command that fetches it.
+    DataError when the file is not on this computer, or damaged; the message names the command that fetches it.
     """
     official = next(file for file in metrics.TRUNKS["vgg"] if file.url)  # the other file has the convolutions only
-    path = files.locate(official.path)
-    if path is None:
-        raise DataError(
-            "VGG-16's weights are not on this computer: run `restore data fetch vgg16`, or name a folder that holds "
-            "them in RESTORE_DATA."
-        )
+    fetch = "run `restore data fetch vgg16`"
+    missing = f"VGG-16's weights are not on this computer: {fetch}, or name a folder that holds them in RESTORE_DATA."
     network = VGG16()
-    try:
-        if not files.matches(path, official.sha256):
-            raise ValueError("another hash")
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, ValueError, RuntimeError, TypeError, pickle.UnpicklingError) as error:
-        raise DataError(
-            f"{path} is damaged or not what it says: delete it and run `restore data fetch vgg16`."
-        ) from error
+    network.load_state_dict(read_weights(official, missing, f"delete it and {fetch}."))
     return network.eval()
+
+
+def read_weights(file: files.KnownFile, missing: str, advice: str) -> dict[str, Tensor]:
+    """The weights in a file that this library knows by its hash.
+
+    DataError with the sentence ``missing`` when it is not on this computer; with ``advice`` when it is damaged.
+    """
+    path = files.locate(file.path)
+    if path is None:
+        raise DataError(missing)
+    try:
+        if not files.matches(path, file.sha256):
+            raise ValueError("another hash")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+        raise DataError(f"{path} is damaged or not what it says: {advice}") from error
 
 
 class SmallVGG(nn.Module):
     """Four blocks of 3x3 convolutions with batch norm, then the mean over all places and one linear layer.
 
-    What makes VGG-16 heavy is left out: of its 138 million parameters 124 million lie in the fully connected layers.
-
-    Parameters
-    ----------
-    classes : int
-    width : int
-        Channels of the first block; each block has twice as many as the one before.
+    The first block has ``width`` channels, each further one twice as many. What makes VGG-16 heavy is left out: of its
+    138 million parameters 124 million lie in the fully connected layers.
     """
 
     def __init__(self, classes: int, width: int = 24):

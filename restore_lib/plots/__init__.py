@@ -1,8 +1,9 @@
 """Figures that chapters share: pictures with an enlarged part, kernels, noise, spectra, and the two metrics' plane.
 
-Every function returns a matplotlib ``Figure`` that nothing else holds: as the last value of a cell it is shown once.
-Figures are drawn for white paper, in colours that colour-blind readers tell apart, with type that stays readable when
-a page is shrunk to a phone. Pictures are shown pixel by pixel, never smoothed.
+Every function returns a matplotlib ``Figure`` that nothing else holds: as the last value of a cell it is shown once. It
+is drawn for white paper, in colours that colour-blind readers tell apart, with type that stays readable on a phone, and
+pictures pixel by pixel, never smoothed. Functions refuse to draw nothing, and texts that are not one for each thing
+shown (ValueError).
 """
 
 from restore_lib.plots.curves import line_profile, noise_curve, psnr_lpips_scatter, spectrum, training_curve

@@ -16,24 +16,10 @@ def psnr_lpips_scatter(
 ) -> Figure:
     """Show methods in the plane of PSNR (right is better) and LPIPS (drawn downwards, so up is better).
 
-    Parameters
-    ----------
-    points : mapping of name to (psnr, lpips)
-        What was measured: filled marks.
-    published : mapping of name to (psnr, lpips), optional
-        What papers print: open marks, in the colour of the measured method of the same name.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        No point.
+    ``points`` were measured: filled marks. ``published`` are what papers print: open marks, in the colour of the
+    measured method of the same name. Both map names to (psnr, lpips).
     """
-    if not points:
-        raise ValueError("no point to draw: give at least one method")
+    same_length(points)
     published = published or {}
     names = list(dict.fromkeys((*points, *published)))
     figure = BookFigure(figsize=(WIDTH, 4.2))
@@ -60,27 +46,10 @@ def psnr_lpips_scatter(
 def line_profile(
     images: Sequence[Float[Tensor, "_c _h _w"]], labels: Sequence[str], row: int, *, channel: int = 1
 ) -> Figure:
-    """Plot one row of pixels of several pictures, on the scale 0 to 255.
+    """Plot one row of pixels of several pictures in [0, 1], on the scale 0 to 255; the first in black above the others.
 
-    Parameters
-    ----------
-    images : sequence of Float[Tensor, "c h w"]
-        In [0, 1]. Narrower ones are spread over the width of the first.
-    labels : sequence of str
-        One for each, for the legend. The first is drawn in black, above the others.
-    row : int
-        Of the first picture; the others' is the one at the same height.
-    channel : int
-        Which colour, counted from 0: green by default.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        No picture, not one label a picture, or a row or channel that is not there.
+    ``row`` counts in the first picture. Others are spread over its width, and their row is the one at the same height.
+    ``channel`` is the colour, counted from 0: green by default.
     """
     same_length(images, labels=labels)
     channels, height, width = images[0].shape
@@ -102,25 +71,10 @@ def line_profile(
 def training_curve(
     curves: Mapping[str, Sequence[tuple[float, float]]], quantity: str = "PSNR in dB", *, log: bool = False
 ) -> Figure:
-    """Plot what a run reported over its steps, for one run or several.
+    """Plot what a run reported over its steps, for one run or several: label to (step, value) pairs of ``quantity``.
 
-    Parameters
-    ----------
-    curves : mapping of label to sequence of (step, value)
-        Later ones are drawn dashed and thinner, so that curves which lie on each other can be told apart.
-    quantity : str
-        What the values are.
-    log : bool
-        A logarithmic scale, for losses.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        No curve, or one without points.
+    Later ones are drawn dashed and thinner, so that curves which lie on each other can be told apart. ``log`` is for
+    losses.
     """
     if not curves or not all(len(points) for points in curves.values()):
         raise ValueError("nothing to draw: give at least one curve with at least one point")
@@ -139,22 +93,8 @@ def training_curve(
 def spectrum(images: Sequence[Float[Tensor, "_c _h _w"]], titles: Sequence[str] | None = None) -> Figure:
     """Show how much of each frequency pictures hold: coarse patterns in the middle, fine ones at the rim.
 
-    Parameters
-    ----------
-    images : sequence of Float[Tensor, "c h w"]
-        Channels are averaged, the mean is taken out, and a Hann window keeps the edges from drawing a cross.
-    titles : sequence of str, optional
-        Above each.
-
-    Returns
-    -------
-    Figure
-        Power in decibel below the strongest of all pictures, on one scale; axes in periods per pixel.
-
-    Raises
-    ------
-    ValueError
-        No picture, or not one title a picture.
+    Channels are averaged, the mean is taken out, and a Hann window keeps the edges from drawing a cross. Power is in
+    decibel below the strongest of all pictures, on one scale; axes are in periods per pixel.
     """
     same_length(images, titles=titles)
     figure = BookFigure(figsize=(WIDTH, min(WIDTH / len(images), 3.6) + 0.6))
@@ -180,24 +120,10 @@ def noise_curve(
 ) -> Figure:
     """Plot the variance of noise over the signal: a line for a sensor, level for noise that ignores the light.
 
-    Parameters
-    ----------
-    points : mapping of label to (signal, variance)
-        Measured: signal in [0, 1], variance in the square of these units.
-    lines : mapping of label to (slope, intercept), optional
-        Straight lines for comparison.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        Nothing to draw.
+    ``points`` map labels to (signal in [0, 1], variance in the square of these units); ``lines`` to (slope, intercept)
+    of straight lines for comparison.
     """
-    if not points:
-        raise ValueError("no point to draw: give at least one series")
+    same_length(points)
     figure = BookFigure(figsize=(WIDTH, 3.3))
     ax = figure.subplots()
     ends = np.array([0.0, 1.0])

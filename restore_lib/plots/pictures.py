@@ -35,15 +35,6 @@ def image_row(
         A part in pixels of the first picture; a second line shows it from every picture.
     columns : int, optional
         Pictures in a line; by default up to four, evenly filled.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        No picture, not one title or caption a picture, or a part that leaves the first picture.
     """
     same_length(images, titles=titles, captions=captions)
     arrays = [to_uint8(image.detach().cpu()) for image in images]
@@ -81,22 +72,6 @@ def kernel_map(kernels: Sequence[Float[Tensor, "_h _w"]], titles: Sequence[str] 
     """Show kernels as heat maps, each on its own scale, with a cross at the centre of mass and the size below.
 
     Weights below zero are blue, above zero red to black. A centre of mass outside the kernel is not shown.
-
-    Parameters
-    ----------
-    kernels : sequence of Float[Tensor, "h w"]
-        Two-dimensional weights.
-    titles : sequence of str, optional
-        Above each.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        No kernel, or not one title a kernel.
     """
     same_length(kernels, titles=titles)
     arrays = [kernel.detach().cpu().double().numpy() for kernel in kernels]
@@ -127,26 +102,9 @@ def kernel_map(kernels: Sequence[Float[Tensor, "_h _w"]], titles: Sequence[str] 
 def noise_patches(
     patches: Sequence[Float[Tensor, "_c _h _w"]], titles: Sequence[str] | None = None, *, gain: float = 4.0
 ) -> Figure:
-    """Show noise around mid grey, with its contrast raised, and its strength below.
+    """Show noise around mid grey, with its contrast raised ``gain`` times, and its sigma on the scale 0 to 255 below.
 
-    Parameters
-    ----------
-    patches : sequence of Float[Tensor, "c h w"]
-        Noise alone (a noisy picture minus the clean one), around zero, in units where a picture spans [0, 1].
-    titles : sequence of str, optional
-        Above each.
-    gain : float
-        How often the contrast is multiplied.
-
-    Returns
-    -------
-    Figure
-        Below each patch its standard deviation on the scale 0 to 255.
-
-    Raises
-    ------
-    ValueError
-        No patch, or not one title a patch.
+    ``patches`` hold noise alone (a noisy picture minus the clean one), in units where a picture spans [0, 1].
     """
     captions = [f"sigma {255 * patch.std(correction=0).item():.1f}" for patch in patches]
     # The undecorated function: one style and one figure are enough.
@@ -162,22 +120,9 @@ def heat_map(
     low: float | None = None,
     high: float | None = None,
 ) -> Figure:
-    """Show one value for each place, with its scale, beside the picture it belongs to.
+    """Show one value for each place, bright for high, with its scale, beside the picture in [0, 1] it belongs to.
 
-    Parameters
-    ----------
-    map : Float[Tensor, "h w"]
-        Values; bright is high.
-    image : Float[Tensor, "c h w"], optional
-        Shown at the left, in [0, 1].
-    title : str, optional
-        Of the map.
-    low, high : float, optional
-        Ends of the scale; by default the extremes of ``map``.
-
-    Returns
-    -------
-    Figure
+    ``low`` and ``high`` are the ends of the scale; by default the extremes of ``map``.
     """
     columns = 1 if image is None else 2
     height, width = map.shape
@@ -187,7 +132,6 @@ def heat_map(
         ax.set_axis_off()
     if image is not None:
         _picture(axes[0], to_uint8(image.detach().cpu()))
-        axes[0].set_title("")
     shown = axes[-1].imshow(map.detach().cpu().numpy(), cmap="viridis", vmin=low, vmax=high, interpolation="nearest")
     if title:
         axes[-1].set_title(title, pad=4)

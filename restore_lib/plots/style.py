@@ -1,7 +1,7 @@
 """The look of the book's figures, and what all of them need."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import wraps
 from typing import Any, cast
 
@@ -58,7 +58,7 @@ def in_style(draw):
     return styled
 
 
-def same_length(shown: Sequence, **texts: Sequence[str] | None) -> None:
+def same_length(shown: Collection, **texts: Sequence[str] | None) -> None:
     """Refuse an empty list, and texts that are not one for each thing shown (ValueError)."""
     if len(shown) == 0:
         raise ValueError("nothing to draw: give at least one")
