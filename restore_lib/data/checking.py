@@ -17,25 +17,13 @@ SAMPLE = 5  # pictures of each folder that are decoded when a set by hand is che
 
 @dataclass(frozen=True)
 class Report:
-    """Result of a check.
-
-    Attributes
-    ----------
-    name, title : str
-        The data set.
-    lines : sequence of str
-        What was looked at: a line for the set, or one for each folder of a set by hand.
-    problems : sequence of str
-        What is wrong, as parts of a sentence; empty for a set that is complete and undamaged.
-    advice : str
-        What to do about it.
-    """
+    """Result of a check."""
 
     name: str
     title: str
-    lines: Sequence[str]
-    problems: Sequence[str]
-    advice: str
+    lines: Sequence[str]  #: what was looked at: a line for the set, or one for each folder of a set by hand
+    problems: Sequence[str]  #: what is wrong, as parts of a sentence
+    advice: str  #: what to do about it
 
     def sentence(self) -> str:
         """The outcome in one sentence."""
@@ -57,8 +45,8 @@ def place(file: KnownFile, folders: Sequence[Path]) -> Path | None:
 def needed(data: DataSet, folders: Sequence[Path]) -> Sequence[KnownFile]:
     """Files that make a data set complete.
 
-    All of them; but of weights, where several files hold the same network, the one that is here, else the one that an
-    address serves.
+    All of them; but of weights, where several files hold the same network, the one that is here, else one with an
+    address.
     """
     if data.kind != "weights":
         return data.files
@@ -143,19 +131,8 @@ def verify(name: str, folder: Path | str | None = None) -> Report:
     """Compare a data set on this computer with what the library knows about it.
 
     Files with a known hash are read in full. A set by hand is compared with its card's layout (names or counts), and
-    ``SAMPLE`` pictures of each folder are decoded.
-
-    Parameters
-    ----------
-    name : str
-        A name that :func:`names` lists.
-    folder : path, optional
-        Folder to look in, instead of ``RESTORE_DATA`` and the cache: the set's own or the one above it.
-
-    Raises
-    ------
-    DataError
-        No such set, no such folder, or nothing of the set on this computer.
+    ``SAMPLE`` pictures of each folder are decoded. ``folder``, the set's own or the one above it, is looked in instead
+    of ``RESTORE_DATA`` and the cache. DataError for no such set or folder, or nothing of the set on this computer.
     """
     data = registry.find(name)
     folder = Path(folder).expanduser() if folder is not None else None

@@ -80,13 +80,7 @@ def _seal(index: dict) -> str:
 
 
 def read_index(home: Path, check: bool) -> dict:
-    """The index of a store whose levels are as it says; with ``check``, to the last byte.
-
-    Raises
-    ------
-    DataError
-        There is none, or the two files do not belong together.
-    """
+    """The index of a store whose levels are as it says; with ``check``, to the last byte. DataError otherwise."""
     problem = ""
     try:
         index = json.loads((home / INDEX).read_text(encoding="utf-8"))

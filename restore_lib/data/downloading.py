@@ -26,28 +26,10 @@ FINAL = {400, 401, 403, 404, 405, 410, 451}  # answers that another try does not
 
 
 def fetch(*names: str, quiet: bool = False) -> list[Path]:
-    """Download what is missing of data sets, and check every file's hash.
+    """Download what is missing of data sets, and check every file's hash; returns every file, where it now lies.
 
     Files that lie undamaged below ``RESTORE_DATA`` or in the cache are left alone; the others go to the cache.
-
-    Parameters
-    ----------
-    *names : str
-        Names that :func:`names` lists.
-    quiet : bool
-        Show no progress.
-
-    Returns
-    -------
-    list of Path
-        Every file of the sets, where it now lies.
-
-    Raises
-    ------
-    DataError
-        No such set, a set that cannot be downloaded, or a download that failed for the reason given.
-    RestoreError
-        The disk is full or the cache cannot be written.
+    DataError for a set that does not exist or cannot be downloaded, or for a download that failed, with the reason.
     """
     wanted = [file for name in names for file in _fetchable(registry.find(name))]
     return fetch_files(list(dict.fromkeys(wanted)), quiet=quiet)
@@ -65,16 +47,9 @@ def _fetchable(data: registry.DataSet) -> Sequence[KnownFile]:
 
 
 def fetch_files(wanted: Sequence[KnownFile], *, quiet: bool = False, workers: int = WORKERS) -> list[Path]:
-    """Download what is missing of single files; see :func:`fetch`.
+    """Download what is missing of single files, ``workers`` at a time; see :func:`fetch`.
 
-    Parameters
-    ----------
-    wanted : sequence of KnownFile
-        Files with their addresses; a hash of fewer than 64 digits is a published prefix.
-    quiet : bool
-        Show no progress.
-    workers : int
-        Files that are downloaded at the same time.
+    A hash of fewer than 64 digits is a published prefix.
     """
     at_hand = {file: _undamaged_copy(file) for file in wanted}
     missing = [file for file, path in at_hand.items() if path is None]
@@ -143,13 +118,7 @@ def _download(missing: Sequence[KnownFile], quiet: bool, workers: int) -> None:
 def _fetch_one(
     file: KnownFile, stop: threading.Event, advance: Callable[[int], None], finished: Callable[[], None]
 ) -> None:
-    """Download one file into its place in the cache.
-
-    Raises
-    ------
-    DataError
-        In one sentence, what went wrong and what to do.
-    """
+    """Download one file into its place in the cache; DataError says what went wrong and what to do."""
     folder, url = files.cache_folder(), str(file.url)
     whole = file.sha256 if len(file.sha256) == 64 else None  # pooch compares whole hashes only
     progress = _Progress(stop, advance)

@@ -41,30 +41,15 @@ Batch = tuple[UInt8[Tensor, "b 3 size size"], Int64[Tensor, "b"] | Int64[Tensor,
 
 @dataclass(frozen=True)
 class Labelled:
-    """Pictures of one size with their classes.
-
-    Attributes
-    ----------
-    name, split : str
-    names : sequence of str
-        Of the pictures.
-    pictures : UInt8[Tensor, "n 3 h w"]
-        Levels 0 to 255, channels last in memory.
-    targets : Int64[Tensor, "n"] or UInt8[Tensor, "n h w"]
-        Class of each picture, or of each pixel, with ``IGNORED`` for none.
-    classes : sequence of str
-        Name of each class.
-    digest : str
-        SHA-256 of the set's files; of drawn scenes, of the code that draws them and its arguments.
-    """
+    """Pictures of one size with their classes."""
 
     name: str
     split: str
-    names: Sequence[str]
-    pictures: UInt8[Tensor, "n 3 h w"]
-    targets: Int64[Tensor, "n"] | UInt8[Tensor, "n h w"]
-    classes: Sequence[str]
-    digest: str
+    names: Sequence[str]  #: of the pictures
+    pictures: UInt8[Tensor, "n 3 h w"]  #: levels 0 to 255, channels last in memory
+    targets: Int64[Tensor, "n"] | UInt8[Tensor, "n h w"]  #: class of each picture or pixel; ``IGNORED`` for none
+    classes: Sequence[str]  #: name of each class
+    digest: str  #: SHA-256 of the set's files; of drawn scenes, of the code that draws them and its arguments
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -76,23 +61,8 @@ class Labelled:
         pictures = _packed(self.pictures[chosen])
         return Labelled(self.name, self.split, names, pictures, self.targets[chosen], self.classes, self.digest)
 
-    def batch(
-        self,
-        step: int,
-        *,
-        batch: int,
-        size: int,
-        seed: int,
-        rank: int = 0,
-        world: int = 1,
-    ) -> Batch:
-        """Random square crops, half of them mirrored left to right, with their classes.
-
-        Parameters
-        ----------
-        step, batch, size, seed, rank, world
-            As for :meth:`restore_lib.data.patches.PatchStore.crops`.
-        """
+    def batch(self, step: int, rank: int = 0, world: int = 1, *, batch: int, size: int, seed: int) -> Batch:
+        """Random square crops, half of them mirrored left to right, with their classes; see ``PatchStore.crops``."""
         height, width = self.pictures.shape[-2:]
         if size > min(height, width):
             raise ValueError(f"crops of {size} pixels do not fit into pictures of {height} x {width}")
@@ -105,12 +75,12 @@ class Labelled:
 class LabelledFiles:
     """Pictures in files with a class each, or with a class for every pixel, as ILSVRC2012 and PASCAL VOC 2012.
 
-    Pictures may differ in size. They are decoded when a batch asks for them, several at a time.
+    Pictures may differ in size. They are decoded when a batch asks for them, ``threads`` at a time.
 
     Parameters
     ----------
     pictures : ImageSet
-        What :func:`restore_lib.data.open` gave.
+        What :func:`restore_lib.data.open` gave; without classes a DataError, without masks a ValueError.
     classes : sequence of str
         Name of each class.
     of : {"label", "mask"}
@@ -118,20 +88,6 @@ class LabelledFiles:
     short_side : int, optional
         Pictures are resized so that their shorter side has this many pixels; the classes of pixels are taken from the
         nearest ones.
-    threads : int
-        Pictures decoded at the same time.
-
-    Attributes
-    ----------
-    name, split : str
-    classes : sequence of str
-
-    Raises
-    ------
-    DataError
-        Pictures have no class.
-    ValueError
-        They have no masks.
     """
 
     def __init__(
@@ -176,10 +132,7 @@ class LabelledFiles:
     def whole(self, which: int) -> tuple[Picture, Target]:
         """One picture, resized but not cropped, with its class or the classes of its pixels.
 
-        Raises
-        ------
-        ImageError, DataError
-            A file is damaged, or picture and mask have different sizes.
+        ImageError or DataError when a file is damaged, or picture and mask have different sizes.
         """
         item = self._pictures[int(which)]
         picture = _levels(item.image)
@@ -203,29 +156,10 @@ class LabelledFiles:
         picture, target = self._filled(which, size)
         return images.centre_crop(picture, size), images.centre_crop(target, size) if target.ndim else target
 
-    def batch(
-        self,
-        step: int,
-        *,
-        batch: int,
-        size: int,
-        seed: int,
-        rank: int = 0,
-        world: int = 1,
-    ) -> Batch:
-        """Random square crops, half of them mirrored left to right, with their classes.
+    def batch(self, step: int, rank: int = 0, world: int = 1, *, batch: int, size: int, seed: int) -> Batch:
+        """Random square crops, half of them mirrored left to right, with their classes; see ``PatchStore.crops``.
 
         A picture smaller than the crop lies in its upper left corner; the rest has the mean colour and no class.
-
-        Parameters
-        ----------
-        step, batch, size, seed, rank, world
-            As for :meth:`restore_lib.data.patches.PatchStore.crops`.
-
-        Raises
-        ------
-        ImageError, DataError
-            See :meth:`whole`.
         """
 
         def crop(words: list[int]) -> tuple[Tensor, Tensor]:
@@ -266,13 +200,7 @@ def _stacked(crops: list[tuple[Tensor, Tensor]]) -> Batch:
 
 
 def classified(name: str, split: str) -> Labelled:
-    """A set of small pictures with a class each, such as ``tiny_imagenet10``; all must have one size.
-
-    Raises
-    ------
-    DataError
-        The set is not on this computer.
-    """
+    """A set of small pictures of one size with a class each, such as ``tiny_imagenet10``."""
     items = opening.open(name, split)
     pictures = torch.stack([_levels(item.image) for item in items])
     targets = torch.tensor([item.label for item in items])
@@ -284,11 +212,6 @@ def camvid(split: str, shrink: int = 2) -> Labelled:
     """Street scenes with a class for every pixel, ``shrink`` times smaller than the set's 480 x 360 pixels.
 
     Pictures are reduced with an antialiasing filter; of the classes every ``shrink``-th is taken.
-
-    Raises
-    ------
-    DataError
-        The set is not on this computer.
     """
     items = opening.open("camvid", split)
     pictures, masks = [], []
@@ -303,53 +226,21 @@ def camvid(split: str, shrink: int = 2) -> Labelled:
 
 
 def ilsvrc(split: str, short_side: int = 256, threads: int = 4) -> LabelledFiles:
-    """ILSVRC2012 with its classes, named by their WordNet ids; both parts in one folder for each class.
-
-    Parameters
-    ----------
-    split : {"train", "val"}
-    short_side, threads
-        See :class:`LabelledFiles`.
-
-    Raises
-    ------
-    DataError
-        The set is not on this computer, or its pictures lie flat.
-    """
+    """Split ``train`` or ``val`` of ILSVRC2012 with its classes, named by their WordNet ids, a folder for each."""
     pictures = opening.open("ilsvrc2012", split)
     wnids = {item.label: item.parts["image"].parent.name for item in pictures if item.label is not None}
     return LabelledFiles(pictures, [wnids[label] for label in sorted(wnids)], short_side=short_side, threads=threads)
 
 
 def voc(split: str, threads: int = 4) -> LabelledFiles:
-    """PASCAL VOC 2012 with a class for every pixel, ``IGNORED`` at the contours.
-
-    Parameters
-    ----------
-    split : {"train", "val", "trainval", "train_aug"}
-    threads
-        See :class:`LabelledFiles`.
-
-    Raises
-    ------
-    DataError
-        The set, or what the split needs of it, is not on this computer.
-    """
+    """A split of PASCAL VOC 2012 with a class for every pixel, ``IGNORED`` at the contours."""
     return LabelledFiles(opening.open("voc2012", split), VOC, of="mask", threads=threads)
 
 
 def drawn(split: str, count: int, size: int, *, of: str = "label", seed: int = 0) -> Labelled:
-    """Scenes that the library draws, see :mod:`restore_lib.data.scenes`.
+    """``count`` scenes of ``size`` pixels from :mod:`restore_lib.data.scenes`, of split ``train`` or ``test``.
 
-    Parameters
-    ----------
-    split : {"train", "test"}
-    count, size : int
-        How many, and how large.
-    of : {"label", "mask"}
-        Class of the central object, or of every pixel.
-    seed : int
-        Of the sequence of scenes.
+    ``of`` is the ``label`` of the central object, or a ``mask`` of every pixel's class.
     """
     order = f"{count} scenes of {size} x {size}, split {split}, seed {seed}"
     digest = hashlib.sha256(Path(scenes.__file__).read_bytes() + order.encode()).hexdigest()

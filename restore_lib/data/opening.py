@@ -20,27 +20,13 @@ from restore_lib.errors import DataError
 
 @dataclass(frozen=True)
 class Item:
-    """One picture of a set with what belongs to it. Nothing is read until it is asked for.
+    """One picture of a set with what belongs to it. Nothing is read until it is asked for."""
 
-    Attributes
-    ----------
-    name : str
-        Name in the set, without folder and suffix.
-    parts : dict of str to Path
-        Files by part: ``image``, and in some sets ``mask``, ``noisy``, ``lr``, ``kernel_x2``, ...
-    label : int or None
-        Class of the picture, in sets that have classes.
-    even : bool
-        Pictures are read without the last row or column of an odd side.
-    index : int
-        Which kernel, in a file that holds several.
-    """
-
-    name: str
-    parts: dict[str, Path] = field(repr=False)
+    name: str  #: in the set, without folder and suffix
+    parts: dict[str, Path] = field(repr=False)  #: ``image``, and in some sets ``mask``, ``noisy``, ``lr``, ...
     label: int | None = None
-    even: bool = field(default=False, repr=False)
-    index: int = field(default=0, repr=False)
+    even: bool = field(default=False, repr=False)  #: read without the last row or column of an odd side
+    index: int = field(default=0, repr=False)  #: which kernel, in a file that holds several
 
     @property
     def image(self) -> Float[Tensor, "3 h w"]:
@@ -48,27 +34,11 @@ class Item:
         return self.read("image")
 
     def read(self, part: str = "image", channels: str = "rgb") -> Tensor:
-        """Read one part.
+        """Read one part: a key of ``parts``, else ValueError.
 
-        Parameters
-        ----------
-        part : str
-            A key of ``parts``.
-        channels : {"rgb", "native"}
-            ``native`` keeps a grey picture as (1, H, W).
-
-        Returns
-        -------
-        Tensor
-            A picture (3, H, W) float32 in [0, 1]; a kernel (h, w) float64 that sums to 1 as nearly as its authors
-            stored it; a mask (H, W) int64.
-
-        Raises
-        ------
-        ValueError
-            The item has no such part.
-        ImageError, DataError
-            The file is damaged.
+        A picture is (3, H, W) float32 in [0, 1], and (1, H, W) if it is grey and ``channels="native"``; a kernel is (h,
+        w) float64 and sums to 1 as nearly as its authors stored it; a mask is (H, W) int64. ImageError or DataError for
+        a damaged file.
         """
         if part not in self.parts:
             raise ValueError(f"{self.name} has no part {part!r}; it has {', '.join(self.parts)}")
@@ -105,15 +75,9 @@ def read_mask(path: Path) -> Int[Tensor, "h w"]:
 
 
 class ImageSet(Sequence[Item]):
-    """An opened data set: its items in natural order of their names.
+    """An opened data set: its items in natural order of their names, and the name of each label.
 
-    Attributes
-    ----------
-    name, split : str
-        What was opened; ``split`` is empty for the whole set.
-    items : list of Item
-    classes : dict of int to str
-        Name of each label; empty in sets without classes.
+    ``split`` is empty for the whole set.
     """
 
     def __init__(self, name: str, split: str, items: list[Item], classes: dict[int, str]):
@@ -156,15 +120,10 @@ def open(name: str, split: str | None = None) -> ImageSet:
     split : str, optional
         Such as ``"train"``, ``"val"``, ``"train400"`` or ``"kernels"``; the card names them.
 
-    Returns
-    -------
-    ImageSet
-        Sequence of :class:`Item`. All files exist; ``restore data verify`` compares their hashes.
-
     Raises
     ------
     DataError
-        There is no such set, or it is not complete on this computer.
+        There is no such set, or files of it are missing; ``restore data verify`` also compares their hashes.
     ValueError
         The set has no such split.
     """

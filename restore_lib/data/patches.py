@@ -2,14 +2,12 @@
 
 A batch is a pure function of (seed, step). There is no sampler whose state must be saved: training that goes on at
 step 1000 asks for step 1000, and several processes take their shares of the batch that one process would see.
-
-Nothing is decoded twice: ``PatchStore.build`` keeps the pictures' levels in a folder named after the content of their
-files, and opens that folder from then on. ``restore_lib.data.decoded`` says what lies there.
 """
 
 import hashlib
 import mmap
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +21,7 @@ from restore_lib.data.opening import Item
 from restore_lib.data.prefetching import prefetch
 from restore_lib.errors import DataError
 
-__all__ = ["PatchStore", "augment", "paired_crops", "prefetch", "random_words", "share", "to_float"]
+__all__ = ["PatchStore", "augment", "prefetch", "random_words", "share", "to_float"]
 
 STREAM = 0x70617463  # sets these random numbers apart from others that are seeded by the same (seed, step)
 
@@ -31,17 +29,9 @@ STREAM = 0x70617463  # sets these random numbers apart from others that are seed
 def random_words(stream: int, seed: int, step: int, shape: tuple[int, ...]) -> np.ndarray:
     """The uint64 numbers that a batch is drawn from, a pure function of the arguments.
 
-    These are the generator's raw words, which NumPy promises to keep from version to version, unlike
-    ``Generator.integers``. ``words % n`` chooses one of n, and favours low ones by less than one part in 2**64 / n.
-
-    Parameters
-    ----------
-    stream : int
-        Sets the numbers of one purpose apart from others with the same seed and step.
-    seed, step : int
-        All randomness there is, at least 0.
-    shape : tuple of int
-        Shape of the result.
+    ``stream`` sets the numbers of one purpose apart. These are the generator's raw words, which NumPy promises to keep
+    from version to version, unlike ``Generator.integers``. ``words % n`` chooses one of n, and favours low ones by less
+    than one part in 2**64 / n.
     """
     return np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(stream, step))).random_raw(shape)
 
@@ -64,35 +54,18 @@ class PatchStore:
     Parameters
     ----------
     folder : path
-        Where the levels and their index lie.
+        Where the levels and their index lie; a DataError says that there are none, or damaged ones.
     min_size : int
-        Pictures with a side shorter than this are left out, and named in ``skipped``.
+        Pictures with a side shorter than this are left out, of ``names`` and ``sizes`` as well.
     check : bool
         Compare the SHA-256 of all levels with the index. It reads the file once from end to end, which also brings it
         into memory faster than crops would; leave it out where the file is larger than memory.
-
-    Attributes
-    ----------
-    folder : Path
-    sources : str
-        SHA-256 over names and files of the pictures, those of ``skipped`` included.
-    names : list of str
-        Of the pictures in the order of the sources.
-    sizes : list of (int, int)
-        Their heights and widths.
-    skipped : list of str
-        Names of the pictures that are too small.
-
-    Raises
-    ------
-    DataError
-        The folder holds no store, or a damaged one; or every picture is too small.
     """
 
     def __init__(self, folder: Path | str, *, min_size: int = 1, check: bool = True):
         self.folder, self.min_size = Path(folder), min_size
         index = decoded.read_index(self.folder, check)
-        self.sources: str = index["sources"]
+        self.sources: str = index["sources"]  # SHA-256 over names and files of all pictures
         shapes = np.array([(height, width) for _, height, width, _ in index["pictures"]], dtype=np.int64)  # (n, 2)
         offsets = np.concatenate([[0], 3 * shapes.prod(1).cumsum()[:-1]])  # (n,) bytes before each picture
         large = shapes.min(1) >= min_size
@@ -100,7 +73,6 @@ class PatchStore:
             raise DataError(f"None of the {len(large)} pictures is {min_size} pixels wide and high: ask for less.")
         names = [name for name, *_ in index["pictures"]]
         self.names = [name for name, fits in zip(names, large, strict=True) if fits]
-        self.skipped = [name for name, fits in zip(names, large, strict=True) if not fits]
         self._shapes, self._offsets = shapes[large], offsets[large]
         self._ends: dict[int, np.ndarray] = {}
         with open(self.folder / decoded.PIXELS, "rb") as stream:  # the map outlives it, and a file put in its place
@@ -132,13 +104,6 @@ class PatchStore:
             Which part of an item: ``"lr"`` in sets of pairs.
         min_size, check
             See :class:`PatchStore`.
-
-        Raises
-        ------
-        ImageError, DataError
-            A picture is missing or damaged, or every picture is too small.
-        RestoreError
-            The disk is full or the folder cannot be written to; nothing half written is left.
         """
         items = list(pictures)
         if not items:
@@ -164,7 +129,7 @@ class PatchStore:
 
     def __reduce__(self):
         # Processes that are handed a store map the same file: pickling the map itself would copy every picture.
-        return _reopen, (self.folder, self.min_size)
+        return partial(PatchStore, min_size=self.min_size, check=False), (self.folder,)
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
@@ -178,19 +143,11 @@ class PatchStore:
         return torch.from_numpy(levels.copy()).permute(2, 0, 1)
 
     def crops(
-        self,
-        step: int,
-        *,
-        batch: int,
-        size: int,
-        seed: int,
-        rank: int = 0,
-        world: int = 1,
+        self, step: int, rank: int = 0, world: int = 1, *, batch: int, size: int, seed: int
     ) -> tuple[UInt8[Tensor, "b 3 size size"], Int64[Tensor, " b"]]:
         """Random square crops and a random transform for each: a pure function of the store and the arguments.
 
-        Every place in every picture is as likely as any other, so that a picture is chosen in proportion to the number
-        of crops it has.
+        Every place in every picture is as likely as any other.
 
         Parameters
         ----------
@@ -212,32 +169,6 @@ class PatchStore:
             0 to 7, for :func:`augment`.
         """
         block = share(batch, rank, world)
-        self._require(size)
-        which, top, left, codes = self._draw(step, batch, size, seed)
-        return self._cut(which[block], top[block], left[block], size), torch.from_numpy(codes[block])
-
-    def _draw(self, step: int, batch: int, size: int, seed: int) -> tuple[np.ndarray, ...]:
-        """Picture, top, left and transform of every crop of a step, int64 (batch,) each."""
-        if size not in self._ends:
-            self._ends[size] = (self._shapes - size + 1).prod(1).cumsum()  # (n,) crops up to and with each picture
-        ends = self._ends[size]
-        places, turns = random_words(STREAM, seed, step, (2, batch))
-        place = (places % np.uint64(ends[-1])).astype(np.int64)  # (batch,)
-        which = np.searchsorted(ends, place, side="right")
-        place = place - np.concatenate([[0], ends])[which]  # inside its picture
-        columns = self._shapes[which, 1] - size + 1
-        return which, place // columns, place % columns, (turns >> np.uint64(61)).astype(np.int64)
-
-    def _cut(self, which: np.ndarray, top: np.ndarray, left: np.ndarray, size: int) -> Tensor:
-        """Copy crops out of the file."""
-        width = self._shapes[which, 1]
-        starts = self._offsets[which] + 3 * (top * width + left)
-        crops = np.empty((len(which), size, size, 3), np.uint8)  # (b, size, size, 3)
-        for crop, start, pitch in zip(crops, starts.tolist(), (3 * width).tolist(), strict=True):
-            crop[...] = np.ndarray((size, size, 3), np.uint8, self._pixels, start, (pitch, 3, 1))
-        return torch.from_numpy(crops).permute(0, 3, 1, 2)  # (b, 3, size, size), channels last in memory
-
-    def _require(self, size: int) -> None:
         if size < 1:
             raise ValueError(f"size is {size}: crops have at least 1 pixel")
         small = np.flatnonzero(self._shapes.min(1) < size)
@@ -247,66 +178,28 @@ class PatchStore:
                 f"crops of {size} pixels do not fit into {len(small)} of {len(self)} pictures, such as "
                 f"{self.names[small[0]]} ({height} x {width}): open the store with min_size={size} to leave them out"
             )
-
-
-def paired_crops(
-    lr_store: PatchStore,
-    hr_store: PatchStore,
-    scale: int,
-    step: int,
-    *,
-    batch: int,
-    size: int,
-    seed: int,
-    rank: int = 0,
-    world: int = 1,
-) -> tuple[UInt8[Tensor, "b 3 size size"], UInt8[Tensor, "b 3 large large"], Int64[Tensor, " b"]]:
-    """Crops of the same places from two stores, one with pictures ``scale`` times larger.
-
-    Parameters
-    ----------
-    lr_store, hr_store : PatchStore
-        The same number of pictures in the same order. A high-resolution picture may have up to ``scale - 1`` rows and
-        columns more than ``scale`` times the low-resolution one, at the bottom and on the right: they are not used.
-    scale : int
-        Ratio of their sides.
-    size : int
-        Side of a low-resolution crop; those of high resolution have ``scale * size``.
-    step, batch, seed, rank, world
-        As in :meth:`PatchStore.crops`, whose low-resolution crops these are.
-
-    Returns
-    -------
-    lr, hr : UInt8[Tensor, "b 3 _ _"]
-        Levels, ``torch.channels_last``.
-    codes : Int64[Tensor, "b"]
-        One for both crops of a pair: :func:`augment` keeps them aligned.
-    """
-    extra = hr_store._shapes - scale * lr_store._shapes if len(lr_store) == len(hr_store) else np.full((1, 2), -1)
-    if (extra < 0).any() or (extra >= scale).any():
-        raise ValueError(f"the stores are not aligned at x{scale}: build both from the same pictures in the same order")
-    block = share(batch, rank, world)
-    lr_store._require(size)
-    which, top, left, codes = (each[block] for each in lr_store._draw(step, batch, size, seed))
-    lr = lr_store._cut(which, top, left, size)
-    return lr, hr_store._cut(which, scale * top, scale * left, scale * size), torch.from_numpy(codes)
+        if size not in self._ends:
+            self._ends[size] = (self._shapes - size + 1).prod(1).cumsum()  # (n,) crops up to and with each picture
+        ends = self._ends[size]
+        places, turns = (words[block] for words in random_words(STREAM, seed, step, (2, batch)))  # (b,) each
+        place = (places % np.uint64(ends[-1])).astype(np.int64)  # (b,) among all crops
+        which = np.searchsorted(ends, place, side="right")  # (b,) pictures
+        place = place - np.concatenate([[0], ends])[which]  # (b,) inside the picture
+        width = self._shapes[which, 1]
+        top, left = np.divmod(place, width - size + 1)
+        starts = self._offsets[which] + 3 * (top * width + left)
+        crops = np.empty((len(which), size, size, 3), np.uint8)  # (b, size, size, 3)
+        for crop, start, pitch in zip(crops, starts.tolist(), (3 * width).tolist(), strict=True):
+            crop[...] = np.ndarray((size, size, 3), np.uint8, self._pixels, start, (pitch, 3, 1))
+        codes = torch.from_numpy((turns >> np.uint64(61)).astype(np.int64))
+        return torch.from_numpy(crops).permute(0, 3, 1, 2), codes  # (b, 3, size, size), channels last in memory
 
 
 def augment(x: Shaped[Tensor, "b c h w"], codes: Int64[Tensor, " b"]) -> Shaped[Tensor, "b c h w"]:
-    """Turn and mirror each square picture of a batch: the 8 symmetries of the square.
+    """Turn and mirror each square picture of a batch, on any device: the 8 symmetries of the square.
 
-    Parameters
-    ----------
-    x : Tensor
-        Square pictures of any type, on any device.
-    codes : Int64[Tensor, "b"]
-        ``code % 4`` quarter turns counter-clockwise, as ``torch.rot90``; then, from 4 on, mirrored left to right.
-        They may lie on another device than ``x``.
-
-    Returns
-    -------
-    Tensor
-        A copy, in the memory format of ``x``. On a GPU nothing waits for it.
+    A code says ``code % 4`` quarter turns counter-clockwise, as ``torch.rot90``; then, from 4 on, mirrored left to
+    right. Gives a copy in the memory format of ``x``. On a GPU nothing waits for it.
     """
     count, channels, side, width = x.shape
     if side != width:
@@ -327,7 +220,3 @@ def augment(x: Shaped[Tensor, "b c h w"], codes: Int64[Tensor, " b"]) -> Shaped[
 def to_float(x: UInt8[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """Levels 0 to 255 as float32 in [0, 1], in the same memory format; the values of ``images.from_uint8``."""
     return x.float().div_(255)
-
-
-def _reopen(folder: Path, min_size: int) -> PatchStore:
-    return PatchStore(folder, min_size=min_size, check=False)

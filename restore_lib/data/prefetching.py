@@ -1,10 +1,10 @@
 """Make the next batches in a background thread while the current one is used."""
 
-import atexit
+import contextlib
 import itertools
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from torch import Tensor
@@ -15,27 +15,12 @@ Batch = TypeVar("Batch")
 def prefetch(
     make: Callable[[int], Batch], first: int = 0, *, ahead: int = 4, pin: bool = False
 ) -> Generator[Batch, None, None]:
-    """``make(first)``, ``make(first + 1)``, ... without end, made in a background thread before they are asked for.
+    """``make(first)``, ``make(first + 1)``, ... without end, ``ahead`` of them made before they are asked for.
 
     The thread starts with the first item and ends when the iterator is closed (``close``, the end of its last
-    reference, an exception, Ctrl-C in the consumer); closing waits for a ``make`` that is under way.
-
-    Parameters
-    ----------
-    make : callable
-        Gives the item of a step; called in the thread, by rising steps, once each.
-    first : int
-        The first step.
-    ahead : int
-        Items made and not yet asked for, at most.
-    pin : bool
-        Move tensors (alone or in a tuple) to page-locked memory, from which ``to(device, non_blocking=True)`` copies
-        while the GPU computes. Needs a GPU.
-
-    Yields
-    ------
-    object
-        What ``make`` returned. An exception in ``make`` is raised here, after the items before it.
+    reference, an exception, Ctrl-C in the consumer); closing waits for a ``make`` that is under way. An exception in
+    ``make`` is raised here, after the items before it. ``pin`` moves tensors (alone or in a tuple) to page-locked
+    memory, from which ``to(device, non_blocking=True)`` copies while the GPU computes.
     """
     if ahead < 1:
         raise ValueError(f"ahead is {ahead}: at least 1 item is made ahead")
@@ -43,40 +28,18 @@ def prefetch(
 
 
 def _iterate(make: Callable, first: int, ahead: int) -> Generator:
-    ready, room, closing = queue.SimpleQueue(), threading.Semaphore(ahead), threading.Event()
-
-    def work():
-        try:
-            for step in itertools.count(first):
-                room.acquire()
-                if closing.is_set():
-                    return
-                ready.put((make(step), None))
-        except BaseException as error:  # whatever it is, the consumer waits for it
-            ready.put((None, error))
-
-    def stop():
-        closing.set()
-        room.release()
-        # Not alive: it has ended, or Ctrl-C came so early that it has yet to begin, and then it ends by itself. The
-        # same thread: the garbage collector, which closes forgotten iterators, runs wherever it happens to.
-        if thread.is_alive() and threading.current_thread() is not thread:
-            thread.join()
-
-    # A daemon, stopped at exit: a program that forgets to close its iterator ends all the same.
-    thread = threading.Thread(target=work, name="prefetch", daemon=True)
-    atexit.register(stop)
+    pool, steps = ThreadPoolExecutor(1, thread_name_prefix="prefetch"), itertools.count(first)
     try:
-        thread.start()
+        waiting = deque(pool.submit(make, next(steps)) for _ in range(ahead))
         while True:
-            item, error = ready.get()
-            if error is not None:
-                raise error
-            room.release()
+            item = waiting.popleft().result()
+            waiting.append(pool.submit(make, next(steps)))
             yield item
     finally:
-        stop()
-        atexit.unregister(stop)
+        with contextlib.suppress(
+            RuntimeError
+        ):  # the thread itself, where garbage is collected, cannot wait for its end
+            pool.shutdown(cancel_futures=True)
 
 
 def _pinned(item):

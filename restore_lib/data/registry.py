@@ -1,6 +1,6 @@
 """What data sets there are: one card (``sets/NAME.json``) and one list of files (``sets/NAME.tsv``) each.
 
-Five kinds: a ``set`` is fetched file by file from a pinned commit; a ``view`` is part of a set under a name of its own;
+A ``set`` is fetched file by file from a pinned commit; a ``view`` is part of a set under a name of its own;
 ``embedded`` pictures came with the installation; a set ``by hand`` has a licence to accept or is too large, so that the
 library knows only how to check it; ``weights`` are trained networks. Nothing here touches the network.
 """
@@ -28,40 +28,21 @@ STRICT = ConfigDict(strict=True, extra="forbid")
 
 @dataclass(frozen=True)
 class LayoutRow:
-    """Files that one folder of a set by hand must hold.
-
-    Attributes
-    ----------
-    folder, files : str
-        The folder, below the set's own, and the pattern of its files' names: for ``glob``, or for ``format`` with the
-        numbers from ``first`` to ``last``.
-    split : str
-        Split whose pictures these files are, or whose names they give.
-    count, lines : int
-        How many files there are, and how many lines each list has; 0: any number.
-    same_names_as : str
-        Folder whose files have the same names.
-    optional : bool
-        The set is complete without this folder.
-    parts : mapping
-        Where the parts of each item lie: the files' names, or the names listed in them, fill in the braces.
-    not_in : str
-        List of names that are left out.
-    """
+    """Files that one folder of a set by hand must hold."""
 
     __pydantic_config__ = STRICT
 
-    folder: str
-    files: str
-    split: str = ""
+    folder: str  #: below the set's own
+    files: str  #: pattern of names: for ``glob``, or for ``format`` with the numbers from ``first`` to ``last``
+    split: str = ""  #: whose pictures these files are, or whose names they give
     first: int | None = None
     last: int = 0
-    count: int = 0
-    lines: int = 0
-    same_names_as: str = ""
-    optional: bool = False
-    parts: Mapping[str, str] = field(default_factory=dict)
-    not_in: str = ""
+    count: int = 0  #: how many files there are; 0: any number
+    lines: int = 0  #: how many lines each list has; 0: any number
+    same_names_as: str = ""  #: folder whose files have the same names
+    optional: bool = False  #: the set is complete without this folder
+    parts: Mapping[str, str] = field(default_factory=dict)  #: paths of each item's parts, its name filled into braces
+    not_in: str = ""  #: list of names that are left out
 
     @property
     def numbered(self) -> list[str]:
@@ -72,73 +53,38 @@ class LayoutRow:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set as its card describes it; the fields are the keys of ``sets/NAME.json``.
-
-    Attributes
-    ----------
-    name, title : str
-        What commands call it, and what people call it.
-    kind : str
-        One of ``KINDS``.
-    purpose, contents, licence, terms, citation : str
-        Sentences of the card. ``licence`` is short enough for a table.
-    cite : str
-        Key in the book's bibliography.
-    notes : sequence of str
-        What one must know before a number is compared.
-    repository, commit : str
-        GitHub repository and the commit that serves the files.
-    items : str
-        Regular expression over paths inside the set: groups ``name``, ``split``, ``part`` and ``label`` say which
-        files belong to one item. ``parts`` renames what group ``part`` finds.
-    splits : mapping
-        Names for several splits together.
-    default : str
-        Split that is opened when none is named; all of them when empty.
-    counts : mapping
-        Number of kernels in a file that holds several, by split.
-    shared : str
-        Split for the parts that every item has, where only some items have all parts (those are split ``pairs``).
-    of, members : str, sequence of str
-        The set that a view is part of, and patterns of the paths it takes; weights: of the files that will do.
-    even : bool
-        Read pictures without the last row or column of an odd side.
-    pictures : sequence of mapping
-        Embedded pictures: path below ``site-packages``, split, credit.
-    address, root, layout : str, str, sequence of LayoutRow
-        A set by hand: official address, the folder that its archive unpacks to, and what that folder must hold.
-    trunk : str
-        Network of weights, a key of ``metrics.TRUNKS``.
-    """
+    """A data set as its card describes it; the fields are the keys of ``sets/NAME.json``."""
 
     __pydantic_config__ = STRICT
 
-    name: str
-    title: str
+    name: str  #: what commands call it
+    title: str  #: what people call it
     kind: Kind
     purpose: str
     contents: str
-    licence: str
+    licence: str  #: short enough for a table
     terms: str
-    cite: str
+    cite: str  #: key in the book's bibliography
     citation: str
-    notes: Sequence[str] = ()
-    repository: str = ""
-    commit: str = ""
-    items: str = ""
-    parts: Mapping[str, str] = field(default_factory=dict)
-    splits: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    default: str = ""
-    counts: Mapping[str, int] = field(default_factory=dict)
-    shared: str = ""
-    of: str = ""
-    members: Sequence[str] = ()
-    even: bool = False
-    pictures: Sequence[Mapping[str, str]] = ()
-    address: str = ""
-    root: str = ""
-    layout: Sequence[LayoutRow] = ()
-    trunk: str = ""
+    notes: Sequence[str] = ()  #: what one must know before a number is compared
+    repository: str = ""  #: on GitHub
+    commit: str = ""  #: that serves the files
+    items: str = (
+        ""  #: regular expression over paths: files with equal ``name``, ``split``, ``label`` are parts of one item
+    )
+    parts: Mapping[str, str] = field(default_factory=dict)  #: names for what group ``part`` finds
+    splits: Mapping[str, Sequence[str]] = field(default_factory=dict)  #: names for several splits together
+    default: str = ""  #: split that is opened when none is named; empty: all
+    counts: Mapping[str, int] = field(default_factory=dict)  #: kernels in a file that holds several, by split
+    shared: str = ""  #: split for the parts that every item has, where only some (split ``pairs``) have all
+    of: str = ""  #: the set that a view is part of
+    members: Sequence[str] = ()  #: patterns of the paths a view takes; weights: of the files that will do
+    even: bool = False  #: read pictures without the last row or column of an odd side
+    pictures: Sequence[Mapping[str, str]] = ()  #: embedded: path below ``site-packages``, split, credit
+    address: str = ""  #: official, of a set by hand
+    root: str = ""  #: folder that its archive unpacks to
+    layout: Sequence[LayoutRow] = ()  #: what that folder must hold
+    trunk: str = ""  #: network of weights, a key of ``metrics.TRUNKS``
 
     @property
     def folder(self) -> str:
@@ -192,13 +138,7 @@ def _listed(data: DataSet) -> Iterator[KnownFile]:
 
 @cache
 def find(name: str) -> DataSet:
-    """The data set called ``name``; capitals, spaces and dashes do not matter.
-
-    Raises
-    ------
-    DataError
-        There is no such set; the message names the nearest one.
-    """
+    """The data set called ``name``; capitals, spaces and dashes do not matter. DataError names the nearest one."""
     cards = {_plain(path.stem): path for path in FOLDER.glob("*.json")}
     path = cards.get(_plain(name))
     if path is None:
@@ -214,13 +154,7 @@ def _plain(name: str) -> str:
 
 
 def names(kind: str | None = None) -> list[str]:
-    """Names of all data sets, or of one kind.
-
-    Parameters
-    ----------
-    kind : str, optional
-        One of ``embedded``, ``set``, ``view``, ``by hand``, ``weights``.
-    """
+    """Names of all data sets, or of one kind: ``embedded``, ``set``, ``view``, ``by hand`` or ``weights``."""
     if kind is not None and kind not in KINDS:
         raise ValueError(f"kind is {kind!r}: choose one of {', '.join(KINDS)}")
     sets = sorted(map(find, (path.stem for path in FOLDER.glob("*.json"))), key=lambda d: (KINDS.index(d.kind), d.name))
@@ -228,18 +162,7 @@ def names(kind: str | None = None) -> list[str]:
 
 
 def card(name: str) -> str:
-    """What a data set is for, where it comes from, what its licence allows and how to get it, as Markdown.
-
-    Parameters
-    ----------
-    name : str
-        A name that :func:`names` lists.
-
-    Raises
-    ------
-    DataError
-        There is no such set.
-    """
+    """What a data set is for, where it comes from, what its licence allows and how to get it, as Markdown."""
     data = find(name)
     facts = {"Name": f"`{data.name}` ({data.kind})", "Contents": data.contents + _amount(data)}
     facts |= {"Licence": data.licence, "Terms": data.terms, "Source": _source(data)}

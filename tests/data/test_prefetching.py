@@ -17,7 +17,7 @@ from restore_lib.data.prefetching import prefetch
 
 
 def threads() -> int:
-    return sum(thread.name == "prefetch" for thread in threading.enumerate())
+    return sum(thread.name.startswith("prefetch") for thread in threading.enumerate())
 
 
 @pytest.fixture(autouse=True)
