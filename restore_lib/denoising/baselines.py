@@ -20,8 +20,7 @@ Photo = Float[Tensor, "3 h w"]
 def wavelets(noisy: Photo, sigma: float) -> Photo:
     """Wavelet coefficients shrunk by BayesShrink in YCbCr [chang2000], averaged over 16 shifts of the photo.
 
-    By scikit-image, which estimates the strength of the noise in each of the three channels itself: in YCbCr it is no
-    longer sigma.
+    By scikit-image, which estimates the noise of each channel itself: in YCbCr it is no longer sigma.
     """
     array = _array(noisy)
     total = np.zeros_like(array)
@@ -35,16 +34,9 @@ def wavelets(noisy: Photo, sigma: float) -> Photo:
 def cbm3d(noisy: Photo, sigma: float, *, cache: bool = True) -> Photo:
     """CBM3D [dabov2007color]: similar blocks are stacked, shrunk together in a transform, and put back.
 
-    Its authors' package ``bm3d`` is free for non-commercial use only and is not installed with this library. It takes
-    half a minute a photo, so with ``cache`` results are kept, under a hash of the photo's bytes. Results are clipped to
-    [0, 1] and rounded to 16 bits, kept or fresh.
-
-    Raises
-    ------
-    DataError
-        The package ``bm3d`` is not installed.
-    RestoreError
-        The cache cannot be written to.
+    Its authors' package ``bm3d`` is free for non-commercial use only and is not installed with this library
+    (DataError). It takes half a minute a photo, so results, clipped to [0, 1] and rounded to 16 bits, are kept under a
+    hash of the photo.
     """
     array = _array(noisy)
     content = hashlib.sha256(f"cbm3d {float(sigma)} {array.shape}".encode() + array.tobytes())

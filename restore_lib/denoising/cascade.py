@@ -9,13 +9,7 @@ from restore_lib.denoising.losses import VISION_LOSSES
 
 
 class Cascade(nn.Module):
-    """F_H(F_D(y)).
-
-    Parameters
-    ----------
-    denoiser, vision : Module
-        F_D and F_H; F_H is frozen, see :func:`freeze`.
-    """
+    """F_H(F_D(y)), for the ``denoiser`` F_D and the network ``vision`` F_H, which is frozen."""
 
     def __init__(self, denoiser: nn.Module, vision: nn.Module):
         super().__init__()

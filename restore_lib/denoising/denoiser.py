@@ -21,12 +21,8 @@ TILE = 512
 class Residual(nn.Module):
     """Bottleneck with a skip: 1x1 to a quarter of the channels, 3x3, 1x1 back; batch norm after each (Fig. 2).
 
-    Parameters
-    ----------
-    width : int
-        Channels outside: 128 in encoding modules (128, 32, 32, 128), 256 in decoding ones (256, 64, 64, 256).
-    relu_after_sum : bool
-        True as in the released code; False as in the figure, where the last ReLU comes before the sum.
+    128, 32, 32, 128 channels in encoding modules, 256, 64, 64, 256 in decoding ones. ReLU comes after the sum in the
+    released code; in the figure, before it.
     """
 
     def __init__(self, width: int, relu_after_sum: bool):
@@ -48,14 +44,8 @@ class Residual(nn.Module):
 class FeatureModule(nn.Module):
     """A feature encoding or decoding module (Fig. 2): a 3x3 convolution, batch norm, ReLU, then a residual block.
 
-    Parameters
-    ----------
-    channels, width : int
-        Channels that come in, and that go out: 128 when encoding, 256 when decoding.
-    relu_after_sum : bool
-        See :class:`Residual`.
-    downsampling : {"stride", "pool"}, optional
-        How the module halves the size: its convolution has stride 2, or max pooling comes before it.
+    Encoding modules have a ``width`` of 128 channels, decoding ones of 256. ``downsampling`` halves the size:
+    ``stride`` in the convolution, or a max ``pool`` before it.
     """
 
     def __init__(self, channels: int, width: int, relu_after_sum: bool, downsampling: str | None = None):
@@ -91,11 +81,6 @@ class Denoiser(nn.Module):
         Predict the difference to the noisy image, not the clean image.
     width : int
         Channels of the encoders, a multiple of 4; decoders have twice as many.
-
-    Raises
-    ------
-    ValueError
-        An option is none of these.
 
     Notes
     -----
@@ -152,23 +137,10 @@ class Denoiser(nn.Module):
                 _initialise(layer)
 
     def forward(self, noisy: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 oh ow"]:
-        """Denoise (Sec. 3.1, Fig. 2).
+        """Denoise (Sec. 3.1, Fig. 2) colours in [0, 1] plus noise, neither clipped nor rounded; 12 x 12 pixels or more.
 
-        Parameters
-        ----------
-        noisy
-            Colours in [0, 1] plus noise, neither clipped nor rounded. Sizes that are no multiple of 4 are filled up at
-            the right and the bottom by mirrored pixels, and the result is cropped again.
-
-        Returns
-        -------
-        Tensor
-            As large as the input, or ``border`` pixels smaller on each side in the released variant.
-
-        Raises
-        ------
-        ValueError
-            An image of less than 12 x 12 pixels.
+        Sizes that are no multiple of 4 are filled up by mirrored pixels at the right and the bottom, and cropped again.
+        The result is as large as the input, or ``border`` pixels smaller on each side in the released variant.
         """
         height, width = _size(noisy)
         noisy = functional.pad(noisy, (0, -width % 4, 0, -height % 4), mode="reflect")  # (b, 3, h, w)
@@ -230,15 +202,14 @@ def denoise(
     context: int = CONTEXT,
     precision: str = "exact",
 ) -> Float[Tensor, "3 h w"]:
-    """Denoise a photo of any size, in bounded memory; the result is as large as the photo (see :func:`same_size`).
+    """Denoise a photo of any size in bounded memory; the result is as large, on the photo's device, not clipped.
 
     Parameters
     ----------
     network : Module
-        In evaluation mode; :func:`restore_lib.fast.folding.folded` makes it faster. Photos larger than a tile stay on
-        the CPU, and tiles move to the network's device.
+        In evaluation mode; :func:`restore_lib.fast.folding.folded` makes it faster. Windows move to its device.
     noisy
-        Colours in [0, 1] plus noise.
+        Colours in [0, 1] plus noise, at least 12 x 12 pixels.
     tile : int, optional
         Side of the windows that are denoised one after another, a multiple of 4 and more than ``4 * context``. By
         default photos of more than 1.5 megapixels get windows of 512 pixels.
@@ -247,18 +218,7 @@ def denoise(
         photo would give.
     precision : {"exact", "bf16"}
         ``"bf16"`` multiplies in bfloat16 where the device does that natively, several times faster, and is exact
-        elsewhere. Its 8 bits of precision change the result by less than storing it in 8 bit does; colours come in and
-        are added up in float32 all the same.
-
-    Returns
-    -------
-    Tensor
-        On the photo's device, not clipped.
-
-    Raises
-    ------
-    ValueError
-        A photo of less than 12 x 12 pixels, a tile that is too small, another precision, or a network in training mode.
+        elsewhere. It changes the result by less than storing it in 8 bit does.
     """
     if network.training:
         raise ValueError("the network is in training mode: call network.eval() first")

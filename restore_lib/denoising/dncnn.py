@@ -1,29 +1,18 @@
 """DnCNN: a plain stack of convolutions that predicts the noise [zhang2017dncnn]."""
 
-from pathlib import Path
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from restore_lib import files
-from restore_lib.errors import DataError
+from restore_lib.nets.vgg import read_weights
 from restore_lib.pretrained import load_author_weights
 
 
 class DnCNN(nn.Module):
-    """Residual denoiser (Sec. III, Fig. 1).
+    """Residual denoiser (Sec. III, Fig. 1) of ``depth`` convolutions, which sees ``2 * depth + 1`` pixels each way.
 
-    Parameters
-    ----------
-    depth : int
-        Number of convolutions, at least 2; the receptive field is ``2 * depth + 1`` pixels wide.
-    width : int
-        Channels between them.
-    channels : int
-        Of the image: 3 for RGB.
-    norm : bool
-        Batch norm after all but the first and the last convolution, as in the paper.
+    ``width`` channels lie between them. ``norm`` puts batch norm after all but the first and the last, as in the paper.
     """
 
     def __init__(self, depth: int = 17, width: int = 64, channels: int = 3, norm: bool = True):
@@ -64,22 +53,11 @@ AUTHORS = {
 def author_network(use: str) -> DnCNN:
     """DnCNN with the authors' published weights: ``"25"`` for that sigma, ``"blind"`` for any up to 55.
 
-    The files are looked for in the folders that :func:`restore_lib.files.local_folders` lists.
-
-    Raises
-    ------
-    DataError
-        The file is not on this computer, or is damaged.
+    DataError when the file is not in one of the folders that :func:`restore_lib.files.local_folders` lists, or damaged.
     """
-    file = AUTHORS[use]
-    path = files.locate(file.path)
-    if path is None:
-        raise DataError(
-            f"The authors' weights {Path(file.path).name} are not on this computer: put them into a folder "
-            f"{Path(file.path).parent} of the one that RESTORE_DATA names."
-        )
-    if not files.matches(path, file.sha256):
-        raise DataError(f"{path} is damaged or not what it says: get it anew.")
-    network = DnCNN(depth=20, norm=False)
-    load_author_weights(network, torch.load(path, map_location="cpu", weights_only=True))
+    file, network = AUTHORS[use], DnCNN(depth=20, norm=False)
+    folder, _, name = file.path.rpartition("/")
+    put = f"put them into a folder {folder} of the one that RESTORE_DATA names."
+    missing = f"The authors' weights {name} are not on this computer: {put}"
+    load_author_weights(network, read_weights(file, missing, "get it anew."))
     return network.eval()

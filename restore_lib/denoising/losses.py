@@ -6,7 +6,7 @@ frozen; the gradient of its loss L_H passes through it to F_D, which so learns t
     L = mse_weight * L_D(F_D(y), x) + task_weight * L_H(F_H(F_D(y)), c)
 
 for a noisy image y, the clean one x and its class c, or that of each pixel. The paper has weights 1 and lambda, and
-does not say its units; here L_D is of values in [0, 1], and L_H in nats.
+does not say its units; here L_D is of values in [0, 1], and L_H in nats. Sigmas are on the scale 0 to 255.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,10 +25,7 @@ Step = Callable[[Run, tuple[Tensor, ...]], Mapping[str, Tensor]]
 
 
 def denoising_loss(denoised: Float[Tensor, "b 3 oh ow"], clean: Float[Tensor, "b 3 h w"]) -> Float[Tensor, ""]:
-    """L_D: the mean squared error over all pixels and channels (Sec. 3.1).
-
-    Where a network takes pixels off the borders, the middle of the clean images counts.
-    """
+    """L_D: the mean squared error over all pixels and channels that the network returns (Sec. 3.1)."""
     return (denoised - inner(clean, denoised)).square().mean()
 
 
@@ -52,7 +49,7 @@ VISION_LOSSES = {"classify": classification_loss, "segment": segmentation_loss}
 def denoising_step(sigma: float, scale: float = 1.0) -> Step:
     """A step of the network ``denoiser`` alone: fresh noise on crops, then L_D.
 
-    ``sigma`` is on the scale 0 to 255; ``scale`` multiplies the loss that is minimised, not the one that is reported.
+    ``scale`` multiplies the loss that is minimised, not the one that is reported.
     """
 
     def step(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
@@ -69,14 +66,8 @@ def denoising_step(sigma: float, scale: float = 1.0) -> Step:
 def joint_step(sigma: float, task: str, mse_weight: float = 1.0, task_weight: float = 0.0) -> Step:
     """A step of the cascade: the network ``denoiser`` before the frozen network ``vision``, on labelled clean images.
 
-    Parameters
-    ----------
-    sigma : float
-        Of the noise that is added afresh, on the scale 0 to 255.
-    task : {"classify", "segment"}
-    mse_weight, task_weight : float
-        Of the two losses. With a task weight of 0 the vision network is not even asked: the denoiser is trained
-        separately.
+    ``task`` is ``classify`` or ``segment``. With a task weight of 0 the vision network is not even asked: the denoiser
+    is trained separately.
     """
     vision_loss = VISION_LOSSES[task]
 
@@ -102,11 +93,7 @@ def joint_step(sigma: float, task: str, mse_weight: float = 1.0, task_weight: fl
 def vision_step(task: str, noisy: float = 0.0) -> Step:
     """A step of the network ``vision`` itself, before it is frozen: on clean images, or on noisy ones.
 
-    Parameters
-    ----------
-    task : {"classify", "segment"}
-    noisy : float
-        Largest sigma: every image of a batch gets one of its own, uniform from 0 to this.
+    ``noisy`` is the largest sigma: every image of a batch gets one of its own, uniform from 0 to this.
     """
     vision_loss = VISION_LOSSES[task]
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -58,9 +59,7 @@ class SmallDenoiser(Recipe):
             optimizers={"denoiser": optimizer},
             schedulers={"denoiser": LambdaLR(optimizer, warm_cosine(self.steps, self.warmup))},
             step=denoising_step(self.sigma),
-            batches=lambda step, rank, world: store.crops(
-                step, batch=self.batch_size, size=self.patch_size, seed=seed, rank=rank, world=world
-            ),
+            batches=partial(store.crops, batch=self.batch_size, size=self.patch_size, seed=seed),
             validate=denoising_psnr([item.image for item in photos[-self.held :]], self.sigma),
             average={"denoiser": self.decay},
         )
@@ -124,9 +123,7 @@ class DenoiserRecipe(Recipe):
             optimizers={"denoiser": optimizer},
             schedulers={"denoiser": schedule},
             step=denoising_step(self.sigma, scale=255**2 / 2),
-            batches=lambda step, rank, world: store.crops(
-                step, batch=self.batch_size, size=self.patch_size, seed=seed, rank=rank, world=world
-            ),
+            batches=partial(store.crops, batch=self.batch_size, size=self.patch_size, seed=seed),
             validate=denoising_psnr([item.image for item in photos[-self.held :]], self.sigma),
             average={"denoiser": self.decay} if self.decay else {},
             clip={"denoiser": self.clip} if self.clip else {},
@@ -159,37 +156,20 @@ def official_groups(network: nn.Module, learning_rate: float) -> list[dict]:
     ]
 
 
+PAPER = {"steps": 1_500_000, "optimizer": "sgd", "learning_rate": 1e-4, "clip": 100.0, "decay": 0.0}
 BASE = DenoiserRecipe(
     tiers={
         "smoke": EMBEDDED | {"steps": 20, "batch_size": 4, "width": 16, "also": "", "warmup": 5, "start": ""},
         "cpu": {},
         "gpu": {"steps": 60_000, "batch_size": 64, "learning_rate": 2e-3, "start": ""},
-        "paper": {
-            "steps": 1_500_000,
-            "optimizer": "sgd",
-            "learning_rate": 1e-4,
-            "clip": 100.0,
-            "decay": 0.0,
-            "start": "",
-            "validate_every": 5000,
-        },
+        "paper": PAPER | {"start": "", "validate_every": 5000},
     },
     cost={"smoke": "5 s", "cpu": "an hour at 4 steps a second on one core"},
 )
-RELEASED_25 = variant(
-    BASE,
-    "denoiser-25",
-    "Multi-scale denoiser, as released, sigma 25",
-    sigma=(25.0, "paper A"),
-    variant=("released", "official code"),
-)
-FIGURE_25 = variant(
-    BASE,
-    "denoiser-paper-25",
-    "Multi-scale denoiser, Figure 2 literally, sigma 25",
-    sigma=(25.0, "paper A"),
-    variant=("paper", "official code"),
-)
+RELEASED = {"sigma": (25.0, "paper A"), "variant": ("released", "official code")}
+RELEASED_25 = variant(BASE, "denoiser-25", "Multi-scale denoiser, as released, sigma 25", **RELEASED)
+FIGURE = {"sigma": (25.0, "paper A"), "variant": ("paper", "official code")}
+FIGURE_25 = variant(BASE, "denoiser-paper-25", "Multi-scale denoiser, Figure 2 literally, sigma 25", **FIGURE)
 HALF_30 = variant(  # for the vision tasks
     BASE,
     "half-denoiser-30",
@@ -207,11 +187,12 @@ def from_source(origin: str, /, **values: Any) -> dict[str, Any]:
 
 def at_sigma(base: DenoiserRecipe, sigma: int, steps: int) -> DenoiserRecipe:
     """The recipe for another noise level than that of ``base``, whose weights it begins with."""
-    first, other = f"{base.sigma:.0f}", str(sigma)
+    first = f"{base.sigma:.0f}"
+    name, title = (words.replace(first, str(sigma)) for words in (base.name, base.title))
     return variant(
         base,
-        base.name.replace(first, other),
-        base.title.replace(first, other),
+        name,
+        title,
         sigma=(float(sigma), "paper A"),
         steps=(steps, f"ours: the weights start from those for sigma {first}"),
         start=(f"{base.name}-cpu", "ours: saves training"),
@@ -226,13 +207,14 @@ DENOISERS = tuple(
 )
 HALVES = (HALF_30, *(at_sigma(HALF_30, sigma, 2500) for sigma in (15, 45, 60)))
 
+TRIED = "ours: what is tried out"
 CHOICES = {  # what Section 3.1 compares, one change at a time
     "as-it-is": {},
-    "sum": {"fusion": "sum"},
-    "pool": {"downsampling": "pool"},
-    "two-scales": {"scales": 2},
-    "one-scale": {"scales": 1},
-    "no-residual": {"residual": False},
+    "sum": {"fusion": ("sum", TRIED)},
+    "pool": {"downsampling": ("pool", TRIED)},
+    "two-scales": {"scales": (2, TRIED)},
+    "one-scale": {"scales": (1, TRIED)},
+    "no-residual": {"residual": (False, TRIED)},
 }
 SMALLER = variant(
     BASE,
@@ -244,12 +226,7 @@ SMALLER = variant(
     batch_size=(16, "ours: half of the paper's"),
 )
 ABLATIONS = tuple(
-    variant(
-        SMALLER,
-        f"{SMALLER.name}-{name}",
-        f"{SMALLER.title}: {name.replace('-', ' ')}",
-        **from_source("ours: what is tried out", **changed),
-    )
+    variant(SMALLER, f"ablation-{name}", f"{SMALLER.title}: {name.replace('-', ' ')}", **changed)
     for name, changed in CHOICES.items()
 )
 

@@ -1,13 +1,13 @@
 """Recipes of paper A's second half: vision networks, and denoisers trained for them (Sec. 3.2 and 4).
 
-Labelled pictures come from three sources: scenes that the library draws (classes and masks), Tiny ImageNet's ten
-classes, and CamVid's street scenes; and from ILSVRC2012 and VOC 2012, the paper's own, for those who have them. A name
-says the source, what the denoiser was trained for, and sigma: ``tiny-classify-30``.
+Labelled pictures come from scenes that the library draws (classes and masks), Tiny ImageNet's ten classes, and CamVid's
+street scenes; and from ILSVRC2012 and VOC 2012, the paper's own, for those who have them. A name says the source, what
+the denoiser was trained for, and sigma: ``tiny-classify-30``.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import cast
 
 import torch
@@ -89,9 +89,7 @@ class VisionRecipe(Recipe):
             optimizers={"vision": optimizer},
             schedulers={"vision": LambdaLR(optimizer, warm_cosine(self.steps, self.warmup))},
             step=vision_step(self.goal, self.noisy),
-            batches=lambda step, rank, world: train.batch(
-                step, batch=self.batch_size, size=self.crop, seed=seed, rank=rank, world=world
-            ),
+            batches=partial(train.batch, batch=self.batch_size, size=self.crop, seed=seed),
             validate=lambda networks: vision_scores(networks["vision"], to_float(held.pictures), held, self.goal),
             average={"vision": self.decay},
         )
@@ -148,9 +146,7 @@ class CascadeRecipe(Recipe):
             schedulers={"denoiser": LambdaLR(optimizer, warm_cosine(self.steps, self.warmup))},
             frozen={"vision": vision},
             step=joint_step(self.sigma, self.goal, self.mse_weight, self.task_weight),
-            batches=lambda step, rank, world: train.batch(
-                step, batch=self.batch_size, size=self.crop, seed=seed, rank=rank, world=world
-            ),
+            batches=partial(train.batch, batch=self.batch_size, size=self.crop, seed=seed),
             validate=cascade_validation(held, vision, self.goal, self.sigma),
             average={"denoiser": self.decay},
         )
@@ -166,23 +162,14 @@ CASCADE = CascadeRecipe(
 )
 
 
+TINY = from_source("ours", source="tiny", crop=56)
 QUARTER = from_source("ours", goal="segment", network="largefov", width=16)
+STREETS = from_source("ours", source="camvid", crop=168, batch_size=8)
 VISION = (
     variant(NETWORK, "classifier-scenes", "VGG-style classifier of drawn scenes"),
-    variant(
-        NETWORK,
-        "classifier-tiny",
-        "VGG-style classifier of Tiny ImageNet's ten classes",
-        **from_source("ours", source="tiny", crop=56),
-    ),
+    variant(NETWORK, "classifier-tiny", "VGG-style classifier of Tiny ImageNet's ten classes", **TINY),
     variant(NETWORK, "segmenter-scenes", "DeepLab-LargeFOV of a quarter's width on drawn scenes", **QUARTER),
-    variant(
-        NETWORK,
-        "segmenter-camvid",
-        "DeepLab-LargeFOV of a quarter's width on CamVid",
-        **QUARTER,
-        **from_source("ours", source="camvid", crop=168, batch_size=8),
-    ),
+    variant(NETWORK, "segmenter-camvid", "DeepLab-LargeFOV of a quarter's width on CamVid", **QUARTER, **STREETS),
 )
 """Networks trained on clean pictures, which the denoisers' trainings freeze."""
 
@@ -309,28 +296,13 @@ RECIPES: dict[str, Recipe] = {
 
 @cache
 def pictures(source: str, goal: str, part: str, count: int = 0) -> Labelled | LabelledFiles:
-    """Labelled pictures by what they are for.
+    """Labelled pictures of a source for a goal, in files for training on ILSVRC2012 and VOC 2012.
 
-    Parameters
-    ----------
-    source : {"scenes", "tiny", "camvid", "ilsvrc", "voc"}
-    goal : {"classify", "segment"}
-    part : {"train", "held", "test"}
-        ``held`` pictures are for validation: other scenes of the training textures, every twentieth of Tiny ImageNet's
-        training pictures, the last eight of CamVid's. ``test`` ones are never used in training. For ILSVRC2012 and
-        VOC 2012 both are middles of the first of the official validation part, as the paper has no other.
-    count : int
-        Of scenes to draw, of other sources the first so many; 0: the usual number.
-
-    Returns
-    -------
-    Labelled or LabelledFiles
-        The latter for training on ILSVRC2012 and VOC 2012.
-
-    Raises
-    ------
-    DataError
-        The set is not on this computer.
+    ``held`` pictures are for validation: other scenes of the training textures, every twentieth of Tiny ImageNet's
+    training pictures, the last eight of CamVid's. ``test`` ones are never used in training. For ILSVRC2012 and VOC 2012
+    both are middles of the first of the official validation part, as the paper has no other. ``count`` is that of
+    scenes to draw, of other sources the first so many; 0: the usual number. DataError when the set is not on this
+    computer.
     """
     if source == "scenes":
         usual = {"train": 3600, "held": 240, "test": 240}[part]
