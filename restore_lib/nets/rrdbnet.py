@@ -20,12 +20,7 @@ DOUBLINGS = {1: 0, 2: 1, 4: 2}
 class DenseBlock(nn.Module):
     """Five 3 x 3 convolutions, each of which sees the input and all results before it (Fig. 4, dense block).
 
-    Parameters
-    ----------
-    width : int
-        Channels in and out.
-    growth : int
-        Channels that each of the first four convolutions adds.
+    Each of the first four adds ``growth`` channels; ``width`` come in and go out.
     """
 
     def __init__(self, width: int, growth: int):
@@ -64,29 +59,15 @@ class RRDB(nn.Module):
 class RRDBNet(nn.Module):
     """Residual-in-residual dense network; 16,697,987 parameters as published.
 
-    Parameters
-    ----------
-    blocks : int
-        RRDBs, of three dense blocks each.
-    width : int
-        Channels between them.
-    growth : int
-        See :class:`DenseBlock`.
-    scale : {1, 2, 4}
-        Of the enlargement: each doubling repeats pixels and convolves.
-
-    Notes
-    -----
-    Convolutions in dense blocks start from a tenth of Kaiming's normal values and without bias, all others as PyTorch
-    starts them, as in the official code.
+    ``blocks`` RRDBs with ``width`` channels between them, ``growth`` as in :class:`DenseBlock`, and an enlargement by
+    ``scale`` 1, 2 or 4. Convolutions in dense blocks start from a tenth of Kaiming's normal values and without bias,
+    all others as PyTorch starts them, as in the official code.
     """
 
     def __init__(self, blocks: int = 23, width: int = 64, growth: int = 32, scale: int = 4):
         super().__init__()
         if scale not in DOUBLINGS:
             raise ValueError(f"scale must be 1, 2 or 4, got {scale}: the network doubles its picture, or does not")
-        if min(blocks, width, growth) < 1:
-            raise ValueError(f"blocks={blocks}, width={width}, growth={growth}: each must be at least 1")
         self.scale = scale
         self.first = nn.Conv2d(3, width, 3, padding=1)
         self.blocks = nn.ModuleList(RRDB(width, growth) for _ in range(blocks))
@@ -131,18 +112,8 @@ def begin_as_interpolation(network: RRDBNet) -> RRDBNet:
 def interpolate_networks(first: nn.Module, second: nn.Module, alpha: float) -> nn.Module:
     """A network between two: ``(1 - alpha) * first + alpha * second``, weight by weight (Sec. 3.4 of ESRGAN).
 
-    Parameters
-    ----------
-    first, second : Module
-        Of one architecture; neither is changed. Between them lies something sensible only if the second was trained
-        on from the first.
-    alpha : float
-        0 gives the first network, 1 the second; beyond, the difference is exaggerated.
-
-    Raises
-    ------
-    ValueError
-        The networks differ in a weight's name or shape.
+    Neither is changed. Between them lies something sensible only if the second was trained on from the first; beyond
+    ``alpha`` 0 and 1 the difference is exaggerated. ValueError for networks of different architectures.
     """
     network, other = copy.deepcopy(first), second.state_dict()
     own = network.state_dict()

@@ -1,17 +1,12 @@
 """Training pairs that look like real photos: RealSR's Algorithm 1 [ji2020realsr].
 
-``lr = (hr * k) reduced by 4 + n``, with a kernel k and noise n drawn from pools that real photos filled. Everything is
-computed in floating point. The released code turns floats into 8 bits by cutting off fractions, in HR images as well as
-in LR ones, and hands 8-bit images to the correlation, which cuts off once more: what it cuts becomes half a grey level
-darker on average (``official_uint8=True`` does as it does).
-
-Pairs can be written to a folder of PNG files with a manifest, and are cut into crops in training: a batch is a pure
-function of (seed, step), as the training loop wants it.
+``lr = (hr * k) reduced by 4 + n``, with a kernel k and noise n drawn from pools that real photos filled, in floating
+point. The released code cuts off the fractions of grey levels, in HR and LR images and once more before the
+correlation, which makes images half a level darker on average; ``official_uint8=True`` does as it does.
 """
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -39,10 +34,7 @@ STREAM = 0x70616972  # sets these random numbers apart from others that are seed
 
 @dataclass(frozen=True)
 class Track:
-    """Settings of one track of the NTIRE 2020 challenge, as the released code has them.
-
-    What each field means and where its value comes from is in its metadata.
-    """
+    """Settings of one track of the NTIRE 2020 challenge, as the released code has them."""
 
     name: str = sourced("", "NTIRE 2020", "What people call it.")
     scale: int = sourced(4, "NTIRE 2020", "Factor of the reduction.")
@@ -65,7 +57,7 @@ def clean_up(photo: Float[Tensor, "3 h w"], factor: int = 2, multiple: int = 4) 
 class Pair:
     """An HR image, the LR image without noise, and which kernel made it (None: bicubic).
 
-    Images are in [0, 1]; or levels in uint8, in a quarter of the memory, as ``read_pairs(..., levels=True)`` has them.
+    In [0, 1], or levels in uint8: the same crops out of a quarter of the memory.
     """
 
     name: str
@@ -76,29 +68,12 @@ class Pair:
 
 @dataclass
 class Degradation:
-    """How an HR image becomes an LR image: pools to draw from.
-
-    Attributes
-    ----------
-    scale : int
-        Factor of the reduction.
-    kernels : list of Tensor
-        Correlation kernels, aligned for ``scale``; empty: the bicubic reduction.
-    noises : NoisePool
-        Empty: no noise.
-    official_uint8 : bool
-        Cut off the fractions of grey levels wherever the released code does so by mistake.
-
-    Raises
-    ------
-    ValueError
-        A kernel is not aligned: LR images would not lie on their HR images.
-    """
+    """How an HR image becomes an LR image: pools to draw from. ValueError for a kernel that is not aligned."""
 
     scale: int = 4
-    kernels: Sequence[Float[Tensor, "_ _"]] = ()
-    noises: NoisePool = field(default_factory=NoisePool)
-    official_uint8: bool = False
+    kernels: Sequence[Float[Tensor, "_ _"]] = ()  #: for correlation, aligned for ``scale``; empty: bicubic reduction
+    noises: NoisePool = field(default_factory=NoisePool)  #: empty: no noise
+    official_uint8: bool = False  #: cut off the fractions of grey levels wherever the released code does by mistake
 
     def __post_init__(self) -> None:
         for number, kernel in enumerate(self.kernels):
@@ -151,14 +126,7 @@ def cut_off(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
 
 @dataclass
 class PairedData:
-    """A paired training set: images in memory, noise added when crops are drawn.
-
-    Attributes
-    ----------
-    pairs : list of Pair
-    noises : NoisePool
-    scale : int
-    """
+    """A paired training set: images in memory, noise added when crops are drawn."""
 
     pairs: list[Pair]
     noises: NoisePool
@@ -178,27 +146,18 @@ class PairedData:
         seed: int = 0,
         turned: bool = True,
     ) -> tuple[Float[Tensor, "b 3 s s"], Float[Tensor, "b 3 t t"]]:
-        """A batch of crops, a pure function of (seed, step): turned and mirrored, then noise on the LR ones.
+        """A batch of HR and LR crops in [0, 1], turned and mirrored, then noise on the LR ones.
 
         Each pair is as likely as any other, and so is each place in it.
 
         Parameters
         ----------
-        step, seed : int
-            All randomness there is, at least 0.
-        rank, world : int
-            This process and how many there are; it gets its share of the batch that one process would get.
-        batch : int
-            Crops of a step in all processes together, a multiple of ``world``; RealSR trains with 16.
+        step, rank, world, batch, seed
+            As for :meth:`restore_lib.data.patches.PatchStore.crops`; RealSR has 16 crops in a batch.
         size : int
             Side of the HR crops, a multiple of the scale; RealSR has 128.
         turned : bool
             False leaves crops as they lie in their photos.
-
-        Returns
-        -------
-        hr, lr : Tensor
-            In [0, 1].
         """
         if size % self.scale:
             raise ValueError(f"size must be a multiple of the scale {self.scale}, got {size}")
@@ -245,7 +204,7 @@ def algorithm_1(
     seed: int = 0,
     official_uint8: bool = False,
 ) -> PairedData:
-    """RealSR's Algorithm 1: from unpaired photos to a paired training set.
+    """RealSR's Algorithm 1: from unpaired photos to a paired training set; noise is injected when crops are drawn.
 
     Parameters
     ----------
@@ -253,19 +212,13 @@ def algorithm_1(
         Photos from the camera; kernels and noise are theirs.
     clean : iterable of (name, image)
         Photos without noise, for tracks that use them.
-    track : Track
     estimate : callable, optional
-        Gives a photo's kernel for the track's scale, aligned. Needed when the track has kernels, for example
+        Gives a photo's kernel for the track's scale, aligned; needed when the track has kernels. For example
         ``lambda photo: estimate_kernel(photo, scale=4).kernel``.
     seed : int
         Of the choice of kernels.
     official_uint8 : bool
         As in :class:`Degradation`.
-
-    Returns
-    -------
-    PairedData
-        Whose noise is injected when crops are drawn, as in the released code.
     """
     if track.kernels and estimate is None:
         raise ValueError(f"{track.name or 'this track'} needs estimate: a function from a photo to its kernel")
@@ -289,64 +242,36 @@ def algorithm_1(
 def write_pairs(folder: Path | str, data: PairedData, *, bits: int = 8) -> Path:
     """Write a paired set: ``hr/``, ``lr/`` and ``noise/`` as PNG, and ``manifest.json`` with what belongs together.
 
-    LR images are written without noise, which is drawn anew in training. Everything is written beside the folder first
-    and renamed at the end: the folder is whole, or not there.
-
-    Parameters
-    ----------
-    folder : path
-        Must not exist, or be empty.
-    data : PairedData
-    bits : {8, 16}
-        Bits a sample of the PNG files; the released code has 8.
-
-    Raises
-    ------
-    DataError
-        The folder holds something already.
+    LR images are written without noise, which is drawn anew in training. The folder must be new or empty (else
+    DataError) and is renamed into place at the end: it is whole, or not there. ``bits`` is 8, as released, or 16.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise DataError(f"{folder} holds something already: choose an empty folder for the pairs.")
+    manifest = {"format": FORMAT, "scale": data.scale, "bits": int(bits), "pairs": [], "noise": []}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as beside:
+            partial = Path(beside, "pairs")
+            partial.mkdir()
+            for i, pair in enumerate(data.pairs):
+                entry = {"name": pair.name, "kernel": pair.kernel}
+                for part, image in (("hr", pair.hr), ("lr", pair.lr)):
+                    entry[part] = _write(partial, f"{part}/{i:05d}.png", image, bits)
+                manifest["pairs"].append(entry)
+            for i, (patch, source) in enumerate(zip(data.noises.patches, data.noises.sources, strict=True)):
+                manifest["noise"].append({"source": source, "file": _write(partial, f"noise/{i:05d}.png", patch, bits)})
+            (partial / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+            os.replace(partial, folder)  # an empty folder in its place is replaced
     except OSError as error:
         raise files.writing_failed(folder, error) from error
-    try:
-        manifest = {"format": FORMAT, "scale": data.scale, "bits": int(bits), "pairs": [], "noise": []}
-        for i, pair in enumerate(data.pairs):
-            entry = {"name": pair.name, "kernel": pair.kernel}
-            for part, image in (("hr", pair.hr), ("lr", pair.lr)):
-                entry[part] = _write(partial, f"{part}/{i:05d}.png", image, bits)
-            manifest["pairs"].append(entry)
-        for i, (patch, source) in enumerate(zip(data.noises.patches, data.noises.sources, strict=True)):
-            manifest["noise"].append({"source": source, "file": _write(partial, f"noise/{i:05d}.png", patch, bits)})
-        (partial / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        umask = os.umask(0)
-        os.umask(umask)
-        partial.chmod(0o777 & ~umask)
-        os.replace(partial, folder)  # an empty folder in its place is replaced
-    except OSError as error:
-        raise files.writing_failed(folder, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return folder
 
 
 def read_pairs(folder: Path | str, *, levels: bool = False) -> PairedData:
-    """Read what :func:`write_pairs` wrote; every file's SHA-256 is compared with the manifest.
+    """Read what :func:`write_pairs` wrote, and compare every file's SHA-256; ``levels`` as in :class:`Pair`.
 
-    Parameters
-    ----------
-    folder : path
-    levels : bool
-        Keep images of 8 bits as levels in uint8. The same crops come out of a quarter of the memory.
-
-    Raises
-    ------
-    DataError
-        There is no manifest, or a file is missing or changed.
+    Raises DataError when there is no manifest, or a file is missing or changed.
     """
     folder = Path(folder)
     try:

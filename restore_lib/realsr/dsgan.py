@@ -1,10 +1,8 @@
 """Learn the degradation instead of estimating it: DSGAN, small (Fritsche, Gu and Timofte, ICCV Workshops 2019).
 
-A network turns clean LR images into ones that look like the camera's. Frequencies are separated: the discriminator sees
-only the high ones, where noise and blur are, so it cannot ask for other colours or other objects; the absolute
-difference counts only for the low ones, so noise costs nothing there. Both are split by a mean over 5 x 5 pixels.
-
-What the network adds is a function of the image. Noise that is collected is drawn anew in every step.
+A network turns clean LR images into ones that look like the camera's. Its discriminator sees only high frequencies,
+where noise and blur are, so it cannot ask for other colours or objects; the absolute difference counts only low ones,
+so noise costs nothing there. What the network adds is a function of the image; collected noise is drawn anew each step.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,10 +43,6 @@ class DegradingNet(nn.Module):
 
     The official one has 8 blocks of 64 channels and gives the image itself, through a sigmoid; this one gives what is
     added to its input, so that minutes of training do not go into learning to copy.
-
-    Parameters
-    ----------
-    blocks, width : int
     """
 
     def __init__(self, blocks: int = 8, width: int = 64):
@@ -71,10 +65,7 @@ class DegradingNet(nn.Module):
 class HighPassDiscriminator(nn.Module):
     """Tell the camera's photos from degraded images by their high frequencies: 5 x 5 convolutions, one logit a pixel.
 
-    Parameters
-    ----------
-    width : int
-        Channels of the first convolution; they double twice.
+    The first convolution has ``width`` channels, which double twice.
     """
 
     def __init__(self, width: int = 64):
@@ -106,12 +97,8 @@ def dsgan_step(
     batch : (clean, real)
         Clean LR crops and crops of the camera's photos, which show other things; (b, 3, h, w) each.
     colour, texture, perceptual : float
-        Weights of the absolute difference of low frequencies, of the adversarial loss on high ones, and of LPIPS.
-
-    Returns
-    -------
-    mapping of str to Tensor
-        The losses, unweighted.
+        Weights of the absolute difference of low frequencies, of the adversarial loss on high ones, and of LPIPS; the
+        losses that are returned are unweighted.
     """
     clean, real = (run.speed.layout(part) for part in batch)
     discriminator = run.task.networks["discriminator"].requires_grad_(False)  # gradients go through it, not into it
@@ -187,10 +174,7 @@ class DSGANRecipe(Recipe):
             },
             frozen={"lpips": metrics.lpips_network("alex")} if self.perceptual_weight else {},
             step=partial(
-                dsgan_step,
-                colour=self.colour_weight,
-                texture=self.texture_weight,
-                perceptual=self.perceptual_weight,
+                dsgan_step, colour=self.colour_weight, texture=self.texture_weight, perceptual=self.perceptual_weight
             ),
             batches=batches,
             validate=texture_ratio(hidden_camera.validation_pairs(self.world)),
@@ -215,36 +199,14 @@ def texture_ratio(pairs: list[Pair]) -> Callable[[Mapping[str, nn.Module]], Mapp
     return validate
 
 
+SMOKE = {"blocks": 1, "width": 8, "judge_width": 8, "world": "embedded", "sources": 2, "perceptual_weight": 0.0}
+SMOKE |= {"steps": 10, "batch_size": 2, "size": 32, "validate_every": 5}
+FULL = {"blocks": 8, "width": 64, "judge_width": 64, "sources": 0}
+PAPER = FULL | {"steps": 129_300, "size": 128, "world": "2k", "learning_rate": 2e-4, "validate_every": 5000}
 DSGAN = DSGANRecipe(
     name="dsgan",
     title="DSGAN: learned degradation with separated frequencies",
-    tiers={
-        "smoke": {
-            "steps": 10,
-            "batch_size": 2,
-            "size": 32,
-            "blocks": 1,
-            "width": 8,
-            "judge_width": 8,
-            "world": "embedded",
-            "sources": 2,
-            "perceptual_weight": 0.0,
-            "validate_every": 5,
-        },
-        "cpu": {},
-        "gpu": {"steps": 20_000, "blocks": 8, "width": 64, "judge_width": 64, "batch_size": 16, "sources": 0},
-        "paper": {
-            "steps": 129_300,
-            "blocks": 8,
-            "width": 64,
-            "judge_width": 64,
-            "size": 128,
-            "world": "2k",
-            "sources": 0,
-            "learning_rate": 2e-4,
-            "validate_every": 5000,
-        },
-    },
+    tiers={"smoke": SMOKE, "cpu": {}, "gpu": FULL | {"steps": 20_000, "batch_size": 16}, "paper": PAPER},
     cost={"smoke": "5 s", "cpu": "2 minutes on one core"},
     stored="float16",
 )

@@ -1,20 +1,14 @@
 """A "Track 1" of our own: a camera whose degradation no method knows, and training pairs from what it shows.
 
 The challenge that RealSR won [lugmayr2020ntire] gave degraded photos without clean versions, clean photos of other
-scenes, and a test of clean photos that were made smaller and then degraded in the same way. Its photos are not free to
-pass on; this is the same task with other photos:
+scenes, and a test of clean photos that were reduced and then degraded in the same way. Its photos are not free to
+pass on; this is the same task with others. The *degradation* is a blur by an anisotropic Gaussian, another one for each
+photo, then noise that real cameras left in flat places of DND's photos [plotz2017dnd], then 8 bits. *Sources* are
+degraded photos at full size, all that training sees of it; *targets* are clean photos of other scenes; *validation* and
+*test* pairs are clean photos with their degraded reduction by 4.
 
-- the *degradation* is a blur by an anisotropic Gaussian, another one for each photo, and noise that real cameras left
-  in flat places of DND's photos [plotz2017dnd], at half its strength, which brings bicubic interpolation near what it
-  has in the challenge; then levels are rounded to 8 bits. It is known to no method;
-- *sources* are degraded photos as a camera would give them, at their full size: all that training sees of it;
-- *targets* are clean photos of other scenes;
-- *validation* and *test* pairs are clean photos with their reduction by 4, degraded.
-
-Half of DND's photos give the noise of sources and validation pairs, the other half that of the tests: a method that
-knew the noise by heart would not be helped. Real noise depends on the brightness; this noise, once collected, does not.
-
-From sources and targets, :func:`training_pairs` makes pairs by RealSR's Algorithm 1 or by parts of it.
+Half of DND's photos give the noise of sources and validation pairs, the other half that of the tests: knowing the noise
+by heart would not help. Real noise depends on the brightness; this noise, once collected, does not.
 """
 
 import hashlib
@@ -44,7 +38,7 @@ from restore_lib.resampling import downscale, imresize
 SCALE = 4
 BLUR_WIDTHS = (0.4, 1.0)  # standard deviations of the blur along its axes, in pixels of the degraded photo
 BLUR_SIZE = 9
-NOISE_STRENGTH = 0.5  # as if the cameras had had four times the light
+NOISE_STRENGTH = 0.5  # brings bicubic interpolation near what it has in the challenge
 RULE = NoiseRule(patch=64, stride=64, adaptive=1.5)  # photos are small; the noise is too strong for a threshold of 20
 VALIDATION_PHOTOS = 6
 HALVES = ("source", "test")
@@ -52,26 +46,14 @@ HALVES = ("source", "test")
 
 @dataclass(frozen=True)
 class PhotoSets:
-    """Which photos serve as what.
-
-    Attributes
-    ----------
-    sources, targets, test : (str, str)
-        Name and split of a set; or (set, names with spaces between). Sources and targets have no photo in common.
-    noise : str
-        Set of noisy photos; empty: noise is made up.
-    other_noise : str
-        Set of another camera's photos, to collect the wrong noise from; empty: made up.
-    validation : (str, str)
-        As ``test``; empty for the last photos of the sources' set, which are then no sources.
-    """
+    """Which photos serve as what: (name, split) of a set, or (set, names with spaces between)."""
 
     sources: tuple[str, str]
-    targets: tuple[str, str]
+    targets: tuple[str, str]  #: no photo in common with the sources
     test: tuple[str, str]
-    noise: str = ""
-    other_noise: str = ""
-    validation: tuple[str, str] = ("", "")
+    noise: str = ""  #: set of noisy photos; empty: noise is made up
+    other_noise: str = ""  #: set of another camera's photos, whose noise is wrong; empty: made up
+    validation: tuple[str, str] = ("", "")  #: empty: the last photos of the sources' set, which are then no sources
 
 
 PHOTO_SETS: Mapping[str, PhotoSets] = {
@@ -96,23 +78,12 @@ def photo_sets(name: str) -> PhotoSets:
     return PHOTO_SETS[name]
 
 
-PARTS = ("sources", "targets", "validation", "test")
-
-
 def items(sets: str, part: str, count: int = 0) -> list[Item]:
-    """Clean photos of a part of photo sets.
+    """Clean photos of a part of photo sets: ``sources``, ``targets``, ``validation`` or ``test``.
 
-    Parameters
-    ----------
-    sets : str
-        Name of the photo sets.
-    part : {"sources", "targets", "validation", "test"}
-    count : int
-        As many of them, evenly chosen; 0: all.
+    ``count`` gives as many of them, evenly chosen; 0: all.
     """
     chosen = photo_sets(sets)
-    if part not in PARTS:
-        raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
     from_sources = part in ("sources", "validation") and not any(chosen.validation)
     name, split = chosen.sources if from_sources else getattr(chosen, part)
     photos = list(data.open(name, None if name == "embedded" else split or None))
@@ -127,15 +98,9 @@ def items(sets: str, part: str, count: int = 0) -> list[Item]:
 
 @dataclass
 class HiddenCamera:
-    """The degradation.
+    """The degradation."""
 
-    Attributes
-    ----------
-    noise_pools : list of NoisePool
-        One pool a noisy photo: a degraded photo has the noise of one of them.
-    """
-
-    noise_pools: Sequence[NoisePool] = field(repr=False)
+    noise_pools: Sequence[NoisePool] = field(repr=False)  #: one a noisy photo; a degraded photo has the noise of one
 
     def degrade(self, photo: Float[Tensor, "3 h w"], generator: torch.Generator) -> Float[Tensor, "3 h w"]:
         """Blur a photo, add noise, round: what the camera makes of it, of the same size."""
@@ -175,18 +140,10 @@ def x4_kernel(blur: Float[Tensor, "n n"]) -> Float[Tensor, "m m"]:
 
 @cache
 def camera(sets: str = "photos", half: str = "source", seed: int = 0) -> HiddenCamera:
-    """The hidden camera, with one half of its noise.
+    """The hidden camera, with one half of its noise, ``source`` or ``test``; ``seed`` is that of made-up noise.
 
     Noisy photos are put in order of their noise; of each four, the first and the last are the tests', so that both
     halves have weak and strong noise.
-
-    Parameters
-    ----------
-    sets : str
-        Name of the photo sets.
-    half : {"source", "test"}
-    seed : int
-        Of made-up noise.
     """
     if half not in HALVES:
         raise ValueError(f"half must be one of {', '.join(HALVES)}, got {half!r}")
@@ -267,40 +224,17 @@ SMALLEST = 0.5  # size of the sources at which noise can be collected: patches o
 
 @dataclass(frozen=True)
 class PairSettings:
-    """How training pairs are made: parts of RealSR's Algorithm 1 that can be left out.
+    """How training pairs are made: parts of RealSR's Algorithm 1 that can be left out."""
 
-    Attributes
-    ----------
-    world : str
-        Name of the photo sets.
-    way : {"bicubic", "kernel", "noise", "both", "learned"}
-        LR images are reduced bicubically or with kernels (kernel, both), get collected noise (noise, both), or are what
-        a trained network makes of the bicubic reduction.
-    camera : {"right", "wrong"}
-        Whose noise: the sources', or other cameras'.
-    kernels : {"estimated", "true"}
-        KernelGAN's, or the hidden camera's own.
-    kernel_photos : int
-        Sources whose kernel is estimated.
-    clean_up : int
-        Sources are reduced by this to serve as HR images; 1: as they are.
-    sources : int
-        Sources, evenly chosen; 0: all.
-    learned : str
-        Checkpoint of the network that degrades.
-    noise_scales : tuple of float
-        Sizes of the sources at which noise is collected.
-    """
-
-    world: str = "photos"
-    way: str = "both"
-    camera: str = "right"
-    kernels: str = "estimated"
-    kernel_photos: int = 8
-    clean_up: int = 2
-    sources: int = 60
-    learned: str = ""
-    noise_scales: tuple[float, ...] = (1.0,)
+    world: str = "photos"  #: name of the photo sets
+    way: str = "both"  #: LR images: ``bicubic``, ``kernel``, ``noise``, ``both``, or by a network that has ``learned``
+    camera: str = "right"  #: whose noise: the sources' (``right``) or other cameras' (``wrong``)
+    kernels: str = "estimated"  #: KernelGAN's (``estimated``), or the hidden camera's own (``true``)
+    kernel_photos: int = 8  #: sources whose kernel is estimated
+    clean_up: int = 2  #: sources are reduced by this to serve as HR images; 1: as they are
+    sources: int = 60  #: sources, evenly chosen; 0: all
+    learned: str = ""  #: checkpoint of the network that degrades
+    noise_scales: tuple[float, ...] = (1.0,)  #: sizes of the sources at which noise is collected
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -318,13 +252,9 @@ class PairSettings:
 
 
 def training_pairs(settings: PairSettings, seed: int = 0) -> PairedData:
-    """The paired set: images as levels of 8 bits, as the released code's PNG files; noise is drawn with the crops.
+    """RealSR's Algorithm 1, or parts of it, on sources and targets: images in uint8, noise drawn with the crops.
 
-    Parameters
-    ----------
-    settings : PairSettings
-    seed : int
-        Of the choice of kernels. The sources are always the same ones.
+    ``seed`` is that of the choice of kernels. The sources are always the same ones.
     """
     photos = sources(settings.world, settings.sources)
     pool, kernels = NoisePool(), []
@@ -373,13 +303,8 @@ def true_kernels(count: int, seed: int = 1) -> list[Float[Tensor, "_ _"]]:
 def estimated_kernels(photos: Sequence[Float[Tensor, "3 _ _"]], seed: int = 0) -> list[Float[Tensor, "_ _"]]:
     """KernelGAN's kernels of photos for x4, kept in the cache; without those that its diagnostics complain of.
 
-    About half a minute a photo where they are not in the cache yet. On a noisy photo an estimation may fail: there are
-    fewer kernels than photos then.
-
-    Raises
-    ------
-    DataError
-        No estimation succeeded.
+    Half a minute a photo at first. On a noisy photo an estimation may fail, so there may be fewer kernels than photos;
+    DataError when none succeeded.
     """
     settings = KernelSettings()
     content = hashlib.sha256(f"{settings} {seed} {SCALE}".encode())

@@ -20,7 +20,7 @@ NOISE = 1 / 255  # standard deviation of the discriminator's noise, in [0, 1] fo
 
 
 class CropSampler:
-    """The crops of every step, their places drawn beforehand.
+    """The crops of every step of an estimation, their places drawn beforehand.
 
     Parameters
     ----------
@@ -69,10 +69,7 @@ class CropSampler:
 def shaved(image: Float[Tensor, "3 h w"], shave: int) -> Float[Tensor, "3 oh ow"]:
     """Without ``shave`` pixels at each side and, where a side is odd, its last row or column.
 
-    Raises
-    ------
-    ImageError
-        What is left is too small for crops, not finite, or flat.
+    ImageError when what is left is too small for crops, not finite, or flat.
     """
     height, width = (side - 2 * shave for side in image.shape[-2:])
     if min(height, width) < CROP + 2:
@@ -93,8 +90,7 @@ def crop_chances(
 ) -> tuple[Float[np.ndarray, "h w"], Float[np.ndarray, "h w"]]:
     """Chance of each pixel to be the centre of the generator's and of the discriminator's crop.
 
-    The discriminator's crops follow the gradients of the photo, the generator's those of the photo at half size, which
-    is what it makes.
+    The latter follow the gradients of the photo, the former those of the photo at half size, which the generator makes.
     """
     doubled = gradient_map(imresize(image, scale=1 / 2)).repeat(2, 0).repeat(2, 1)
     return centre_chances(doubled, CROP, held), centre_chances(gradient_map(image), SMALL, held)

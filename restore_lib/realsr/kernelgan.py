@@ -2,10 +2,8 @@
 
 A photo's small details look like its large ones. So a generator shrinks crops of the photo, and a discriminator that
 sees 7 x 7 pixels tells whether a patch is from the photo or from the generator. When it cannot tell, the generator
-shrinks as the camera did. In the paper's order: the two networks, the loss and its schedule, one training step, and the
-estimation. Sizes and numbers are those of the released code, with the stride in the last layer.
-
-RealSR estimates its kernels with this, or by its own Eq. 4 [ji2020realsr]: ``KernelSettings(form="realsr")``.
+shrinks as the camera did. Sizes and numbers are those of the released code, with the stride in the last layer. RealSR
+estimates its kernels with this, or by its own Eq. 4 [ji2020realsr]: ``KernelSettings(form="realsr")``.
 """
 
 import math
@@ -24,14 +22,7 @@ from torch import Tensor, nn
 from restore_lib.errors import ImageError
 from restore_lib.fast.kernelgan import ComposedStep, few_threads
 from restore_lib.realsr.kernel_crops import CropSampler, hold_out, shaved
-from restore_lib.realsr.kernels import (
-    Diagnostics,
-    KernelEstimate,
-    Trajectory,
-    centre_of_mass,
-    conclude,
-    diagnose,
-)
+from restore_lib.realsr.kernels import Diagnostics, KernelEstimate, Trajectory, centre_of_mass, conclude, diagnose
 from restore_lib.resampling import imresize
 from restore_lib.training.recipes import sourced
 
@@ -42,10 +33,7 @@ EVERY = 50  # steps between two kernels of the trajectory
 
 @dataclass(frozen=True)
 class KernelSettings:
-    """How an estimation runs; the defaults are the released code's, its two defects mended.
-
-    What each field means and where its value comes from is in its metadata.
-    """
+    """How an estimation runs; the defaults are the released code's, its two defects mended."""
 
     form: Literal["released", "realsr"] = sourced(
         "released", "official code of KernelGAN", "'released': five constraints, two phases. 'realsr': Eq. 4 of RealSR."
@@ -78,10 +66,7 @@ class KernelSettings:
 
 
 class KernelGenerator(nn.Module):
-    """Deep linear generator: kernels of 7, 5, 3, 1, 1, 1, 64 channels, 150,656 weights; reduces by 2.
-
-    It has no activation: it is one blur kernel, in six layers.
-    """
+    """Deep linear generator: kernels of 7, 5, 3, 1, 1, 1, 64 channels, 150,656 weights; one blur in six layers."""
 
     def __init__(self, width: int = 64):
         super().__init__()
@@ -211,18 +196,9 @@ class Schedule:
 
     First the generator learns the bicubic reduction, which anchors scale and place. Once its error was below a
     threshold in three steps running, the anchor's weight is divided by 100 at every 200th step; at the second division
-    (5, 0.05, 0.0005) the terms for centre and sparsity come in.
-
-    The threshold. The released code compares each colour with the *sum* of the three bicubic colours, and waits for
-    0.4. On a grey photo that sum is three times a colour and the squared error nine times that of one colour, so the
-    mended comparison waits for 0.4 / 9.
-
-    Attributes
-    ----------
-    weights : dict of str to float
-        Of each term at the present step.
-    switch_step : int or None
-        Step after which the second phase's terms came in.
+    (5, 0.05, 0.0005) the terms for centre and sparsity come in: that is ``switch_step``. The released code waits for an
+    error of 0.4, but compares each colour with the *sum* of the three bicubic ones: on a grey photo three times a
+    colour, so that the squared error is nine times that of one, and the mended comparison waits for 0.4 / 9.
     """
 
     def __init__(self, settings: KernelSettings):
@@ -271,8 +247,8 @@ def step(
 ) -> Mapping[str, Float[Tensor, "1"]]:
     """One training step: the generator, then the discriminator.
 
-    ``crops`` are those of ``CropSampler.crops`` in a batch of one, ``weights`` those of :class:`Schedule`. Gives
-    each term of the generator's loss without its weight, and the discriminator's loss.
+    ``crops`` are those of ``CropSampler.crops`` in a batch of one, ``weights`` those of :class:`Schedule`. Gives each
+    term of the generator's loss without its weight, and the discriminator's loss.
     """
     generator, discriminator = networks
     crop, real, noise = crops
@@ -379,28 +355,20 @@ def estimate_kernel(
     restarts : int
         How often to estimate from new random weights.
     rule : {"average", "choice"}
-        What becomes of several kernels. Their average; no kernel that the diagnostics complain of is in it, as long as
-        there are others. Or a choice: a quarter of the photo is held back, and the one that reduces it most alike is
-        taken, which is nearer to the truth on some photos and farther on others.
+        What becomes of several kernels: their average, of those that the diagnostics do not complain of if there are
+        any; or a choice: a quarter of the photo is held back, and the one that reduces it most alike is taken, which is
+        nearer to the truth on some photos and farther on others.
     settings : KernelSettings, optional
         Steps, weights, and which form; the released code's with its defects mended by default.
     fast : bool
         False runs the networks layer by layer: the same steps up to rounding, several times slower.
-    device : str or torch.device
-        Where to compute.
     progress : callable, optional
         Called with the steps done and the steps to do, over all restarts together.
-
-    Warns
-    -----
-    KernelWarning
-        The kernel is off its centre, does not sum to 1, or its second phase never began: see
-        ``diagnostics.problems``.
 
     Raises
     ------
     ImageError
-        The photo is too small, flat, or holds NaN.
+        The photo is too small, flat, or holds NaN. A KernelWarning says that a kernel should not be trusted.
     """
     options = {"rule": rule, "settings": settings, "fast": fast, "device": device, "progress": progress}
     (estimate,) = estimate_kernels([image], scale, seed, restarts, **options)

@@ -1,7 +1,7 @@
 """Blur kernels: known ones, from the generator's raw kernel to one that degrades photos, and which one to trust.
 
-Kernels here are correlation kernels for :func:`restore_lib.resampling.downscale`: neither flipped nor shifted by it
-when they are aligned already. A kernel is (kh, kw), float64, and sums to 1 unless a function says otherwise.
+All are correlation kernels for :func:`restore_lib.resampling.downscale`, which neither flips them nor shifts them when
+they are aligned: (kh, kw), float64, with sum 1 unless a function says otherwise.
 """
 
 import math
@@ -31,16 +31,9 @@ def bicubic_kernel() -> Float[Tensor, "8 8"]:
 
 
 def gaussian_kernel(size: int, widths: tuple[float, float], angle: float = 0.0) -> Float[Tensor, "n n"]:
-    """A Gaussian about the middle of its cells.
+    """A Gaussian about the middle of ``size`` x ``size`` cells, with standard deviations ``widths`` along its two axes.
 
-    Parameters
-    ----------
-    size : int
-        Cells along each side.
-    widths : (float, float)
-        Standard deviations in cells along its two axes, positive.
-    angle : float
-        Of the first axis to the horizontal, in radians, clockwise as seen in an image.
+    ``angle`` is that of the first axis to the horizontal, in radians, clockwise as seen in an image.
     """
     if size < 1 or min(widths) <= 0:
         raise ValueError(f"size and widths must be positive, got {size} and {tuple(widths)}")
@@ -56,17 +49,8 @@ def random_kernel(
 ) -> Float[Tensor, "kh kw"]:
     """A rough anisotropic Gaussian, aligned, as the authors' notebook makes them for DIV2KRK.
 
-    The notebook's values, for scale 4: variances along the axes uniform in [0.175 s, 2.5 s], angle uniform, each cell
-    multiplied by a number uniform in 1 +- 0.4, 21 x 21 cells.
-
-    Parameters
-    ----------
-    generator : torch.Generator
-        Source of randomness, on the CPU.
-    scale, size : int
-        Factor of the reduction, and cells along each side before alignment.
-    roughness : float
-        In [0, 1).
+    Variances along the axes are uniform in [0.175 s, 2.5 s] and the angle is uniform; each of ``size`` x ``size`` cells
+    is multiplied by a number uniform in 1 +- ``roughness``. The notebook's values, for scale 4, are the defaults.
     """
     dice = torch.rand(3, generator=generator, dtype=torch.float64)
     low, high = 0.175 * scale, 2.5 * scale
@@ -88,12 +72,7 @@ def drop_small(kernel: Float[Tensor, "kh kw"], keep: int = 40) -> Float[Tensor, 
     """Take three quarters of the (keep + 1)-th largest value off all cells, clip at 0 and normalise.
 
     The released post-processing [bellkligler2019kernelgan, ``util.py``]: far cells, which the loss hardly holds down,
-    vanish.
-
-    Raises
-    ------
-    ValueError
-        Nothing positive is left.
+    vanish. ValueError when nothing positive is left.
     """
     if not 0 < keep < kernel.numel():
         raise ValueError(f"keep must be between 1 and {kernel.numel() - 1}, got {keep}")
@@ -113,20 +92,11 @@ def post_process(raw: Float[Tensor, "kh kw"], scale: int = 2, keep: int = 40) ->
 
 
 def analytic_x4(kernel: Float[Tensor, "n n"]) -> Float[Tensor, "m m"]:
-    """The kernel of a reduction by 4 that is the same reduction by 2 twice [bellkligler2019kernelgan].
+    """The kernel of a reduction by 4 that is the same aligned reduction by 2 twice [bellkligler2019kernelgan].
 
     ``k4[u] = sum_m k2[m] k2[u - 2 m]``: k2 convolved with itself, once with zeros between its cells. Half a pixel of
-    alignment at x2 becomes the one and a half that x4 needs.
-
-    Parameters
-    ----------
-    kernel : Tensor
-        Of the reduction by 2, aligned, (n, n).
-
-    Returns
-    -------
-    Tensor
-        (m, m) with ``m = 3 n - 2 - 2 (n // 2)``: cells that are nearly 0 are cut from each side.
+    alignment at x2 becomes the one and a half that x4 needs. Of the 3 n - 2 cells, ``n // 2`` that are nearly 0 are cut
+    from each side.
     """
     n = kernel.shape[-1]
     spread = kernel.new_zeros(2 * n - 1, 2 * n - 1)
@@ -141,10 +111,7 @@ def analytic_x4(kernel: Float[Tensor, "n n"]) -> Float[Tensor, "m m"]:
 def kernel_error(estimated: Float[Tensor, "ah aw"], true: Float[Tensor, "bh bw"], scale: int = 2) -> float:
     """Sum of absolute differences of two kernels, normalised and with their centres on the same spot.
 
-    Returns
-    -------
-    float
-        0 for equal kernels, 2 for kernels that do not overlap. Where the centre lies does not count: no image tells.
+    0 for equal kernels, 2 for ones that do not overlap. Where the centre lies does not count: no image tells.
     """
     a, b = on_one_grid([align_kernel((k / k.sum()).double(), scale) for k in (estimated, true)])
     return float((a - b).abs().sum())
@@ -158,9 +125,9 @@ def on_one_grid(kernels: Sequence[Float[Tensor, "_ _"]]) -> list[Float[Tensor, "
 
 
 def pad_kernel(kernel: Float[Tensor, "kh kw"], before: Sequence[int], after: Sequence[int]) -> Float[Tensor, "oh ow"]:
-    """Pad to ``before`` cells (above, left) and ``after`` cells (below, right) of the cell that is counted from.
+    """Pad to ``before`` cells (above, left) and ``after`` cells (below, right) of the cell ``(k - 1) // 2``.
 
-    That is cell ``(k - 1) // 2``, which :func:`restore_lib.resampling.downscale` places on pixel ``scale j``.
+    That is the one :func:`restore_lib.resampling.downscale` places on pixel ``scale j``.
     """
     up, left = (n - (k - 1) // 2 for n, k in zip(before, kernel.shape, strict=True))
     down, right = (n - k // 2 for n, k in zip(after, kernel.shape, strict=True))
@@ -176,87 +143,42 @@ class KernelWarning(UserWarning):
 
 @dataclass(frozen=True)
 class Trajectory:
-    """How an estimation went.
+    """How an estimation went."""
 
-    Attributes
-    ----------
-    steps : Tensor
-        (t,) after which the kernels were taken: 0, 50, 100, ... and the last.
-    kernels : Tensor
-        (t, 13, 13) raw kernels.
-    losses : dict of str to Tensor
-        (steps,) each term of the generator's loss without its weight, and the discriminator's loss.
-    """
-
-    steps: Int64[Tensor, "t"] = field(repr=False)
-    kernels: Float[Tensor, "t 13 13"] = field(repr=False)
-    losses: Mapping[str, Float[Tensor, "steps"]] = field(repr=False)
+    steps: Int64[Tensor, "t"] = field(repr=False)  #: after which the kernels were taken: 0, 50, 100, ... and the last
+    kernels: Float[Tensor, "t 13 13"] = field(repr=False)  #: raw
+    losses: Mapping[str, Float[Tensor, "steps"]] = field(repr=False)  #: each unweighted term, and the discriminator's
 
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """What tells a kernel that one can trust from one that one cannot.
+    """What tells a kernel that one can trust from one that one cannot."""
 
-    Attributes
-    ----------
-    sum : float
-        Of the raw kernel; should be 1.
-    centre : (float, float)
-        Row and column of the centre of mass, small values dropped, before the shift; should be 6.5, 6.5.
-    switch_step : int or None
-        When the constraints on centre and sparsity came in; None: never (always with ``form="realsr"``).
-    problems : tuple of str
-        What is wrong, in words; empty when nothing is.
-    """
-
-    sum: float
-    centre: tuple[float, float]
-    switch_step: int | None
-    problems: tuple[str, ...] = ()
+    sum: float  #: of the raw kernel; should be 1
+    centre: tuple[float, float]  #: of mass, small values dropped, before the shift: row, column; should be 6.5, 6.5
+    switch_step: int | None  #: when the terms for centre and sparsity came in; None: never (always with RealSR's form)
+    problems: tuple[str, ...] = ()  #: what is wrong, in words
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A kernel that could be chosen.
-
-    Attributes
-    ----------
-    kernel : Tensor
-        Aligned for a reduction by 2.
-    score : float
-        Distance between the held-out photo's details and those of its reduction; the smallest wins.
-    sound : bool
-        Whether the estimation's own diagnostics found nothing wrong.
-    """
+    """A kernel that could be chosen, aligned for a reduction by 2."""
 
     kernel: Float[Tensor, "kh kw"] = field(repr=False)
-    score: float
-    sound: bool
+    score: float  #: :func:`dissimilarity` of the photo and its reduction; the smallest wins
+    sound: bool  #: whether the estimation's own diagnostics found nothing wrong
 
 
 @dataclass(frozen=True)
 class KernelEstimate:
-    """An estimated kernel and how it came about.
+    """An estimated kernel and how it came about."""
 
-    Attributes
-    ----------
-    kernel : Tensor
-        Correlation kernel for :func:`restore_lib.resampling.downscale`, float64, sum 1, aligned for ``scale``.
-    scale : int
-    trajectory, diagnostics
-        Of the chosen restart; with an average, of the best one in it.
-    candidates : tuple of Candidate
-        Every restart and their average, with the score that a choice goes by; empty for one restart.
-    chosen : int
-        Index into ``candidates``; 0 for one restart.
-    """
-
-    kernel: Float[Tensor, "kh kw"]
+    kernel: Float[Tensor, "kh kw"]  #: for correlation, float64, sum 1, aligned for ``scale``
     scale: int
-    trajectory: Trajectory
-    diagnostics: Diagnostics
-    candidates: tuple[Candidate, ...] = ()
-    chosen: int = 0
+    trajectory: Trajectory  #: of the chosen restart; with an average, of the best one in it
+    diagnostics: Diagnostics  #: of the same
+    candidates: tuple[Candidate, ...] = ()  #: every restart, then their average; empty for one restart
+    chosen: int = 0  #: index into ``candidates``
 
 
 def diagnose(raw: Float[Tensor, "13 13"], switch_step: int | None, two_phases: bool = True) -> Diagnostics:
@@ -280,10 +202,7 @@ def conclude(
 ) -> KernelEstimate:
     """From the runs on one photo to its kernel: the one run's; their average; or, with a box held back, a choice.
 
-    Raises
-    ------
-    ImageError
-        No run has left a kernel.
+    ImageError when no run has left a kernel.
     """
     kernels, usable = [], []
     for run in runs:
@@ -320,27 +239,11 @@ def conclude(
 def choose(
     image: Float[Tensor, "3 h w"], kernels: Sequence[Float[Tensor, "_ _"]], sound: Sequence[bool], held: Box
 ) -> tuple[list[Candidate], int]:
-    """Score every kernel, and the average of the sound ones, on the part of the photo that was held back.
+    """Score every kernel, and the average of the sound ones, on the part of the photo that training did not see.
 
     Reduced with the right kernel, a photo looks as sharp as it is itself, in every direction (:func:`dissimilarity`).
-
-    Parameters
-    ----------
-    image : Tensor
-        In [0, 1].
-    kernels : sequence of Tensor
-        Aligned for a reduction by 2.
-    sound : sequence of bool
-        Whether each may be chosen and averaged; if none is, all may.
-    held : (top, left, bottom, right)
-        Part of the image that training did not see.
-
-    Returns
-    -------
-    candidates : list of Candidate
-        One for each kernel and, of two or more, their average last.
-    chosen : int
-        The sound one with the smallest score.
+    Kernels are aligned for a reduction by 2. If none is ``sound``, all may be chosen and averaged. Gives a candidate
+    for each kernel and, of two or more, their average last; and the number of the sound one with the smallest score.
     """
     sound = list(sound) if any(sound) else [True] * len(kernels)
     kernels = [*kernels]

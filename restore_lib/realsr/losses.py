@@ -2,10 +2,8 @@
 
 Stage 1 minimises absolute differences alone, whose best answer is the median of all plausible pictures: a blurred one.
 Stage 2 goes on from its weights with ``L_total = 0.01 L_1 + 1 L_per + 0.005 L_adv`` (RealSR Sec. 3.4): the second term
-compares what a classification network sees, and the third asks a discriminator whether the result could be a photo.
-
-RealSR names a discriminator of patches [isola2017pix2pix]; its released code trains the first track with ESRGAN's,
-which judges whole crops. Both give logits, for photos in [0, 1], and stand at the end of this file.
+compares what a classification network sees, and the third asks a discriminator whether the result could be a photo:
+one of patches in the paper [isola2017pix2pix], ESRGAN's of whole crops in the released code's first track.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,10 +15,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from restore_lib import files, metrics
-from restore_lib.errors import DataError
+from restore_lib import metrics
 from restore_lib.files import KnownFile
-from restore_lib.nets.vgg import Normalize
+from restore_lib.nets.vgg import Normalize, convolutions, read_weights
 from restore_lib.training.task import Run
 
 PLANS = {  # channels of the convolutions between two poolings
@@ -81,8 +78,8 @@ def generator_loss(
 ) -> Float[Tensor, ""]:
     """What the generator minimises (relativistic: Eq. 2 of ESRGAN); parameters as for :func:`discriminator_loss`.
 
-    The relativistic form has two halves here as well, with the roles exchanged: photos should look less real than
-    results. Give ``real`` detached, as the released code does. The other forms do not depend on it.
+    The relativistic form has two halves as well: photos should look less real than results. Give ``real`` detached, as
+    the released code does. The other forms do not depend on it.
     """
     distance, real, fake = _criterion(kind), real.float(), fake.float()
     if kind == "relativistic":
@@ -102,17 +99,7 @@ def _criterion(kind: str) -> Callable[[Tensor, float], Tensor]:
 def stage_1_step(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
     """One step of stage 1: the network ``generator`` towards the photos, by absolute differences.
 
-    Parameters
-    ----------
-    run : Run
-        With the network ``generator`` and its optimiser.
-    batch : (hr, lr)
-        Crops, (b, 3, s h, s w) and (b, 3, h, w).
-
-    Returns
-    -------
-    mapping of str to Tensor
-        The loss.
+    ``batch`` holds HR and LR crops, (b, 3, s h, s w) and (b, 3, h, w).
     """
     hr, lr = (run.speed.layout(part) for part in batch)
     loss = l1_loss(run.networks["generator"](lr).float(), hr)
@@ -130,22 +117,9 @@ def stage_2_step(
 ) -> Mapping[str, Tensor]:
     """One step of stage 2: the generator moves, by all three losses, and then the discriminator.
 
-    Parameters
-    ----------
-    run : Run
-        With networks and optimisers ``generator`` and ``discriminator``, and the frozen network ``features``.
-    batch : (hr, lr)
-        Crops, (b, 3, s h, s w) and (b, 3, h, w).
-    weights, kind : LossWeights and str
-        Of the losses.
-    together : bool
-        See :func:`logits`.
-
-    Returns
-    -------
-    mapping of str to Tensor
-        The losses, unweighted, and how much higher logits of photos are. The first one is that on pixels, whose size
-        tells whether a run is healthy: the other two players' losses move against each other.
+    Needs both networks and their optimisers, and the frozen network ``features``; ``batch`` as for
+    :func:`stage_1_step`, ``together`` as for :func:`logits`. Gives the losses, unweighted, and how much higher logits
+    of photos are; the one on pixels, whose size tells whether a run is healthy, comes first.
     """
     hr, lr = (run.speed.layout(part) for part in batch)
     sr = run.networks["generator"](lr).float()  # (b, 3, s h, s w)
@@ -184,8 +158,7 @@ def logits(
 ) -> tuple[Float[Tensor, "b *map"], Float[Tensor, "b *map"]]:
     """Logits for photos and for results: in two batches, as the released code does, or ``together`` in one.
 
-    Batch norm takes out what a batch has in common. Batches of photos alone and of results alone lose so a difference
-    in mean and spread between the two; in one batch it stays.
+    Batch norm takes out what a batch has in common, so two batches lose what photos and results differ in on average.
     """
     if not together:
         return discriminator(real), discriminator(fake)
@@ -198,23 +171,12 @@ class VGGFeatures(nn.Module):
 
     Before the ReLU, because after it nearly all of these features are zero (Sec. 3.3 of ESRGAN). Layers are numbered
     as torchvision's ``features``: ``features[:35]`` of VGG-19, ``features[:29]`` of VGG-16.
-
-    Parameters
-    ----------
-    plan : sequence of sequences of int
-        Channels of the convolutions between two poolings.
     """
 
     def __init__(self, plan: tuple[tuple[int, ...], ...] = PLANS["vgg19"]):
         super().__init__()
         self.normalize = Normalize()
-        layers, channels = [], 3
-        for block in plan:
-            for width in block:
-                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
-                channels = width
-            layers.append(nn.MaxPool2d(2))
-        self.layers = nn.Sequential(*layers[:-2])
+        self.layers = nn.Sequential(*convolutions(plan)[:-2])
 
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c oh ow"]:
         """Features of RGB pictures in [0, 1], at least 16 x 16: (b, 512, h/16, w/16)."""
@@ -222,20 +184,12 @@ class VGGFeatures(nn.Module):
 
 
 def perceptual_network(name: str) -> VGGFeatures:
-    """A frozen network for :func:`perceptual_loss`.
+    """A frozen network for :func:`perceptual_loss`; DataError when its weights are missing or damaged.
 
-    Parameters
-    ----------
-    name : {"vgg19", "vgg16", "untrained"}
-        ``vgg19`` is what ESRGAN and RealSR use: torchvision's file ``vgg19-dcbb9e9d.pth`` in the folder
-        ``torchvision``. ``vgg16`` stands in for it where only the network under LPIPS is at hand: another network and
-        one layer less in each of the last three blocks, so not the published loss. ``untrained`` is a narrow VGG with
-        random weights, always the same, to try the code.
-
-    Raises
-    ------
-    DataError
-        The weights are missing or damaged.
+    ``vgg19`` is what ESRGAN and RealSR use: torchvision's file ``vgg19-dcbb9e9d.pth`` in the folder ``torchvision``.
+    ``vgg16`` stands in for it where only the network under LPIPS is at hand: another network and one layer less in each
+    of the last three blocks, so not the published loss. ``untrained`` is narrow, with the same random weights each
+    time.
     """
     if name not in PLANS:
         raise ValueError(f"features must be one of {', '.join(PLANS)}, got {name!r}")
@@ -255,36 +209,22 @@ def _vgg16_weights() -> dict[str, Tensor]:
 
 
 def _vgg19_weights() -> dict[str, Tensor]:
-    path = files.locate(VGG19.path)
-    if path is None:
-        raise DataError(
-            f"VGG-19's weights are not on this computer: save {VGG19.url} as {VGG19.path} in the folder that "
-            'RESTORE_DATA names, or train with features="vgg16".'
-        )
-    if not files.matches(path, VGG19.sha256):
-        raise DataError(f"{path} is damaged or not what it says: delete it and save it again from {VGG19.url}.")
-    weights = torch.load(path, map_location="cpu", weights_only=True)
+    save = f"save {VGG19.url} as {VGG19.path} in the folder that RESTORE_DATA names"
+    missing = f'VGG-19\'s weights are not on this computer: {save}, or train with features="vgg16".'
+    weights = read_weights(VGG19, missing, f"delete it and save it again from {VGG19.url}.")
     return {key.removeprefix("features."): value for key, value in weights.items()}
 
 
 class PatchDiscriminator(nn.Module):
     """Judge overlapping patches of 70 x 70 pixels: convolutions alone, so photos of any size; 2,765,633 parameters.
 
-    ``layers`` convolutions of 4 x 4 that halve the map, two more that do not, batch norm on all but the first and the
-    last. 128 x 128 pixels give a map of 14 x 14 logits.
-
-    Parameters
-    ----------
-    layers : int
-        Halvings: 1, 2, 3 and 4 see patches of 16, 34, 70 and 142 pixels.
-    width : int
-        Channels of the first convolution; they double up to eight times as many.
+    ``layers`` convolutions of 4 x 4 that halve the map (1, 2, 3 and 4 see patches of 16, 34, 70 and 142 pixels), two
+    more that do not, batch norm on all but the first and the last. The first has ``width`` channels; they double up to
+    eight times as many. 128 x 128 pixels give a map of 14 x 14 logits.
     """
 
     def __init__(self, layers: int = 3, width: int = 64):
         super().__init__()
-        if min(layers, width) < 1:
-            raise ValueError(f"layers={layers}, width={width}: each must be at least 1")
         channels = [width * min(2**i, 8) for i in range(layers + 1)]
         self.first = nn.Conv2d(3, channels[0], 4, stride=2, padding=1)
         self.convs = nn.ModuleList(
@@ -303,23 +243,16 @@ class PatchDiscriminator(nn.Module):
 
 
 class VGGDiscriminator(nn.Module):
-    """Judge a whole crop of a fixed size, as ESRGAN does; 14,499,401 parameters for 128 x 128.
+    """Judge a whole crop of ``size`` pixels, a multiple of 32, as ESRGAN does; 14,499,401 parameters for 128 x 128.
 
     Five pairs of convolutions, 3 x 3 and then 4 x 4 that halves the map, batch norm on all but the first, and two
-    linear layers.
-
-    Parameters
-    ----------
-    width : int
-        Channels of the first convolution; they double up to eight times as many.
-    size : int
-        Side of the crops, a multiple of 32.
+    linear layers. The first has ``width`` channels; they double up to eight times as many.
     """
 
     def __init__(self, width: int = 64, size: int = 128):
         super().__init__()
-        if size < STEP or size % STEP or width < 1:
-            raise ValueError(f"width={width}, size={size}: width must be at least 1 and size a multiple of {STEP}")
+        if size < STEP or size % STEP:
+            raise ValueError(f"size must be a multiple of {STEP}, got {size}")
         self.size = size
         channels = [3] + [width * min(2 ** (i // 2), 8) for i in range(10)]
         self.convs = nn.ModuleList(

@@ -1,12 +1,9 @@
 """Collect a camera's noise from the flat parts of its photos, put it into clean images, and measure it [ji2020realsr].
 
-Where a photo shows nothing, what varies is noise. A patch is kept when its luma varies little; later a crop of it,
-without its mean, is added to a clean image. The rule is Eq. 7 of RealSR with the released code's numbers
-(``collect_noise.py``).
-
-Is that noise like the camera's? White noise of independent channels has a flat spectrum, no correlation between pixels
-or colours, and the same strength everywhere; a camera's noise, by the time it is in a file, has none of these. Spectra
-and correlations are on any scale; strengths in a :func:`summary` are on the scale 0 to 255, as papers quote them.
+Where a photo shows nothing, what varies is noise. A patch is kept when its luma varies little (Eq. 7, with the numbers
+of ``collect_noise.py``); later a crop of it, without its mean, is added to a clean image. White noise of independent
+channels has a flat spectrum, no correlation between pixels or colours, and the same strength everywhere; a camera's
+noise, by the time it is in a file, has none of these. Strengths in a :func:`summary` are on the scale 0 to 255.
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,10 +31,7 @@ MOST_PAIRED = 1500  # points of a robust line: a million pairs of them are compa
 
 @dataclass(frozen=True)
 class NoiseRule:
-    """Which patches of a photo count as noise; levels are on the scale 0 to 255.
-
-    What each field means and where its value comes from is in its metadata.
-    """
+    """Which patches of a photo count as noise; levels are on the scale 0 to 255."""
 
     patch: int = sourced(256, "official code, authors' issue", "Side of a patch in pixels.")
     stride: int = sourced(256, "official code", "Pixels between two patches of the grid.")
@@ -75,11 +69,10 @@ def luma(image: Float[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w"]:
 def noise_variance(grey: Float[np.ndarray, "h w"] | UInt8[np.ndarray, "h w"], step: int = 2) -> float:
     """Variance of the noise in an image that also shows something, on the image's own scale.
 
-    The second difference along both axes removes what changes slowly; the median of what is left is not moved by
-    edges, which are few. It compares pixels ``step`` apart, because the colours of direct neighbours come from the same
-    cells of the sensor and share noise: with a step of 1 a camera's noise is underestimated several times over. Noise
-    that is smooth over more pixels, as strong denoising or JPEG leaves it, still is; a larger step counts more of it,
-    and more of the picture.
+    The second difference along both axes removes what changes slowly; the median of what is left is not moved by edges,
+    which are few. It compares pixels ``step`` apart, because the colours of direct neighbours come from the same cells
+    of the sensor and share noise: with a step of 1 a camera's noise is underestimated several times over. Noise that is
+    smooth over more pixels still is; a larger step counts more of it, and more of the picture.
     """
     if step < 1 or min(grey.shape) < 2 * step + 1:
         raise ValueError(f"at least {2 * step + 1} x {2 * step + 1} pixels are needed, got {grey.shape}")
@@ -100,15 +93,7 @@ def threshold(grey: UInt8[np.ndarray, "h w"], rule: NoiseRule) -> float:
 
 
 def find_patches(image: Float[Tensor, "3 h w"], rule: NoiseRule | None = None) -> list[Patch]:
-    """Every patch of the grid over a photo, and whether it counts as noise.
-
-    Parameters
-    ----------
-    image : Tensor
-        RGB in [0, 1].
-    rule : NoiseRule, optional
-        The released code's for Track 1 by default.
-    """
+    """Every patch of the grid over a photo, and whether it counts as noise; the released rule of Track 1 by default."""
     rule = rule or NoiseRule()
     grey = luma(image)
     height, width = (side - rule.patch + (1 if rule.last_block else 0) for side in grey.shape)
@@ -125,15 +110,7 @@ def find_patches(image: Float[Tensor, "3 h w"], rule: NoiseRule | None = None) -
 
 @dataclass
 class NoisePool:
-    """Patches that show nothing but noise.
-
-    Attributes
-    ----------
-    patches : list of Tensor
-        (3, p, p) RGB in [0, 1], as they were in the photo, mean included.
-    sources : list of str
-        Where each comes from.
-    """
+    """Patches that show nothing but noise, (3, p, p) in [0, 1] as they were in the photo, and where each comes from."""
 
     patches: list[Float[Tensor, "3 _ _"]] = field(default_factory=list, repr=False)
     sources: list[str] = field(default_factory=list, repr=False)
@@ -152,21 +129,10 @@ class NoisePool:
         return len(self) - before
 
     def sample(self, size: int | Sequence[int], count: int, generator: torch.Generator) -> Float[Tensor, "n 3 h w"]:
-        """Random crops of random patches, each channel without its mean over the crop.
+        """``count`` random crops of random patches, each channel without its mean over the crop.
 
-        Parameters
-        ----------
-        size : int or (height, width)
-            Of the crops. The released code takes 32 in training, the size of its LR crops.
-        count : int
-            How many.
-        generator : torch.Generator
-            On the CPU.
-
-        Raises
-        ------
-        DataError
-            The pool is empty, or its patches are smaller than ``size``.
+        ``size`` is a side or (height, width); the released code takes 32 in training, the size of its LR crops.
+        DataError when the pool is empty, or its patches are smaller.
         """
         height, width = size if isinstance(size, Sequence) else (size, size)
         fitting = [p for p in self.patches if p.shape[-2] >= height and p.shape[-1] >= width]
@@ -195,18 +161,12 @@ def collect(
     rule: NoiseRule | None = None,
     scales: Sequence[float] = (1.0,),
 ) -> NoisePool:
-    """The noise pool of several photos, given as pairs of name and image.
+    """The noise pool of several photos, given as pairs of name and image; the released rule for Track 1 by default.
 
-    Parameters
-    ----------
-    photos : iterable of (str, Tensor)
-        Name and RGB in [0, 1].
-    rule : NoiseRule, optional
-        The released code's for Track 1 by default.
-    scales : sequence of float
-        Above 0 and at most 1: collect from each photo at each of these sizes, reduced bicubically. Grains of noise
-        that covered four pixels cover one in a photo of half the size, and are weaker, so the pool has noise of several
-        grains and strengths. Patches and their grid shrink with the photo: they show the same places of it.
+    With ``scales``, above 0 and at most 1, noise is collected from each photo at each of these sizes, reduced
+    bicubically: grains that covered four pixels cover one in a photo of half the size, and are weaker, so the pool has
+    noise of several grains and strengths. Patches and their grid shrink with the photo: they show the same places of
+    it.
     """
     rule, pool = rule or NoiseRule(), NoisePool()
     if not scales or not all(0 < scale <= 1 for scale in scales):
@@ -303,14 +263,13 @@ def fine_share(spectrum: Float[Tensor, "h w"], above: float = FINE) -> float:
 def autocorrelation(x: Float[Tensor, "n c h w"], reach: int = 4) -> Float[Tensor, "r r"]:
     """How alike noise is at two pixels, by their distance: 1 in the middle, (2 reach + 1) x (2 reach + 1).
 
-    Averaged over crops and channels, each without its mean. Crops are padded with zeros, so that no pixel is compared
-    with one across the border, and each distance is divided by how many pairs have it. Taking out the mean of a crop of
-    N pixels lowers every value but the middle by about 1 / N of the sum of all.
+    Averaged over crops and channels, each without its mean, and each distance divided by how many pairs have it. Taking
+    out the mean of a crop of N pixels lowers every value but the middle by about 1 / N of the sum of all.
     """
     height, width = x.shape[-2:]
     if not 0 <= reach < min(height, width):
         raise ValueError(f"reach is {reach}: give a distance that fits into {height} x {width} pixels")
-    power = _power(without_mean(x.double()), (2 * height, 2 * width))
+    power = _power(without_mean(x.double()), (2 * height, 2 * width))  # zeros around: no pair across the border
     sums = torch.fft.ifft2(power).real  # (2h, 2w), lag zero at the corner
     lags = torch.arange(-reach, reach + 1)
     pairs = (height - lags.abs())[:, None] * (width - lags.abs())[None, :]
@@ -353,14 +312,9 @@ def robust_line(x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> Line:
 
 
 def summary(patches: NoisePool | Sequence[Float[Tensor, "3 _ _"]], side: int = SIDE) -> dict[str, float]:
-    """The statistics of noise in plain numbers, measured on crops as RealSR injects them.
+    """The statistics of noise in plain numbers, measured on crops of ``side`` pixels as RealSR injects them.
 
-    Parameters
-    ----------
-    patches : NoisePool or sequence of Tensor
-        (3, h, w) in [0, 1]: noise on a ground that should be flat, mean included.
-    side : int
-        Of the crops.
+    ``patches`` hold noise on a ground that should be flat, (3, h, w) in [0, 1].
 
     Returns
     -------
@@ -412,22 +366,10 @@ def samples(
     side: int = SIDE,
     most: int = 1000,
 ) -> dict[str, Float[Tensor, "_n 3 side side"]]:
-    """Noise of the same photos by four ways, on flat grounds of their own colours.
+    """Noise of the same photos by four ways, on flat grounds of their own colours; at most ``most`` crops each.
 
-    Parameters
-    ----------
-    photos : sequence of (name, image)
-        Noisy, in [0, 1].
-    rule : NoiseRule, optional
-        What counts as noise.
-    means : sequence of Tensor, optional
-        For each photo the same scene without noise, such as the mean of many shots.
-    generator : torch.Generator
-        On the CPU.
-    side : int
-        Of the crops.
-    most : int
-        At most so many crops each, evenly chosen.
+    ``photos`` are pairs of name and noisy image; ``means``, optional, show for each the same scene without noise.
+    DataError when the rule keeps nothing.
 
     Returns
     -------
@@ -436,11 +378,6 @@ def samples(
         where the rule keeps the photo's patch. ``collected``: what the rule keeps. ``injected``: crops of the pool, as
         RealSR adds them, at every place. ``gaussian``: independent normal noise of the pool's strength at every place,
         in 8 bit.
-
-    Raises
-    ------
-    DataError
-        The rule keeps nothing of any photo.
     """
     rule = rule or NoiseRule()
     pool, every, there = NoisePool(), [], []

@@ -99,9 +99,7 @@ class SRRecipe(Recipe):
             optimizers={"generator": optimizer},
             schedulers={"generator": torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))},
             step=stage_1_step,
-            batches=lambda step, rank, world: pairs.crops(
-                step, rank, world, batch=self.batch_size, size=self.size, seed=seed
-            ),
+            batches=partial(pairs.crops, batch=self.batch_size, size=self.size, seed=seed),
             validate=validation(hidden_camera.validation_pairs(self.world)),
             average={"generator": self.decay} if self.decay else {},
         )
@@ -182,33 +180,18 @@ def validation(pairs: list[Pair], lpips_net: str = "") -> Callable[[Mapping[str,
     return validate
 
 
-SMOKE = {
-    "steps": 12,
-    "batch_size": 2,
-    "size": 32,
-    "blocks": 1,
-    "width": 8,
-    "growth": 4,
-    "warmup": 4,
-    "validate_every": 6,
-    "world": "embedded",
-    "kernels": "true",
-    "kernel_photos": 2,
-    "sources": 2,
-    "start": "",
-}
+SMOKE = {"blocks": 1, "width": 8, "growth": 4, "batch_size": 2, "size": 32, "steps": 12, "warmup": 4, "start": ""}
+SMOKE |= {"world": "embedded", "sources": 2, "kernels": "true", "kernel_photos": 2, "validate_every": 6}
 GPU = {"blocks": 8, "width": 64, "growth": 32, "batch_size": 16, "size": 128, "sources": 0, "kernel_photos": 40}
 PAPER = {"blocks": 23, "width": 64, "growth": 32, "batch_size": 16, "size": 128, "world": "2k", "sources": 0}
 PAPER |= {"kernel_photos": 2650, "warmup": 1, "validate_every": 5000}
+PAPER_L1 = {"steps": 1_000_000, "beta2": 0.99, "restarts": 4, "decay": 0.0, "begin": "random"}
+PAPER_GAN = {"steps": 60_001, "halved": (5000, 10_000, 20_000, 30_000), "features": "vgg19", "decay": 0.0}
 PUBLISHED = {"pixel_weight": 0.01, "feature_weight": 1.0, "adversarial_weight": 0.005}
 OFFICIAL = {"learning_rate": 1e-4, "judge_learning_rate": 1e-4, "judge_width": 64, "judge_layers": 3}
+OFFICIAL |= PUBLISHED
 PIXELS = SRRecipe(
-    tiers={
-        "smoke": SMOKE,
-        "cpu": {},
-        "gpu": GPU | {"steps": 30_000, "learning_rate": 2e-4},
-        "paper": PAPER | {"steps": 1_000_000, "beta2": 0.99, "restarts": 4, "decay": 0.0, "begin": "random"},
-    },
+    tiers={"smoke": SMOKE, "cpu": {}, "gpu": GPU | {"steps": 30_000, "learning_rate": 2e-4}, "paper": PAPER | PAPER_L1},
     cost={"smoke": "5 s", "cpu": "at most 6 minutes on one core"},
     stored="float16",
 )
@@ -218,11 +201,8 @@ GAN = GANRecipe(
     tiers={
         "smoke": SMOKE | {"features": "untrained", "judge_layers": 2, "judge_width": 8},
         "cpu": {},
-        "gpu": GPU | PUBLISHED | OFFICIAL | {"steps": 15_000, "decay": 0.999},
-        "paper": PAPER
-        | PUBLISHED
-        | OFFICIAL
-        | {"steps": 60_001, "halved": (5000, 10_000, 20_000, 30_000), "features": "vgg19", "decay": 0.0},
+        "gpu": GPU | OFFICIAL | {"steps": 15_000, "decay": 0.999},
+        "paper": PAPER | OFFICIAL | PAPER_GAN,
     },
     cost={"smoke": "5 s", "cpu": "at most 6 minutes on one core"},
     stored="float16",
@@ -254,20 +234,10 @@ PAIRS: dict[str, dict[str, tuple[Any, str]]] = {
 
 
 def trained_on(base: Kind, name: str, title: str, pairs: str, start: str, larger: Mapping[str, Any], **changes) -> Kind:
-    """A recipe for one kind of pairs.
+    """A recipe for one kind of ``pairs``, from ``base`` with ``changes`` as for ``variant``.
 
-    Parameters
-    ----------
-    base, name, title
-        As for :func:`restore_lib.training.recipes.variant`.
-    pairs : str
-        Kind of the pairs.
-    start : str
-        Recipe whose weights it starts from, at the same tier; empty: fresh weights, as at tier smoke in any case.
-    larger : mapping
-        Further values at the tiers gpu and paper, by tier.
-    **changes : (value, source)
-        Fields that differ at every tier.
+    ``start`` is the recipe whose weights it starts from, at the same tier (empty: fresh weights, as at tier smoke in
+    any case); ``larger`` has further values at the tiers gpu and paper.
     """
     changes = PAIRS[pairs] | changes
     if start:
@@ -294,9 +264,8 @@ def stage_2(name: str, pairs: str, words: str = "", **changes: tuple[Any, str]) 
     title = ", ".join(filter(None, [f"RRDB, GAN, {TITLES[pairs]}", words]))
     changed = {field: value for field, (value, _) in changes.items()}
     paper: dict[str, Any] = {"start": "rrdb-l1-bicubic-paper"} | (ESRGAN if pairs == "bicubic" else {})
-    return trained_on(
-        GAN, name, title, pairs, f"rrdb-l1-{pairs}", {"gpu": changed, "paper": paper | changed}, **changes
-    )
+    larger = {"gpu": changed, "paper": paper | changed}
+    return trained_on(GAN, name, title, pairs, f"rrdb-l1-{pairs}", larger, **changes)
 
 
 ESRGAN = {"judge": "vgg", "steps": 400_000, "halved": (50_000, 100_000, 200_000, 300_000), "decay": 0.999}
@@ -322,29 +291,23 @@ STAGE_2 = (
 )
 """One recipe of each stage for each kind of pairs: what the table compares."""
 
+PAPER_EDSR = {"blocks": 32, "width": 256, "size": 192, "steps": 300_000, "learning_rate": 1e-4}
+PAPER_EDSR |= {"restarts": 1, "halved": (200_000,), "beta2": 0.99}
 EDSR_BICUBIC = trained_on(
     PIXELS,
     "edsr-l1-bicubic",
     "EDSR, absolute differences, bicubic pairs",
     "bicubic",
-    "",
-    {
-        "gpu": {"blocks": 16, "width": 64},
-        "paper": {"blocks": 32, "width": 256, "size": 192, "steps": 300_000, "learning_rate": 1e-4, "restarts": 1}
-        | {"halved": (200_000,), "beta2": 0.99},
-    },
+    start="",
+    larger={"gpu": {"blocks": 16, "width": 64}, "paper": PAPER_EDSR},
     network=("edsr", "paper Table 1"),
     way=("bicubic", "paper Table 1"),
     blocks=(8, "ours; EDSR has 32, its baseline 16"),
     steps=(4000, "ours: half of an RRDB's time; EDSR has 300,000"),
 )
+VGG_JUDGE = ("vgg", "official code of track 1; the paper has patch")
 CHANGED = (
-    stage_2(
-        "rrdb-gan-both-vgg-judge",
-        "both",
-        "one judgement a crop",
-        judge=("vgg", "official code of track 1; the paper has patch"),
-    ),
+    stage_2("rrdb-gan-both-vgg-judge", "both", "one judgement a crop", judge=VGG_JUDGE),
     stage_2("rrdb-gan-both-joint-batch", "both", "photos and results judged in one batch", together=(True, TRIED)),
     stage_2(
         "rrdb-gan-both-published-weights",

@@ -1,8 +1,7 @@
 """ZSSR: super-resolution learned from the one photo itself, with a known or estimated kernel [shocher2018zssr].
 
 The photo ("father") is reduced once more to a "son"; a small network learns to get from son back to father, and is then
-asked to go one step up from the photo. With KernelGAN's kernel for the reduction it is K-ZSSR. In this order: the
-network, the settings of each published use, crops, the rule for the learning rate, training, and enlarging.
+asked to go one step up from the photo. With KernelGAN's kernel for the reduction it is K-ZSSR.
 """
 
 import math
@@ -15,7 +14,7 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy import ndimage
+from scipy import ndimage, stats
 from torch import Tensor, nn
 
 from restore_lib import images
@@ -48,10 +47,7 @@ class ZSSRNet(nn.Module):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How crops are made; the defaults are ZSSR's own.
-
-    What each field means and where its value comes from is in its metadata.
-    """
+    """How crops are made; the defaults are ZSSR's own."""
 
     crop: int = sourced(128, "official code", "Side of a crop in pixels; smaller for smaller photos.")
     as_is: float = sourced(0.05, "official code", "Share of crops that are left as they are.")
@@ -70,10 +66,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class ZSSRSettings:
-    """How ZSSR trains and what it does afterwards; the defaults are its own for a bicubic reduction.
-
-    What each field means and where its value comes from is in its metadata.
-    """
+    """How ZSSR trains and what it does afterwards; the defaults are its own for a bicubic reduction."""
 
     steps: int = sourced(3000, "official code", "Updates at most, in each jump.")
     learning_rate: float = sourced(1e-3, "official code", "Adam's, at first.")
@@ -128,10 +121,7 @@ class QuickSettings(ZSSRSettings):
 
 
 def quick(settings: ZSSRSettings, crop: int = 64) -> QuickSettings:
-    """A published use (``BICUBIC``, ``K_ZSSR``, ...) in a minute: crops of ``crop`` pixels, fewer steps.
-
-    Augmentation, weights, back-projection and ensemble stay.
-    """
+    """A published use (``BICUBIC``, ``K_ZSSR``, ...) in a minute: crops of ``crop`` pixels, fewer steps."""
     own = QuickSettings.__annotations__
     values: dict[str, Any] = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name not in own}
     return QuickSettings(**{**values, "augmentation": replace(settings.augmentation, crop=crop)})
@@ -142,10 +132,7 @@ def quick(settings: ZSSRSettings, crop: int = 64) -> QuickSettings:
 
 @dataclass(frozen=True)
 class Father:
-    """An image that crops are taken of: the photo, or an enlargement of it made before, ``scale`` times as large.
-
-    ``weights`` say how much each pixel counts in the loss.
-    """
+    """An image that crops are taken of, ``scale`` times as large as the photo, and each pixel's weight in the loss."""
 
     image: Float[Tensor, "3 h w"]
     weights: Float[Tensor, "1 h w"]
@@ -238,23 +225,17 @@ class RateControl:
     """Divide the learning rate by 10 when the reconstruction no longer gets better.
 
     A line is fitted to the last reconstructions' mean squared errors; when 1.5 times its fall is less than the standard
-    error of its slope, the rate falls. (The NumPy of the released code's days gave a larger standard error, dividing by
-    n - 4 instead of n - 2; today's, which later versions of that code use, is taken here.) ``steps`` and ``errors`` say
-    when the photo was reconstructed and how well, ``changes`` when the rate fell.
+    error of its slope, the rate falls. (The NumPy of the released code's days divided by n - 4 instead of n - 2 in that
+    error; today's, which later versions of that code use, is taken here.)
     """
 
     def __init__(self, settings: ZSSRSettings):
         self.settings, self.rate = settings, settings.learning_rate
         if settings.schedule == "cosine":
             self.rate *= cosine(1, settings.steps)
-        self.steps: list[int] = []
-        self.errors: list[float] = []
-        self.changes: list[int] = []
-
-    def tested(self, step: int, error: float) -> None:
-        """Note a reconstruction's error."""
-        self.steps.append(step)
-        self.errors.append(error)
+        self.steps: list[int] = []  # when the photo was reconstructed
+        self.errors: list[float] = []  # how well
+        self.changes: list[int] = []  # when the rate fell
 
     def after(self, step: int) -> bool:
         """Look at the slope when it is time to; True when training shall end."""
@@ -265,7 +246,8 @@ class RateControl:
         count = max(self.settings.patience // self.settings.test_every, 3)
         if (step + 1) % self.settings.check_every or since <= self.settings.patience or len(self.steps) < count:
             return False
-        if -self.settings.slope_ratio * (fit := line(self.steps[-count:], self.errors[-count:]))[0] < fit[1]:
+        line = stats.linregress(self.steps[-count:], self.errors[-count:])
+        if -self.settings.slope_ratio * line.slope < line.stderr:
             self.rate /= 10
             self.changes.append(step)
         return self.rate < LEAST_RATE
@@ -277,15 +259,6 @@ def cosine(step: int, steps: int, warm: int = 100) -> float:
     A full first step of Adam's would throw most of the small first weights over, and leave units that never fire.
     """
     return min(1.0, step / warm) * (1 + math.cos(math.pi * step / steps)) / 2
-
-
-def line(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """Slope of the line of least squares, and its standard error."""
-    across, up = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    across = across - across.mean()
-    slope = (across @ up) / (across @ across)
-    left = up - up.mean() - slope * across
-    return float(slope), float(np.sqrt(left @ left / (len(across) - 2) / (across @ across)))
 
 
 def father(image: Float[Tensor, "3 h w"], settings: ZSSRSettings, scale: float = 1.0) -> Father:
@@ -300,16 +273,12 @@ def make_son(hr: Float[Tensor, "3 h w"], scale: int, kernel: Tensor | None) -> F
 
 @dataclass(frozen=True)
 class Jump:
-    """What happened on the way to one scale.
-
-    The L1 ``losses`` on crops; the ``tests``: steps, and mean squared errors of the photo reconstructed from its son;
-    the ``changes``: steps at which the learning rate fell.
-    """
+    """What happened on the way to one scale."""
 
     scale: int
-    losses: Float[Tensor, "steps"] = field(repr=False)
-    tests: Float[Tensor, "t 2"] = field(repr=False)
-    changes: tuple[int, ...] = ()
+    losses: Float[Tensor, "steps"] = field(repr=False)  #: L1 on crops
+    tests: Float[Tensor, "t 2"] = field(repr=False)  #: steps, and mean squared errors of the photo made from its son
+    changes: tuple[int, ...] = ()  #: steps at which the learning rate fell
 
 
 def train(
@@ -341,7 +310,8 @@ def train(
         optimizer.step()
         losses.append(loss.detach())
         if step % settings.test_every == 0:
-            control.tested(step, float((run(net, blurred, speed) - photo).square().mean()))
+            control.steps.append(step)
+            control.errors.append(float((run(net, blurred, speed) - photo).square().mean()))
             if progress:
                 progress(step)
         ended = control.after(step)
@@ -431,7 +401,7 @@ def zssr(
     Parameters
     ----------
     image : Tensor
-        RGB in [0, 1], at least 32 x 32 pixels.
+        RGB in [0, 1], at least 32 x 32 pixels and without NaN, else ImageError.
     scales : sequence of int
         One jump for each; the last is the result's scale. Weights are kept from jump to jump, and each result joins
         the images that crops are taken of.
@@ -439,15 +409,8 @@ def zssr(
         For each jump the correlation kernel that reduces by its scale, aligned; None: bicubic.
     settings : ZSSRSettings, optional
         ZSSR's own for kernels or for bicubic reductions by default.
-    seed : int
-    device : str or torch.device
     progress : callable, optional
         Called with the steps done and the steps to do at most.
-
-    Raises
-    ------
-    ImageError
-        The photo is too small, or holds NaN.
     """
     kernels = list(kernels) if kernels is not None else [None] * len(scales)
     if not scales or min(scales) < 2 or len(kernels) != len(scales):

@@ -47,10 +47,6 @@ def test_every_pixel_of_a_crop_counts():
 
 
 def test_sizes_that_do_not_exist_are_refused():
-    for make in (
-        lambda: realsr.VGGDiscriminator(size=100),
-        lambda: realsr.VGGDiscriminator(size=0),
-        lambda: realsr.PatchDiscriminator(layers=0),
-    ):
-        with pytest.raises(ValueError, match=r"at least 1|multiple of 32"):
-            make()
+    for size in (100, 0):
+        with pytest.raises(ValueError, match="multiple of 32"):
+            realsr.VGGDiscriminator(size=size)

@@ -8,7 +8,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from restore_lib import files
 from restore_lib.errors import DataError
+from restore_lib.files import KnownFile
 from restore_lib.realsr import losses
 from restore_lib.realsr.losses import (
     KINDS,
@@ -117,10 +119,8 @@ def test_weights_of_vgg19_are_read_by_their_names_or_missed(tmp_path, monkeypatc
         perceptual_network("resnet")
     full = {f"features.{key}": value for key, value in VGGFeatures(PLANS["untrained"]).layers.state_dict().items()}
     torch.save(full | {"classifier.0.weight": torch.zeros(1)}, path)
-    known = losses.KnownFile(losses.VGG19.path, losses.files.sha256(path), "")
-    monkeypatch.setattr(losses, "VGG19", known)
-    found = losses._vgg19_weights()
-    assert torch.equal(found["0.weight"], full["features.0.weight"])
+    monkeypatch.setattr(losses, "VGG19", KnownFile(losses.VGG19.path, files.sha256(path), ""))
+    assert torch.equal(losses._vgg19_weights()["0.weight"], full["features.0.weight"])
 
 
 def test_the_loss_on_features_is_zero_for_the_photo_and_pulls_at_the_result_alone(rng):
