@@ -41,7 +41,8 @@ BLUR_SIZE = 9
 NOISE_STRENGTH = 0.5  # brings bicubic interpolation near what it has in the challenge
 RULE = NoiseRule(patch=64, stride=64, adaptive=1.5)  # photos are small; the noise is too strong for a threshold of 20
 VALIDATION_PHOTOS = 6
-HALVES = ("source", "test")
+PARTS = ("sources", "targets", "validation", "test")
+HALVES = ("source", "test")  # of the noise
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ def items(sets: str, part: str, count: int = 0) -> list[Item]:
     ``count`` gives as many of them, evenly chosen; 0: all.
     """
     chosen = photo_sets(sets)
+    if part not in PARTS:
+        raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
     from_sources = part in ("sources", "validation") and not any(chosen.validation)
     name, split = chosen.sources if from_sources else getattr(chosen, part)
     photos = list(data.open(name, None if name == "embedded" else split or None))

@@ -246,8 +246,8 @@ class RateControl:
         count = max(self.settings.patience // self.settings.test_every, 3)
         if (step + 1) % self.settings.check_every or since <= self.settings.patience or len(self.steps) < count:
             return False
-        line = stats.linregress(self.steps[-count:], self.errors[-count:])
-        if -self.settings.slope_ratio * line.slope < line.stderr:
+        slope, error = line(self.steps[-count:], self.errors[-count:])
+        if -self.settings.slope_ratio * slope < error:
             self.rate /= 10
             self.changes.append(step)
         return self.rate < LEAST_RATE
@@ -259,6 +259,12 @@ def cosine(step: int, steps: int, warm: int = 100) -> float:
     A full first step of Adam's would throw most of the small first weights over, and leave units that never fire.
     """
     return min(1.0, step / warm) * (1 + math.cos(math.pi * step / steps)) / 2
+
+
+def line(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """Slope of the line of least squares, and its standard error."""
+    fit = stats.linregress(x, y)
+    return float(fit.slope), float(fit.stderr)
 
 
 def father(image: Float[Tensor, "3 h w"], settings: ZSSRSettings, scale: float = 1.0) -> Father:

@@ -28,6 +28,7 @@ from restore_lib.realsr.zssr import (
     edge_weights,
     enlarge,
     k_zssr,
+    line,
     make_son,
     median,
     quick,
@@ -114,6 +115,12 @@ def test_bad_input_is_refused():
 
 
 # rate control
+
+
+def test_slopes_and_their_errors_are_numpys(rng):
+    x, y = np.arange(5.0) * 50, torch.rand(5, generator=rng).double().numpy()
+    (slope, _), covariance = np.polyfit(x, y, 1, cov=True)
+    assert line(x, y) == pytest.approx((slope, covariance[0, 0] ** 0.5))
 
 
 def run_control(errors) -> RateControl:
