@@ -49,7 +49,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 outputs: $(STAMP)
-	$(BIN)/python -m restore_lib.teaching.notebooks notebooks/*.ipynb
+	$(BIN)/python book/chapters.py notebooks/*.ipynb
 	$(BIN)/python book/equations.py
 
 # The exact environment, for every Python and platform at once. CUDA packages are left to torch's own metadata:

@@ -19,23 +19,11 @@ _declared: list[torch.library.Library] = []  # a Library that nothing refers to 
 
 
 def import_torchvision() -> ModuleType:
-    """Import torchvision, also where its compiled part does not fit this torch.
+    """Import torchvision, also where its compiled part does not fit this torch; RestoreError where it is not installed.
 
     The build of torchvision in the Python registry expects CUDA. Beside a torch without CUDA its compiled operators
-    cannot be loaded, and then the import stops at the first operator it wants to describe. Models and transforms
-    need none of them, so their schemas, and nothing else, are declared here. A torchvision whose operators do load
-    is imported untouched.
-
-    Returns
-    -------
-    module
-        ``torchvision``. Beside a CPU-only torch its compiled operators (``torchvision.ops.nms``) and
-        ``torchvision.io`` do not work.
-
-    Raises
-    ------
-    RestoreError
-        torchvision is not installed.
+    (``torchvision.ops.nms``, ``torchvision.io``) cannot be loaded, and the import stops at the first operator it wants
+    to describe. Models and transforms need none of them, so their schemas, and nothing else, are declared here.
     """
     if "torchvision" in sys.modules:
         return sys.modules["torchvision"]

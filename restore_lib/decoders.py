@@ -1,12 +1,8 @@
 """Decode image files: every layout of PNG, JPEG, WebP, TIFF and BMP becomes one kind of array.
 
-No decoder at hand does it all, so each file goes to the one that keeps what the file holds:
-
-- Pillow decodes 8-bit files and below, of every layout. It opens 16-bit colour as 8-bit, and float colour not at all.
-- OpenCV decodes 16-bit PNG, after Pillow has looked at it (OpenCV never says what is wrong), and compressed TIFF.
-- tifffile reads the header of every TIFF, and the pixels that OpenCV gets wrong: planar, CMYK, grey with alpha.
-
-Programs use :func:`restore_lib.images.read`, which calls :func:`decode`.
+Each file goes to the decoder that keeps what it holds: Pillow for 8 bit and below; OpenCV for 16-bit PNG (after Pillow
+has looked at it, as OpenCV never says what is wrong) and compressed TIFF; tifffile for the header of every TIFF, and
+the pixels that OpenCV gets wrong: planar, CMYK, grey with alpha.
 """
 
 import logging

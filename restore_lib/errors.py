@@ -1,8 +1,7 @@
-"""What can go wrong for a user, each said in one sentence that ends with what to do.
+"""What can go wrong for a user, each said in one sentence that ends with what to do; the command line exits with code
+2.
 
 Programming mistakes (a wrong shape, an unknown option) stay ``ValueError`` and ``TypeError``.
-The classes here are for what lies outside the program: files, disks, networks, folders. The command line
-prints their message and leaves with exit code 2.
 """
 
 

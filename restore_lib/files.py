@@ -17,24 +17,12 @@ from restore_lib.errors import RestoreError
 
 @dataclass(frozen=True)
 class KnownFile:
-    """A file whose content is known in advance.
+    """A file whose content is known in advance."""
 
-    Attributes
-    ----------
-    path : str
-        Where it lies, relative to a data or cache folder, with forward slashes: ``"set5/baby.png"``.
-    sha256 : str
-        Hexadecimal digest. Fewer than 64 digits are a published prefix, and only these are compared.
-    url : str or None
-        Address that serves exactly these bytes; None when it can only be copied by hand.
-    size : int or None
-        Bytes, when known.
-    """
-
-    path: str
-    sha256: str
-    url: str | None = None
-    size: int | None = None
+    path: str  #: Below a data or cache folder, with forward slashes: ``"set5/baby.png"``.
+    sha256: str  #: Hexadecimal. Fewer than 64 digits are a published prefix, and only these are compared.
+    url: str | None = None  #: Address that serves exactly these bytes; None when it can only be copied by hand.
+    size: int | None = None  #: Bytes, when known.
 
 
 def repository_url(path: str) -> str:
@@ -50,10 +38,10 @@ def cache_folder() -> Path:
 
 
 def local_folders() -> list[Path]:
-    """Folders that hold local copies, in the order in which they are looked in.
+    """Folders that exist and hold local copies, in the order in which they are looked in.
 
     ``RESTORE_DATA`` first (and the folder ``weights`` inside it or beside it, where trained networks are kept
-    apart from pictures), then :func:`cache_folder`. Only folders that exist are listed.
+    apart from pictures), then :func:`cache_folder`.
     """
     folders = []
     if os.environ.get("RESTORE_DATA"):
@@ -69,7 +57,6 @@ def locate(path: str) -> Path | None:
 
 
 def sha256(path: Path | str) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
         while block := stream.read(1 << 20):
@@ -86,13 +73,8 @@ def matches(path: Path | str, digest: str) -> bool:
 def atomic_write(path: Path | str) -> Iterator[Path]:
     """Give a temporary path in the same folder and rename it to ``path`` when the block ends well.
 
-    Whatever stops the block (an exception, Ctrl-C, a full disk) leaves ``path`` as it was. The temporary name
-    keeps the suffix, so that libraries which choose a format by suffix work.
-
-    Raises
-    ------
-    RestoreError
-        The disk is full or the folder cannot be written to.
+    Whatever stops the block (an exception, Ctrl-C, a full disk) leaves ``path`` as it was. The temporary name keeps the
+    suffix. RestoreError where the disk is full or the folder cannot be written to.
     """
     path = Path(path)
     temporary = None

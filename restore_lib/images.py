@@ -34,7 +34,7 @@ YCBCR_OF_BLACK = np.array([16.0, 128.0, 128.0])
 def read(
     path: str | os.PathLike, *, channels: str = "rgb", max_pixels: int = MAX_PIXELS, background: float = 1.0
 ) -> Float[Tensor, "c h w"]:
-    """Read a PNG, JPEG, WebP, TIFF or BMP file.
+    """Read a PNG, JPEG, WebP, TIFF or BMP file as float32 RGB in [0, 1], (3, H, W).
 
     The content decides how it is decoded, not the suffix. 16-bit files keep all their bits. The picture is turned
     upright where EXIF says so. Palette and CMYK are converted to RGB; colour profiles (ICC) and gamma chunks are
@@ -43,19 +43,13 @@ def read(
     Parameters
     ----------
     path : str or path
-        The file.
     channels : {"rgb", "native"}
         ``"rgb"`` repeats a grey file in three channels; ``"native"`` gives it as (1, H, W). A file is grey by how it
         is stored, not by what it shows.
     max_pixels : int
         Files with more pixels are refused by their header, before any memory is asked for.
     background : float
-        Grey level in [0, 1] that shows through transparent pixels; white by default. Opaque pixels are kept exactly.
-
-    Returns
-    -------
-    Float[Tensor, "c h w"]
-        float32, RGB, in [0, 1].
+        Grey level in [0, 1] that shows through transparent pixels. Opaque pixels are kept exactly.
 
     Raises
     ------
@@ -71,9 +65,8 @@ def read(
 
 
 def write(path: str | os.PathLike, image: Shaped[Tensor, "*channel h w"], *, bits: int = 8, quality: int = 95) -> None:
-    """Write an image, clipped to [0, 1] and rounded, in the format that the suffix names.
-
-    Either the whole file is written or nothing changes: an interrupted or failed call leaves an older file as it was.
+    """Write an image, clipped to [0, 1] and rounded, in the format that the suffix names; an older file is kept on
+    failure.
 
     Parameters
     ----------
@@ -102,12 +95,8 @@ def write(path: str | os.PathLike, image: Shaped[Tensor, "*channel h w"], *, bit
 def check_format(path: str | os.PathLike, bits: int = 8) -> str:
     """The format that a name asks for, one of ``FORMATS``' values.
 
-    Raises
-    ------
-    ImageError
-        The name ends in nothing that can be written.
-    ValueError
-        The format does not hold ``bits`` bits a sample.
+    ImageError where the name ends in nothing that can be written, ValueError where it does not hold ``bits`` bits a
+    sample.
     """
     form = FORMATS.get(Path(path).suffix.lower())
     if form is None:
@@ -211,10 +200,7 @@ def quantize(image: Shaped[Tensor, "*channel h w"], bits: int, *, alpha: bool = 
 
 
 def from_uint8(array: np.ndarray) -> Float[Tensor, "c h w"]:
-    """Turn a uint8 array (H, W, 3) or (H, W), as most libraries hold images, into a float32 image in [0, 1].
-
-    The result is (3, H, W), or (1, H, W) for a grey array, and shares no memory with the array.
-    """
+    """Turn a uint8 array (H, W, 3) or (H, W) into a float32 image (3, H, W) or (1, H, W) in [0, 1], a copy."""
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,)):
         raise ValueError(f"array is {array.dtype} {array.shape}: give uint8 (H, W, 3) or (H, W)")
     planes = np.moveaxis(array.reshape(*array.shape[:2], -1), -1, 0)  # (C, H, W)
@@ -224,12 +210,8 @@ def from_uint8(array: np.ndarray) -> Float[Tensor, "c h w"]:
 def to_uint8(image: Shaped[Tensor, "*channel h w"]) -> np.ndarray:
     """Turn an image into a uint8 array, clipped to [0, 1] and rounded (a half goes to the even neighbour).
 
-    (3, H, W) gives (H, W, 3); (1, H, W) and (H, W) give (H, W). :func:`from_uint8` reverses it exactly.
-
-    Raises
-    ------
-    ImageError
-        The image holds NaN or infinite values.
+    (3, H, W) gives (H, W, 3); (1, H, W) and (H, W) give (H, W). :func:`from_uint8` reverses it exactly. ImageError for
+    NaN and infinite values.
     """
     return quantize(image, 8)
 
@@ -270,15 +252,8 @@ def modcrop(image: Shaped[Tensor, "*batch h w"], scale: int) -> Shaped[Tensor, "
 
 
 def centre_crop(image: Shaped[Tensor, "*batch h w"], size: int | tuple[int, int]) -> Shaped[Tensor, "*batch oh ow"]:
-    """The middle of an image, at most ``size`` pixels high and wide: a view, up and left of the middle by half a pixel
-    where an odd number of rows or columns is cut off.
-
-    Parameters
-    ----------
-    image : Tensor
-        One image, batch or mask.
-    size : int or (int, int)
-        Side of a square, or height and width.
+    """The middle of an image, at most ``size`` (a side, or height and width) pixels: a view, up and left by half a
+    pixel where an odd number of rows or columns is cut off.
     """
     sides = size if isinstance(size, Sequence) else (size, size)
     height, width = (min(side, n) for side, n in zip(sides, image.shape[-2:], strict=True))
@@ -291,10 +266,9 @@ def tiled(
 ) -> Float[Tensor, "*batch oc oh ow"]:
     """Run ``fn`` on overlapping square windows and blend the results: for pictures larger than memory allows.
 
-    Windows are cut so that each sees ``overlap`` pixels of its neighbours' ground. Of these, the outer half is
-    context alone and its results are thrown away; over the inner half, results pass linearly from one window to the
-    next. Only one window's result and the output are in memory, the output on the image's device: with the image on
-    the CPU, ``fn`` may move each window to a GPU.
+    Each window sees ``overlap`` pixels of its neighbours' ground. Of these, the outer half is context alone and its
+    results are thrown away; over the inner half, results pass linearly from one window to the next. Only one window's
+    result and the output are in memory, the output on the image's device: ``fn`` may move each window to a GPU.
 
     Parameters
     ----------
@@ -302,10 +276,8 @@ def tiled(
         Maps (B, C, h, w) to (B, C', scale * h, scale * w), floats.
     image : Float[Tensor, "*batch c h w"]
         (C, H, W) or (B, C, H, W); ``fn`` gets the first as a batch of one.
-    tile : int
-        Side of a window, at most: along a side shorter than this there is one window.
-    overlap : int
-        How far a window reaches beyond its own ground; less than ``tile / 2``.
+    tile, overlap : int
+        Side of a window, at most, and how far it reaches beyond its own ground; less than ``tile / 2``.
     scale : int
         How many times larger than its input ``fn``'s result is.
 
@@ -313,9 +285,9 @@ def tiled(
     -------
     Float[Tensor, "*batch oc oh ow"]
         Equal to ``fn(image)``, up to rounding, if a result depends on no input further away than ``overlap // 2``
-        pixels and ``fn`` commutes with shifts. For a network that halves the size n times, windows must begin at
-        multiples of 2**n: make both sides of the image, ``tile`` and ``overlap`` multiples of 2**n.
-        For others the result has no seams, but is not the same.
+        pixels and ``fn`` commutes with shifts. For a network that halves the size n times, make both sides of the
+        image, ``tile`` and ``overlap`` multiples of 2**n. For others there are no seams, but the result is not the
+        same.
     """
     if overlap < 0 or 2 * overlap >= tile or scale < 1:
         raise ValueError(f"tile={tile}, overlap={overlap}, scale={scale}: need 0 <= 2 * overlap < tile and scale >= 1")
@@ -358,13 +330,7 @@ def _windows(size: int, tile: int, overlap: int, scale: int) -> list[tuple[slice
 
 
 def size(path: str | os.PathLike) -> tuple[int, int]:
-    """Height and width of a picture file, upright, from its header alone.
-
-    Raises
-    ------
-    ImageError
-        As for :func:`read`, where the header cannot be read in this way and the whole file must be.
-    """
+    """Height and width of a picture file, upright, from its header alone; ImageError as :func:`read`."""
     decoders.check_file(Path(path))
     try:
         with decoders.quiet(), decoders.open_header(path) as header:

@@ -1,24 +1,23 @@
 """How good a restored image is: PSNR, SSIM, LPIPS and LR-PSNR against the truth, and three indices without one.
 
-The same two images can differ by 2 dB under two honest conventions, so no pixel metric can be called without a
-:class:`Protocol`. Images are in [0, 1]; (C, H, W) gives a Python float, (B, C, H, W) a tensor (B,).
-
-No index without a reference (:func:`noise_level`, :func:`blur`, :func:`brisque`) knows what the photo should show.
-Each answers one narrow question, and a picture can be made that it likes and no person does: use them to ask further,
-not to decide. How well a network recognises what it sees is measured in :mod:`restore_lib.vision_metrics`.
+The same two images can differ by 2 dB under two honest conventions, so pixel metrics ask for a :class:`Protocol`.
+Images are in [0, 1]; (C, H, W) gives a Python float, (B, C, H, W) a tensor (B,). No index without a reference
+(:func:`noise_level`, :func:`blur`, :func:`brisque`) knows what the photo should show: use them to ask further, not to
+decide. Last come measures of how well a network recognises what it sees.
 """
 
 import contextlib
 import io
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64, Integer
 from torch import Tensor, nn
 
 from restore_lib import compat, files, images
@@ -53,28 +52,14 @@ TRUNKS = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """The rules under which two images are compared.
+    """The rules under which two images are compared."""
 
-    Attributes
-    ----------
-    channels : {"rgb", "y"}
-        All channels together, or luma alone (BT.601 as MATLAB: :func:`restore_lib.images.rgb_to_y`). An image of one
-        channel is taken as it is, under ``"y"`` as luma already.
-    border : int
-        Pixels cut from each side.
-    quantize : bool
-        Clip to [0, 1] and round to 8 bit first, as writing a file would.
-    downscaling : str
-        Which filter made the low-resolution input; for tables, not used in computing.
-    name : str
-        What tables call the protocol.
-    """
-
+    #: ``"rgb"``: all channels together; ``"y"``: luma alone (BT.601 as MATLAB), or an image's one channel as it is.
     channels: str = "rgb"
-    border: int = 0
-    quantize: bool = False
-    downscaling: str = ""
-    name: str = ""
+    border: int = 0  #: Pixels cut from each side.
+    quantize: bool = False  #: Clip to [0, 1] and round to 8 bit first, as writing a file would.
+    downscaling: str = ""  #: Which filter made the low-resolution input; for tables.
+    name: str = ""  #: For tables.
 
     def __post_init__(self):
         if self.channels not in ("rgb", "y"):
@@ -99,11 +84,6 @@ def LIIF_BENCHMARK(scale: int) -> Protocol:
     return Protocol("y", scale, False, "MATLAB bicubic", "LIIF benchmark")
 
 
-def LIIF_DIV2K(scale: int) -> Protocol:
-    """RGB, border ``scale + 6``, not rounded: DIV2K validation in LIIF's code [chen2021liif]."""
-    return Protocol("rgb", scale + 6, False, "MATLAB bicubic", "LIIF DIV2K")
-
-
 #: RGB, whole image, not rounded: the test code of DIINN, for every set [nguyen2023diinn].
 DIINN_TEST = Protocol("rgb", 0, False, "antialiased bicubic (torchvision)", "DIINN test")
 
@@ -114,20 +94,8 @@ DENOISING = Protocol("rgb", 3, True, "", "denoising")
 def prepare(x: Image, protocol: Protocol) -> Float[Tensor, "*batch oc oh ow"]:
     """What a protocol compares: clipped and rounded first, as a file would be, then luma, then without the border.
 
-    Parameters
-    ----------
-    x : Tensor
-        (C, H, W) or (B, C, H, W) with 1 or 3 channels; values far outside [0, 1] are refused.
-
-    Returns
-    -------
-    Tensor
-        float32 (float64 for float64), 1 or 3 channels, ``border`` pixels smaller on each side.
-
-    Raises
-    ------
-    ValueError
-        A shape, value or border that makes no sense; the message says which.
+    ``x`` is (C, H, W) or (B, C, H, W) with 1 or 3 channels; the result float32 (float64 for float64). ValueError for a
+    shape, for values far outside [0, 1] and for a border that make no sense.
     """
     if x.ndim not in (3, 4) or x.shape[-3] not in (1, 3):
         raise ValueError(f"expected (3, H, W), (1, H, W) or a batch of them, got {tuple(x.shape)}")
@@ -147,24 +115,10 @@ def prepare(x: Image, protocol: Protocol) -> Float[Tensor, "*batch oc oh ow"]:
 
 
 def psnr(a: Image, b: Image, protocol: Protocol) -> float | Float[Tensor, "b"]:
-    """Peak signal-to-noise ratio in dB, ``10 log10(1 / MSE)``; infinite for images that agree.
+    """Peak signal-to-noise ratio in dB, ``10 log10(1 / MSE)``, one value an image; infinite for images that agree.
 
-    Parameters
-    ----------
-    a, b : Tensor
-        Images or batches of one shape, in [0, 1]. Order does not matter.
-    protocol : Protocol
-        What is compared.
-
-    Returns
-    -------
-    float or Tensor
-        One value an image. A batch's values are differentiable unless the protocol rounds.
-
-    Raises
-    ------
-    ValueError
-        Shapes that differ, and whatever :func:`prepare` refuses.
+    ``a`` and ``b`` are images or batches of one shape. A batch's values are differentiable unless the protocol rounds.
+    ValueError for shapes that differ, and for whatever :func:`prepare` refuses.
     """
     x, y = _pair(a, b, protocol)
     return _result(-10 * (x - y).square().mean((-3, -2, -1)).log10())
@@ -214,7 +168,7 @@ def ssim_map(a: Image, b: Image, protocol: Protocol) -> Float[Tensor, "*batch oc
 def lpips(a: Image, b: Image, net: str = "alex") -> float | Float[Tensor, "b"]:
     """Learned perceptual distance, version 0.1 [zhang2018lpips], by the ``lpips`` package; 0 for equal images.
 
-    Computed on the whole RGB images as they are: not clipped, not rounded.
+    Computed on whole RGB images, not clipped, not rounded. A batch's values are differentiable.
 
     Parameters
     ----------
@@ -222,11 +176,6 @@ def lpips(a: Image, b: Image, net: str = "alex") -> float | Float[Tensor, "b"]:
         RGB images or batches of one shape, in [0, 1], at least 32 pixels wide and high, on any device.
     net : {"alex", "vgg", "squeeze"}
         The trunk. Papers report ``alex`` unless they say otherwise; ``vgg`` is the usual training loss.
-
-    Returns
-    -------
-    float or Tensor
-        One value an image. A batch's values are differentiable.
 
     Raises
     ------
@@ -245,10 +194,7 @@ def lpips(a: Image, b: Image, net: str = "alex") -> float | Float[Tensor, "b"]:
 
 
 def lpips_network(net: str, device: torch.device | str = "cpu") -> nn.Module:
-    """LPIPS version 0.1 with its trunk, frozen, in evaluation mode.
-
-    ``net`` names the trunk, as for :func:`lpips`, whose errors it raises.
-    """
+    """LPIPS version 0.1 with the trunk ``net``, frozen, in evaluation mode; errors as for :func:`lpips`."""
     if net not in TRUNKS:
         raise ValueError(f"net is {net!r}: choose one of {', '.join(TRUNKS)}")
     for file in TRUNKS[net]:
@@ -280,19 +226,10 @@ def _load_lpips(net: str, path: Path, sha256: str, stamp: tuple[int, int], devic
 
 
 def lr_psnr(sr: Image, hr: Image, scale: float, protocol: Protocol = DIINN_TEST) -> float | Float[Tensor, "b"]:
-    """PSNR after shrinking both again: does the result agree with the small image that was given?
+    """PSNR after shrinking both by ``scale`` again: does the result agree with the small image that was given?
 
     Both are reduced to round(H / scale) x round(W / scale) with the antialiased bicubic of torchvision, in floating
-    point, as DIINN's test code does [nguyen2023diinn].
-
-    Parameters
-    ----------
-    sr, hr : Tensor
-        Result and truth, of one shape, in [0, 1].
-    scale : float
-        Factor of the super-resolution, at least 1.
-    protocol : Protocol
-        Under which the small images are compared.
+    point, as DIINN's test code does [nguyen2023diinn], and compared under ``protocol``.
     """
     from restore_lib.resampling import resize_antialiased
 
@@ -306,8 +243,7 @@ def noise_level(image: Float[Tensor, "3 h w"]) -> float:
     """Standard deviation of white noise that would leave as much fine detail, in levels of 255.
 
     The median of the finest wavelet coefficients [donoho1994ideal], by scikit-image, as a mean over colours; a colour
-    that is the same everywhere has 0. What is fine counts as noise whether a camera left it, a network invented it, or
-    the scene has it; noise that was interpolated is no longer fine and counts as none.
+    that is the same everywhere has 0. Noise that was interpolated is no longer fine and counts as none.
     """
     from skimage.restoration import estimate_sigma
 
@@ -318,12 +254,7 @@ def noise_level(image: Float[Tensor, "3 h w"]) -> float:
 def blur(image: Float[Tensor, "3 h w"]) -> float:
     """How little changes when the photo is blurred once more: 0 sharp, 1 blurred [crete2007blur], by scikit-image.
 
-    Noise and invented texture count as sharp.
-
-    Raises
-    ------
-    ValueError
-        All pixels are equal: nothing can be blurred.
+    Noise and invented texture count as sharp. ValueError where all pixels are equal.
     """
     from skimage.measure import blur_effect
 
@@ -338,17 +269,9 @@ def brisque(image: Float[Tensor, "3 h w"]) -> float:
 
     A regression that was trained on people's opinions of photos with noise, blur, JPEG and transmission errors; clean
     photos have 0 to 30, spoilt ones up to 100. It has seen no network's results: texture that a discriminator asked for
-    can be usual without being right. Different implementations differ by several points. This one is of the package
-    ``brisque``, which brings the regression with it and is not installed with this library.
-
-    The photo is rounded to 8 bit first.
-
-    Raises
-    ------
-    DataError
-        The package ``brisque`` is not installed.
-    ValueError
-        The photo is smaller than 32 x 32, or has one colour everywhere.
+    can be usual without being right. The photo is rounded to 8 bit first. DataError where the optional package
+    ``brisque`` is not installed (others differ by several points); ValueError for photos below 32 x 32, or of one
+    colour.
     """
     model = _brisque()
     if min(image.shape[-2:]) < SMALLEST:
@@ -374,6 +297,67 @@ def _brisque():
     return BRISQUE(url=False)
 
 
+# How well a network recognises what it sees
+
+
+def top_k(scores: Float[Tensor, "n classes"], labels: Int64[Tensor, "n"], k: int = 1) -> Bool[Tensor, "n"]:
+    """Whether the true class is among the ``k`` highest scores, picture by picture.
+
+    Of equal scores the class with the lower number counts as the higher one. ValueError for a ``k`` that is no number
+    of classes.
+    """
+    if not 1 <= k <= scores.shape[1]:
+        raise ValueError(f"k must be between 1 and the number of classes, {scores.shape[1]}; got {k}")
+    best = scores.argsort(dim=1, descending=True, stable=True)[:, :k]  # (n, k)
+    return (best == labels[:, None]).any(1)
+
+
+def confusion(
+    predicted: Integer[Tensor, "n h w"], truth: Integer[Tensor, "n h w"], classes: int, ignored: int = 255
+) -> Int64[Tensor, "n classes classes"]:
+    """Pixels of each picture by true class (rows) and predicted class (columns); pixels of class ``ignored`` left out.
+
+    ValueError for a predicted class, or a true one that is not ``ignored``, outside 0 to ``classes - 1``.
+    """
+    n, counted = len(truth), truth != ignored
+    rows, columns = truth.long(), predicted.long()
+    pairs = torch.stack([rows[counted], columns[counted]])
+    if pairs.numel() and (int(pairs.min()) < 0 or int(pairs.max()) >= classes):
+        raise ValueError(f"classes must lie between 0 and {classes - 1}, or be {ignored}; got {int(pairs.max())}")
+    picture = torch.arange(n, device=truth.device).view(-1, 1, 1).expand_as(rows)
+    index = (picture * classes + rows)[counted] * classes + columns[counted]
+    return torch.bincount(index, minlength=n * classes * classes).view(n, classes, classes)
+
+
+def mean_iou(counts: Int64[Tensor, "*batch classes classes"]) -> float:
+    """Mean over classes of intersection over union, of all pictures' pixels together.
+
+    A class that neither occurs nor is predicted has no IoU and is left out of the mean; NaN when that is so of all.
+    """
+    total = counts.reshape(-1, *counts.shape[-2:]).sum(0).double()
+    hit = total.diagonal()
+    union = total.sum(0) + total.sum(1) - hit
+    return float((hit / union)[union > 0].mean())
+
+
+def pixel_accuracy(counts: Int64[Tensor, "*batch classes classes"]) -> float:
+    """Share of all pixels that got their class."""
+    total = counts.reshape(-1, *counts.shape[-2:]).sum(0).double()
+    return float(total.diagonal().sum() / total.sum())
+
+
+def bootstrap(values: Tensor, statistic: Callable[[Tensor], float | Tensor], draws: int = 1000) -> tuple[float, float]:
+    """Percentile bootstrap [efron1979]: 95 % interval of a statistic over other pictures of the same kind.
+
+    Draws as many entries of ``values`` (n, ...) as there are, with replacement, ``draws`` times.
+    """
+    generator = np.random.default_rng(0)
+    resampled = (torch.from_numpy(generator.integers(len(values), size=len(values))) for _ in range(draws))
+    outside = (1 - 0.95) / 2  # at each end
+    low, high = np.nanquantile([float(statistic(values[index])) for index in resampled], [outside, 1 - outside])
+    return float(low), float(high)
+
+
 def _pair(a: Tensor, b: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
     if a.shape != b.shape:
         raise ValueError(f"the images have different shapes, {tuple(a.shape)} and {tuple(b.shape)}")
@@ -381,5 +365,4 @@ def _pair(a: Tensor, b: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
 
 
 def _result(values: Tensor) -> float | Tensor:
-    """A number for one image, a tensor for a batch."""
     return values if values.ndim else float(values)

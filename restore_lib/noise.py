@@ -21,7 +21,7 @@ def gaussian(
     sigma: float | Float[Tensor, "b"],
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "*batch c h w"]:
-    """Add independent normal noise of one standard deviation everywhere.
+    """Add independent normal noise of one standard deviation everywhere; the sum is neither clipped nor rounded.
 
     Parameters
     ----------
@@ -30,13 +30,8 @@ def gaussian(
     sigma : float or Tensor
         Standard deviation on the scale 0 to 255, at least 0; a tensor (B,) gives each image of a batch its own.
     generator : torch.Generator, optional
-        Source of randomness, on the CPU or on x's device. The same state gives the same bits, and every call draws
-        as many numbers as x has values, whatever sigma is. Default: torch's global one.
-
-    Returns
-    -------
-    Tensor
-        x + n, neither clipped nor rounded, as x in shape, dtype and device.
+        On the CPU or on x's device; torch's global one by default. The same state gives the same bits, and every call
+        draws as many numbers as x has values, whatever sigma is.
 
     Raises
     ------
@@ -60,29 +55,9 @@ def poisson_gaussian(
 ) -> Float[Tensor, "*batch c h w"]:
     """Add the noise of a sensor: photons arrive at random, and reading them out adds a little more.
 
-    The variance is a line in the signal, ``gain * x + (read_sigma / 255) ** 2`` [foi2008practical]: a pixel of
-    value x has collected x / gain photons on average, and their number is Poisson distributed.
-
-    Parameters
-    ----------
-    x : Tensor
-        Image or batch in [0, 1]; values below 0 count as 0 photons.
-    gain : float
-        Value of one photon, greater than 0. 0.01 means that white is 100 photons: a dark room.
-    read_sigma : float
-        Standard deviation of the read-out noise on the scale 0 to 255, at least 0.
-    generator : torch.Generator, optional
-        As in :func:`gaussian`.
-
-    Returns
-    -------
-    Tensor
-        The noisy image, neither clipped nor rounded, as x in shape, dtype and device.
-
-    Raises
-    ------
-    ValueError
-        A gain that is not positive, or either parameter not finite.
+    The variance is a line in the signal, ``gain * x + (read_sigma / 255) ** 2`` [foi2008practical]: a pixel of value x
+    has collected x / gain photons on average, and their number is Poisson distributed. ``gain`` is the value of one
+    photon: at 0.01, white is 100 photons, a dark room; values below 0 count as none. Otherwise as :func:`gaussian`.
     """
     if not (math.isfinite(gain) and gain > 0):
         raise ValueError(f"gain must be positive and finite, got {gain}")
@@ -91,46 +66,10 @@ def poisson_gaussian(
     return gaussian(x + (counted - x).detach(), read_sigma, generator)
 
 
-def salt_and_pepper(
-    x: Float[Tensor, "*batch c h w"], amount: float, generator: torch.Generator | None = None
-) -> Float[Tensor, "*batch c h w"]:
-    """Replace a share of the pixels by black or white, all channels together, half and half.
-
-    Parameters
-    ----------
-    x : Tensor
-        Image or batch in [0, 1].
-    amount : float
-        Probability that a pixel is hit, in [0, 1].
-    generator : torch.Generator, optional
-        As in :func:`gaussian`.
-
-    Raises
-    ------
-    ValueError
-        An amount outside [0, 1].
-    """
-    if not 0 <= amount <= 1:
-        raise ValueError(f"amount is a probability in [0, 1], got {amount}")
-    shape = (*x.shape[:-3], 1, *x.shape[-2:])
-    dice = torch.rand(shape, generator=generator, device=_device(x, generator)).to(x.device)  # (..., 1, h, w)
-    return torch.where(dice < amount / 2, 0.0, torch.where(dice < amount, 1.0, x)).to(x.dtype)
-
-
 def jpeg(x: Float[Tensor, "c h w"], quality: int) -> Float[Tensor, "c h w"]:
     """Pass an image through a JPEG file: clipped, rounded to 8 bit, compressed (colour at half resolution), read back.
 
-    Parameters
-    ----------
-    x : Tensor
-        RGB or grey image in [0, 1].
-    quality : int
-        1 (worst) to 95, as Pillow defines it.
-
-    Raises
-    ------
-    ValueError
-        A quality outside 1 to 95.
+    ``x`` is RGB or grey in [0, 1]; ``quality`` goes from 1 (worst) to 95, as Pillow defines it.
     """
     if not 1 <= quality <= 95:
         raise ValueError(f"quality goes from 1 to 95, got {quality}")

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from restore_lib import data, provenance
+from restore_lib import data
 from restore_lib.denoising import recipes as denoisers
 from restore_lib.denoising import vision_recipes
 from restore_lib.errors import TrainingError
 from restore_lib.implicit import recipes as anyscale
-from restore_lib.pretrained import Card, build, save_checkpoint
+from restore_lib.pretrained import Card, build, provenance, save_checkpoint
 from restore_lib.realsr import recipes as sr
 from restore_lib.training.recipes import Recipe, at_tier, values
 from restore_lib.training.state import load_state, states
@@ -27,13 +27,7 @@ RECIPES: dict[str, Recipe] = {
 
 
 def find(name: str) -> Recipe:
-    """The recipe of that name.
-
-    Raises
-    ------
-    TrainingError
-        There is none.
-    """
+    """The recipe of that name; TrainingError where there is none."""
     if name not in RECIPES:
         raise TrainingError(f"There is no recipe called {name}: `restore recipes` shows what there is.")
     return RECIPES[name]
@@ -42,26 +36,9 @@ def find(name: str) -> Recipe:
 def keep(run: Path | str, tier: str, *, name: str | None = None, folder: Path | str | None = None) -> Card:
     """Make a named checkpoint of a run's last state: the averaged weights where there are any.
 
-    Parameters
-    ----------
-    run : path
-        Folder of a run that ``restore train`` made.
-    tier : str
-        At which it was trained.
-    name : str, optional
-        Of the checkpoint; by default ``RECIPE-TIER``, and with another seed than 0 ``RECIPE-TIER-seedN``.
-    folder : path, optional
-        Where checkpoints are kept.
-
-    Returns
-    -------
-    Card
-        Without metrics, which ``restore evaluate`` adds.
-
-    Raises
-    ------
-    TrainingError
-        The folder holds no run of a known recipe, or no state.
+    ``run`` is a folder that ``restore train`` made, at this tier; the name is ``RECIPE-TIER`` by default, and with
+    another seed than 0 ``RECIPE-TIER-seedN``. TrainingError where the folder holds no run of a known recipe, or no
+    state.
     """
     run = Path(run)
     try:

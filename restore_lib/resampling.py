@@ -35,26 +35,19 @@ def imresize(
 
     Keys' cubic with a = -0.5 [keys1981cubic]; when shrinking, its support widens by 1 / scale, which makes it the
     low-pass filter that prevents aliasing. Beyond its border the image is mirrored, the border pixel included.
-    Nearly every published super-resolution benchmark is made with it.
 
     Parameters
     ----------
     x : Tensor
         (..., H, W), any range. Floating point: differentiable, not clipped (the cubic overshoots at edges); half
-        precision is computed in float32. uint8: rounded, halves up, and clipped after each of two passes, along
-        the axis of the smaller scale first and vertically first when both are equal. MATLAB does just that, and
-        it can be 1 level away from rounding once.
+        precision is computed in float32. uint8: rounded, halves up, and clipped after each of two passes, along the
+        axis of the smaller scale first and vertically first when both are equal, as MATLAB does.
     scale : number or (vertical, horizontal)
         Factor; the output has ``ceil(scale * H)`` by ``ceil(scale * W)`` pixels.
     size : (height, width)
-        Output size; the factor of each axis is then output / input.
+        Output size, instead of ``scale``; the factor of each axis is then output / input.
     antialias : bool
         False keeps the support at four input pixels when shrinking.
-
-    Returns
-    -------
-    Tensor
-        (..., oh, ow), of x's dtype, on x's device.
 
     Raises
     ------
@@ -82,30 +75,13 @@ def imresize(
 
 
 def resize_antialiased(x: Shaped[Tensor, "*batch h w"], size: Sequence[int]) -> Shaped[Tensor, "*batch oh ow"]:
-    """Resize as ``PIL.Image.resize(..., BICUBIC)`` and torchvision's antialiased ``Resize`` do.
+    """Resize to (height, width) as ``PIL.Image.resize(..., BICUBIC)`` and torchvision's antialiased ``Resize`` do.
 
-    The same cubic as :func:`imresize` with another border: taps outside the image are left out and the others
-    scaled up to sum to one. Away from the border the two agree.
-
-    Parameters
-    ----------
-    x : Tensor
-        (..., H, W), any range. Floating point: differentiable, not clipped, equal to
-        ``torch.nn.functional.interpolate(mode="bicubic", antialias=True)``. uint8: equal to Pillow's output bit
-        for bit (weights of 22 bits, rounded and clipped after the horizontal and after the vertical pass). Only
-        Pillow 13's may differ, for images that are tall and narrow or shrink mostly in height: vertical pass first.
-    size : (height, width)
-        Output size.
-
-    Returns
-    -------
-    Tensor
-        (..., height, width), of x's dtype, on x's device.
-
-    Raises
-    ------
-    ValueError
-        A size that is not two positive whole numbers; an integer type other than uint8.
+    The same cubic as :func:`imresize` with another border: taps outside the image are left out and the others scaled up
+    to sum to one. ``x`` is (..., H, W) of any range. Floating point: differentiable, not clipped, equal to
+    ``torch.nn.functional.interpolate(mode="bicubic", antialias=True)``. uint8: equal to Pillow's output bit for bit
+    (weights of 22 bits, rounded and clipped after the horizontal and after the vertical pass), but for Pillow 13's of
+    images that are tall and narrow or shrink mostly in height. ValueError for other integer types and impossible sizes.
     """
     height, width = _check_image(x)
     size = _pair(size, int, "size must be two positive whole numbers (height, width)")
@@ -139,11 +115,6 @@ def downscale(
     align : bool
         Shift the kernel with :func:`align_kernel` first.
 
-    Returns
-    -------
-    Tensor
-        (..., oh, ow), of x's dtype, on x's device (on a GPU with the precision of torch's convolutions: TF32, say).
-
     Raises
     ------
     ValueError
@@ -163,8 +134,8 @@ def downscale(
     work = work.reshape(groups, math.prod(x.shape[:-2]) // groups, height, width).transpose(0, 1)  # (n, groups, h, w)
     for axis in (-2, -1):
         n, taps = x.shape[axis], kernel.shape[axis]
-        seen = np.arange(taps + scale * (math.ceil(n / scale) - 1)) - (taps - 1) // 2
-        work = work.index_select(axis, torch.from_numpy(_mirror(seen, n)).to(x.device))
+        position = np.arange(taps + scale * (math.ceil(n / scale) - 1)) - (taps - 1) // 2
+        work = work.index_select(axis, torch.from_numpy(_mirror(position, n)).to(x.device))
     weight = kernel.to(work).reshape(groups, 1, *kernel.shape[-2:])
     y = F.conv2d(work, weight, stride=int(scale), groups=groups)  # computes only the pixels that are kept
     y = y.transpose(0, 1).reshape(*x.shape[:-2], *y.shape[-2:])
@@ -174,27 +145,13 @@ def downscale(
 def align_kernel(kernel: Float[Tensor, "*kernels kh kw"], scale: int) -> Float[Tensor, "*kernels kh2 kw2"]:
     """Shift a kernel so that keeping every ``scale``-th pixel gives an image aligned as :func:`imresize` aligns it.
 
-    The centre of mass goes to ``(scale - 1) / 2`` cells below and right of the cell that :func:`downscale` lays on
-    pixel ``scale j``: the middle of the block. The shift is usually a fraction of a cell, so the kernel is
+    The centre of mass goes to the middle of the block, ``(scale - 1) / 2`` cells below and right of the cell that
+    :func:`downscale` lays on pixel ``scale j``. The shift is usually a fraction of a cell, so the kernel is
     interpolated, with the cubic spline of ``scipy.ndimage.shift``; one as sharp as a single cell will ring.
 
-    Parameters
-    ----------
-    kernel : Tensor
-        (kh, kw) or (B, kh, kw). Differentiable, the amount of shift taken as given.
-    scale : int
-        Factor of the downscaling.
-
-    Returns
-    -------
-    Tensor
-        The kernel in a margin of a few cells, all around, that makes room for the shift; its sum is kept. A kernel
-        already in place (to 1e-4 cells) is returned as it is.
-
-    Raises
-    ------
-    ValueError
-        Values that are not finite, or no centre of mass within the kernel (when the values sum to zero, say).
+    ``kernel`` is (kh, kw) or (B, kh, kw), differentiable but for the amount of shift. The result has a margin of a few
+    cells, all around, and the same sum; a kernel in place (to 1e-4 cells) is returned as it is. ValueError for values
+    that are not finite and for a centre of mass outside the kernel (when they sum to zero, say).
     """
     _check_kernel(kernel, scale)
     values = kernel.detach().double().cpu().numpy().reshape(-1, *kernel.shape[-2:])  # (B, kh, kw)
@@ -224,10 +181,8 @@ def align_kernel(kernel: Float[Tensor, "*kernels kh kw"], scale: int) -> Float[T
 def _bands(n: int, m: int, scale: float, antialias: bool, mirror: bool, bits: int | None, like: tuple) -> list[tuple]:
     """Bicubic weights from n to m samples: the blocks along the diagonal of the (n, m) weight matrix.
 
-    Taps listed output by output would need a gather, which is slow; the whole matrix is nearly all zeros. But
-    neighbours read nearly the same inputs, so ``BAND`` outputs are a small dense product with a plain slice of the
-    input: nothing is copied, matrix products are fast, and no scale is special. What the mirror shows lies inside
-    the image, so weights of mirrored taps join those of the pixels they show, and nothing is padded.
+    Neighbours read nearly the same inputs, so ``BAND`` outputs are a small dense product with a plain slice of the
+    input: no gather, and no scale is special. Weights of taps that the mirror shows join those of the pixels they show.
 
     Each is (first, last, start, stop, weight): outputs first to last are inputs start to stop times weight, a matrix.
     """
@@ -269,7 +224,6 @@ def _mirror(position: np.ndarray, n: int) -> np.ndarray:
 def _separable(
     x: Tensor, size: tuple[int, int], scale: tuple[float, float], order: tuple[int, int], antialias: bool, mirror: bool
 ) -> Tensor:
-    """Resample one axis, then the other."""
     integer = x.dtype == torch.uint8
     work = x if integer or x.dtype == torch.float64 else x.float()
     work = work.reshape(-1, *x.shape[-2:]).contiguous()  # (n, h, w)
@@ -320,7 +274,6 @@ class _Product(torch.autograd.Function):
 
 
 def _to_uint8(x: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
-    """Round halves up and clip."""
     return torch.floor(x + 0.5).clamp_(0, 255).to(torch.uint8)
 
 

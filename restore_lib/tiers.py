@@ -13,13 +13,7 @@ Value = TypeVar("Value")
 
 
 def current() -> str:
-    """The tier that ``RESTORE_TIER`` names; ``cpu`` when it is unset.
-
-    Raises
-    ------
-    SettingError
-        ``RESTORE_TIER`` is not one of ``TIERS``.
-    """
+    """The tier that ``RESTORE_TIER`` names, ``cpu`` when it is unset; SettingError where it is not one of ``TIERS``."""
     tier = os.environ.get("RESTORE_TIER", "").strip().lower() or "cpu"
     if tier not in TIERS:
         raise SettingError(f"RESTORE_TIER is {tier!r}: set it to one of {', '.join(TIERS)}.")
@@ -29,16 +23,9 @@ def current() -> str:
 def pick(
     *, smoke: Value, cpu: Value, gpu: Value | None = None, paper: Value | None = None, tier: str | None = None
 ) -> Value:
-    """The value for the current tier, so that a notebook never branches on it.
+    """The value for the current tier (or ``tier``), so that a notebook never branches on it.
 
-    Parameters
-    ----------
-    smoke, cpu
-        Values of the two tiers that run everywhere.
-    gpu, paper
-        Values of the larger tiers; left out, the next smaller tier's value serves.
-    tier
-        A tier's name instead of the current one.
+    Without a value for ``gpu`` or ``paper``, the next smaller tier's serves.
 
     Examples
     --------

@@ -48,7 +48,6 @@ def test_each_image_of_a_batch_may_have_its_own_level(rng):
     [
         lambda x, g: noise.gaussian(x, 25, g),
         lambda x, g: noise.poisson_gaussian(x, 0.02, 5, g),
-        lambda x, g: noise.salt_and_pepper(x, 0.1, g),
     ],
 )
 def test_one_seed_in_the_same_bits_out(draw):
@@ -78,14 +77,6 @@ def test_sensor_noise_lies_on_its_line(rng, value):
 def test_sensor_noise_counts_whole_photons(rng):
     counted = noise.poisson_gaussian(flat(0.3), 0.01, 0, rng) / 0.01
     torch.testing.assert_close(counted, counted.round(), atol=1e-6, rtol=0)
-
-
-def test_salt_and_pepper_hits_whole_pixels(rng):
-    noisy = noise.salt_and_pepper(flat().float(), 0.2, rng)
-    hit = noisy != 0.5
-    assert torch.equal(hit[0], hit[1]) and torch.equal(hit[0], hit[2])
-    assert float(hit[0].double().mean()) == pytest.approx(0.2, abs=6 * 0.4 / 400)
-    assert set(noisy.unique().tolist()) == {0.0, 0.5, 1.0}
 
 
 def test_jpeg_loses_more_at_lower_quality():
@@ -126,7 +117,6 @@ def test_gradients_pass_through_additive_noise(rng):
         lambda x: noise.gaussian(x, torch.tensor([1.0, 2.0])),
         lambda x: noise.poisson_gaussian(x, 0),
         lambda x: noise.poisson_gaussian(x, math.inf),
-        lambda x: noise.salt_and_pepper(x, 1.5),
         lambda x: noise.jpeg(x, 0),
     ],
 )

@@ -9,10 +9,12 @@ import nbformat
 import pytest
 
 from restore_lib import teaching
-from restore_lib.teaching import notebooks
 from restore_lib.teaching.checks import all_exercises
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "book"))
+import chapters  # noqa: E402
+
 CHAPTERS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 EXERCISE = re.compile(
     r":{3,}\{exercise\}.*?\n:label: (?P<label>\S+)\n"
@@ -139,8 +141,6 @@ def test_the_printed_solution_passes_its_check(path, label, number):
 
 
 def test_the_tool_that_stores_outputs_keeps_text_only(tmp_path, monkeypatch):
-    from restore_lib.teaching.notebooks import store_outputs
-
     book = nbformat.v4.new_notebook(cells=[
         nbformat.v4.new_code_cell("import os; print(os.environ['RESTORE_TIER'])"),
         nbformat.v4.new_code_cell("from IPython.display import HTML\nHTML('<b>x</b>')"),
@@ -149,7 +149,7 @@ def test_the_tool_that_stores_outputs_keeps_text_only(tmp_path, monkeypatch):
     path = tmp_path / "a.ipynb"
     nbformat.write(book, path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{__import__('os').environ['PATH']}")
-    store_outputs(path)
+    chapters.store_outputs(path)
     stored = cells(path, "code")
     assert stored[0].outputs[0].text == "smoke\n"
     assert set(stored[1].outputs[0].data) == {"text/plain"}
@@ -158,7 +158,7 @@ def test_the_tool_that_stores_outputs_keeps_text_only(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_a_copy_for_students_has_every_exercise_and_no_solution(path, tmp_path):
-    copy = notebooks.without_solutions(path, tmp_path / "for-students")
+    copy = chapters.without_solutions(path, tmp_path / "for-students")
     assert len(solutions(path)) >= 4 and "{solution}" not in prose(copy)
     assert list(exercises(copy)) == list(exercises(path)) == list(solutions(path))
     left = SOLUTION.sub("", prose(path) + "\n").splitlines()
@@ -167,11 +167,11 @@ def test_a_copy_for_students_has_every_exercise_and_no_solution(path, tmp_path):
 
 
 def test_the_command_for_copies_refuses_in_one_sentence(tmp_path, capsys):
-    notebooks.main(["--without-solutions", str(tmp_path), *map(str, CHAPTERS[:2])])
+    chapters.main(["--without-solutions", str(tmp_path), *map(str, CHAPTERS[:2])])
     assert sorted(path.name for path in tmp_path.iterdir()) == [path.name for path in CHAPTERS[:2]]
     for name, said in ((CHAPTERS[0].name, "name another folder"), ("none.ipynb", "there is no file")):
         with pytest.raises(SystemExit) as stopped:
-            notebooks.main(["--without-solutions", str(tmp_path), str(tmp_path / name)])
+            chapters.main(["--without-solutions", str(tmp_path), str(tmp_path / name)])
         assert stopped.value.code == 2
         assert said in capsys.readouterr().err
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from restore_lib import metrics, vision_metrics
+from restore_lib import metrics
 from restore_lib.data import labelled
 from restore_lib.data.labelled import Labelled, LabelledFiles
 from restore_lib.data.patches import to_float
@@ -342,10 +342,10 @@ def vision_scores(network: nn.Module, x: Tensor, truth: Labelled, goal: str, at_
     device = next(network.parameters()).device
     scores = [network(part.to(device)).float().cpu() for part in x.split(at_once)]
     if goal == "classify":
-        return {"top1": float(vision_metrics.top_k(torch.cat(scores), truth.targets).float().mean())}
+        return {"top1": float(metrics.top_k(torch.cat(scores), truth.targets).float().mean())}
     labels = torch.cat([part.argmax(1) for part in scores])
-    counts = vision_metrics.confusion(labels, truth.targets, len(truth.classes))
-    return {"miou": vision_metrics.mean_iou(counts), "pixel_accuracy": vision_metrics.pixel_accuracy(counts)}
+    counts = metrics.confusion(labels, truth.targets, len(truth.classes))
+    return {"miou": metrics.mean_iou(counts), "pixel_accuracy": metrics.pixel_accuracy(counts)}
 
 
 def cascade_validation(

@@ -6,7 +6,7 @@
 ``records``                   :class:`RunRecord`, read strictly; :func:`over_seeds`
 ``published``                 what others printed, each number with its source
 ``ledger``                    paper | ours | difference | why; :func:`~restore_lib.experiments.ledger.pivot`
-``pages``                     tables for the book's pages, and which numbers there nothing backs
+``pages``                     tables for the book's pages
 ``paper_a``                   paper A: Kodak (Table 1), the choices of Section 3.1, photographs
 ``paper_a_vision``            paper A: classification and segmentation after denoising (Tables 2 and 3)
 ``paper_b``                   paper B: kernels and noise (Section 3), Track 1 and Track 2
@@ -52,13 +52,7 @@ def all_tables() -> dict[str, Table]:
 
 
 def find(name: str) -> Table:
-    """The table of that name.
-
-    Raises
-    ------
-    RecordError
-        There is none, or its numbers were never seen.
-    """
+    """The table of that name; RecordError where there is none, or its numbers were never seen."""
     tables = all_tables()
     if name in tables:
         return tables[name]
@@ -71,29 +65,7 @@ def find(name: str) -> Table:
 
 
 from restore_lib.experiments import ledger, pages, records, runs  # noqa: E402  (pages look tables up here)
-from restore_lib.experiments.pages import unbacked_numbers  # noqa: E402
 
-__all__ = [
-    "EXPERIMENTS",
-    "EvaluationProtocol",
-    "Experiment",
-    "Measurement",
-    "OverSeeds",
-    "RunRecord",
-    "all_tables",
-    "evaluate",
-    "find",
-    "ledger",
-    "load",
-    "load_all",
-    "over_seeds",
-    "pages",
-    "protocols",
-    "published",
-    "records",
-    "results_folder",
-    "run",
-    "runs",
-    "save",
-    "unbacked_numbers",
-]
+__all__ = ["EXPERIMENTS", "EvaluationProtocol", "Experiment", "Measurement", "OverSeeds", "RunRecord", "all_tables"]
+__all__ += ["evaluate", "find", "ledger", "load", "load_all", "over_seeds", "pages", "protocols", "published"]
+__all__ += ["records", "results_folder", "run", "runs", "save"]

@@ -1,8 +1,7 @@
 """The ledger: paper | official code's own log | ours | difference | why.
 
 A :class:`Section` of a table says which numbers belong side by side; :func:`entries` joins its lines with the records
-that answer them, :func:`pivot` arranges them, and :func:`print_table` shows them in the terminal. Every number keeps a
-reference to where it comes from, in a form that :func:`restore_lib.experiments.pages.unbacked_numbers` can check.
+that answer them. Every number keeps a reference to where it comes from, which the tests of the book follow.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -71,61 +70,34 @@ def title_of(metric: str) -> str:
 
 
 def decimals_of(metric: str) -> int:
-    """Digits that are usual for a metric."""
     return METRICS.get(metric, (metric, 3))[1]
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """The conventions behind a number, in words.
+    """The conventions behind a number, in words."""
 
-    Attributes
-    ----------
-    name, title : str
-        Short name (part of a record's file name) and readable name.
-    rules : mapping of str to str
-        The conventions, printed above every table and kept in every record.
-    conditions : mapping of str to float
-        What is varied, by name: ``{"x2": 2.0}`` for scales, ``{"sigma 25": 25.0}`` for noise.
-    """
-
-    name: str
+    name: str  #: Part of a record's file name.
     title: str
-    rules: Mapping[str, str]
-    conditions: Mapping[str, float]
+    rules: Mapping[str, str]  #: Printed above every table and kept in every record.
+    conditions: Mapping[str, float]  #: What is varied, by name: ``{"x2": 2.0}``, ``{"sigma 25": 25.0}``.
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a ledger: what was published, and which measurement stands beside it.
+    """One line of a ledger: what was published, and which measurement stands beside it."""
 
-    Attributes
-    ----------
-    group, condition, metric : str
-        What the line is about: ``"Set5"``, ``"x2"``, ``"psnr"``.
-    recipe, dataset, protocol : str
-        The records that answer it; no recipe for a method that is not run here.
-    image : str
-        One picture of the set; empty for the mean over all.
-    paper, log : Number or None
-        The published number, and that of the official code's own log; None when no source was seen.
-    comparable : bool
-        False when ours cannot be subtracted from theirs.
-    why : str
-        Why the two differ, or why one of them is blank.
-    """
-
-    group: str
-    condition: str
-    metric: str
-    recipe: str
+    group: str  #: ``"Set5"``
+    condition: str  #: ``"x2"``
+    metric: str  #: ``"psnr"``
+    recipe: str  #: Of the records that answer it; empty for a method that is not run here.
     dataset: str
     protocol: str
-    paper: Number | None = None
-    log: Number | None = None
-    comparable: bool = True
-    why: str = ""
-    image: str = ""
+    paper: Number | None = None  #: The published number; None when no source was seen.
+    log: Number | None = None  #: That of the official code's own log.
+    comparable: bool = True  #: Whether ours can be subtracted from theirs.
+    why: str = ""  #: Why the two differ, or why one of them is blank.
+    image: str = ""  #: One picture of the set; empty for the mean over all.
 
     def answered_by(self, records: Sequence[RunRecord]) -> list[RunRecord]:
         """Records of this recipe, set and protocol that measured this metric under this condition."""
@@ -152,17 +124,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the book.
-
-    Attributes
-    ----------
-    name, title : str
-        What commands call it, and what it shows.
-    sections : sequence of Section
-        Empty as long as no recipe measures it.
-    printed : PublishedTable or None
-        The published numbers of a table without sections.
-    """
+    """A table of the book: sections, or a published table (``printed``) that no recipe measures yet."""
 
     name: str
     title: str
@@ -171,7 +133,6 @@ class Table:
 
     @property
     def lines(self) -> list[Line]:
-        """All lines of all sections."""
         return [line for section in self.sections for line in section.lines]
 
     def __len__(self) -> int:
@@ -182,47 +143,10 @@ class Table:
         return sum(bool(line.answered_by(records)) for line in self.lines)
 
     def section(self, name: str) -> Section:
-        """The section of that name."""
         for section in self.sections:
             if section.name == name:
                 return section
         raise ValueError(f"table {self.name} has sections {', '.join(s.name for s in self.sections)}, not {name!r}")
-
-
-def lines(
-    protocol: Protocol,
-    metrics: Sequence[str],
-    methods: Mapping[str, str],
-    sets: Mapping[str, str],
-    *,
-    conditions: Sequence[str] = (),
-    keep: Callable[[Line], bool] | None = None,
-    reference: Callable[[Line], Mapping[str, object]] | None = None,
-) -> list[Line]:
-    """A line for each metric, image set, method and condition, in this order.
-
-    Parameters
-    ----------
-    protocol
-        Of the records.
-    methods, sets
-        Titles of the methods by recipe, and of the image sets by name; a title may be empty.
-    conditions
-        Those of the protocol by default.
-    keep
-        Which lines belong into the table.
-    reference
-        Fields of a line about what was published: ``paper``, ``log``, ``comparable``, ``why``.
-    """
-    every = [
-        Line(", ".join(filter(None, (place, title))), condition, metric, recipe, dataset, protocol.name)
-        for metric in metrics
-        for dataset, place in sets.items()
-        for recipe, title in methods.items()
-        for condition in conditions or protocol.conditions
-    ]
-    every = [line for line in every if keep is None or keep(line)]
-    return [replace(line, **reference(line)) for line in every] if reference else every  # pyright: ignore[reportArgumentType]
 
 
 def section(
@@ -236,12 +160,23 @@ def section(
     keep: Callable[[Line], bool] | None = None,
     reference: Callable[[Line], Mapping[str, object]] | None = None,
 ) -> Section:
-    """A section under one protocol, which gives it its name and title where none is given.
+    """A line for each metric, image set, method and condition, in this order.
 
-    Further parameters are those of :func:`lines`; without ``reference``, nothing of it was published.
+    ``methods`` and ``sets`` are titles by name, which may be empty; name and title are the protocol's by default;
+    ``keep`` says which lines belong into the table, and ``reference`` gives fields of a line about what was published:
+    ``paper``, ``log``, ``comparable``, ``why``.
     """
-    every = lines(protocol, metrics, methods, sets, keep=keep, reference=reference)
-    return Section(name or protocol.name, title or protocol.title, protocol.rules, every, reference is not None)
+    lines = [
+        Line(", ".join(filter(None, (place, method))), condition, metric, recipe, dataset, protocol.name)
+        for metric in metrics
+        for dataset, place in sets.items()
+        for recipe, method in methods.items()
+        for condition in protocol.conditions
+    ]
+    lines = [line for line in lines if keep is None or keep(line)]
+    if reference:
+        lines = [replace(line, **reference(line)) for line in lines]  # pyright: ignore[reportArgumentType]
+    return Section(name or protocol.name, title or protocol.title, protocol.rules, lines, reference is not None)
 
 
 @dataclass(frozen=True)
@@ -281,8 +216,8 @@ class Entry:
         return subtract(self.ours.value, theirs)
 
     def cells(self) -> Mapping[str, Cell]:
-        """Cells by column."""
         theirs = self.line.paper or self.line.log
+        blank = BLANK if theirs or self.line.why else ""
         difference = Cell("")
         if self.ours is None:
             ours = Cell(NOT_RUN if self.line.recipe else PUBLISHED_ONLY)
@@ -292,8 +227,8 @@ class Entry:
         if self.difference is not None and theirs is not None:
             difference = Cell(signed(self.difference), f"difference:{theirs.key}|{self.record_key}")
         return {
-            "paper": published_cell(self.line.paper) if theirs or self.line.why else Cell(""),
-            "official log": published_cell(self.line.log) if theirs or self.line.why else Cell(""),
+            "paper": published_cell(self.line.paper, blank),
+            "official log": published_cell(self.line.log, blank),
             "ours": ours,
             "difference": difference,
             "why": Cell(self.why),
@@ -317,9 +252,8 @@ def signed(number: Decimal) -> str:
     return f"{number:+}".replace("-", "−") if number else f"{abs(number)}"
 
 
-def published_cell(number: Number | None) -> Cell:
-    """A published number, or the words for a blank."""
-    return Cell(BLANK) if number is None else Cell(number.text, number.key)
+def published_cell(number: Number | None, blank: str) -> Cell:
+    return Cell(number.text, number.key) if number else Cell(blank)
 
 
 def entries(section: Section, records: Sequence[RunRecord], metric: str | None = None) -> list[Entry]:
@@ -350,15 +284,8 @@ def pivot(
 ) -> dict[Hashable, dict[Hashable, Entry]]:
     """A section as a table: entries by row and column.
 
-    Parameters
-    ----------
-    section, records
-        Which lines, and what answers them.
-    rows, columns
-        What a line's row and column are called: one of its attributes (``"group"``, ``"condition"``, ``"metric"``,
-        ``"image"``, ``"recipe"``, ``"dataset"``, ``"protocol"``), or a function of the line.
-    metric
-        One metric, or several in the order wanted; all by default.
+    ``rows`` and ``columns`` name an attribute of a :class:`Line`, or are a function of it; ``metric`` is one metric, or
+    several in the order wanted, or all.
     """
 
     def name(line: Line, key: str | Callable[[Line], Hashable]) -> Hashable:
@@ -380,7 +307,6 @@ def columns_of(section: Section) -> tuple[str, ...]:
 
 
 def print_table(table: Table, records: Sequence[RunRecord], console) -> None:
-    """Print a table on a ``rich`` console."""
     from rich.table import Table as Grid
 
     console.print(f"[bold]{table.title}[/bold]")

@@ -1,39 +1,24 @@
 """Tables as HTML for the book's pages and chapters; notebooks show what these functions return.
 
-:func:`ledger` shows a section of a table beside what was published, :func:`section` and :func:`pivot` show our numbers
-alone. Every number names the record or source behind it, in an attribute that :func:`unbacked_numbers` checks.
+:func:`ledger` shows a section of a table beside what was published, :func:`section` and :func:`pivot` our numbers
+alone. Records lie in ``folder``, the repository's ``results`` by default.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from html import escape
-from html.parser import HTMLParser
 from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
 
 from restore_lib import experiments
+from restore_lib.experiments import ledger as ledgers
 from restore_lib.experiments import published
-from restore_lib.experiments.ledger import (
-    BLANK,
-    Cell,
-    Entry,
-    Line,
-    Section,
-    columns_of,
-    decimals_of,
-    entries,
-    subtract,
-    title_of,
-)
-from restore_lib.experiments.ledger import pivot as arrange
-from restore_lib.experiments.records import OverSeeds, RunRecord, load_all, over_seeds, results_folder
+from restore_lib.experiments.ledger import BLANK, Cell, Entry, Line, Section, decimals_of, entries, title_of
+from restore_lib.experiments.records import RunRecord, load_all, results_folder
 
 PLAIN = 'style="background: none"'  # stripes are no help where a cell spans several lines
 Folder = Path | str | None
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,10 +48,7 @@ def readable(source: str) -> str:
 
 
 def framed(caption: str, head: Sequence[str], body: str) -> str:
-    """A table that scrolls sideways on a narrow screen instead of breaking the page.
-
-    The theme gives notebook outputs a light ground in dark mode unless they hold a table of class ``dataframe``.
-    """
+    """A table that scrolls sideways on a narrow screen; class ``dataframe`` suits the theme's dark mode."""
     columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
     return (
         f'<div class="ledger" role="region" tabindex="0" aria-label="{escape(caption)}" style="overflow-x: auto">'
@@ -82,7 +64,6 @@ def plain_rows(rows: Iterable[tuple[str, Sequence[Cell]]]) -> str:
 
 
 def condition_title(name: str) -> str:
-    """A condition as printed: scales get a times sign."""
     return re.sub(r"^x(?=[0-9])", "×", name)
 
 
@@ -98,17 +79,9 @@ def group_rows(group: str, rows: Sequence[tuple[str, Mapping[str, Cell]]], once:
 
 
 def ledger(table: str, section: str, folder: Folder = None) -> Page:
-    """One section of a table as the book shows it: protocol, numbers, differences and reasons, provenance.
-
-    Parameters
-    ----------
-    table, section : str
-        Names, such as ``"bicubic"`` and ``"liif"``.
-    folder : path, optional
-        Where the records are; the repository's ``results`` by default.
-    """
+    """One section of a table as the book shows it: protocol, numbers, differences and reasons, provenance."""
     part, records = chosen(table, section, folder)
-    columns, parts = columns_of(part), []
+    columns, parts = ledgers.columns_of(part), []
     for metric in part.metrics:
         body = ""
         for group, lines in groupby(entries(part, records, metric), lambda entry: entry.line.group):
@@ -132,16 +105,12 @@ def pivot(
 ) -> Page:
     """Our numbers of a section: by default a row for each method and a column for each condition, by one metric.
 
-    Parameters
-    ----------
-    table, section
-        As for :func:`ledger`.
-    rows, columns, metric
-        As for :func:`restore_lib.experiments.ledger.pivot`; ``columns="metric"`` puts several metrics side by side.
+    ``rows``, ``columns`` and ``metric`` as for :func:`restore_lib.experiments.ledger.pivot`; ``columns="metric"`` puts
+    several metrics side by side.
     """
     part, records = chosen(table, section, folder)
     metric = metric or part.metrics[:1]
-    answers = arrange(part, records, rows=rows, columns=columns, metric=metric)
+    answers = ledgers.pivot(part, records, rows=rows, columns=columns, metric=metric)
     names = [str(name) for name in dict.fromkeys(name for line in answers.values() for name in line)]
     ours = [
         (str(row), [line[n].cells()["ours"] if n in line else Cell("") for n in names]) for row, line in answers.items()
@@ -178,7 +147,7 @@ def photos(table: str, condition: str, folder: Folder = None) -> Page:
     """A section ``photos`` at one condition: a row for each picture, published and measured columns for each method."""
     part, records = chosen(table, "photos", folder)
     part = Section(part.name, part.title, part.rules, [x for x in part.lines if x.condition == condition])
-    answers = arrange(part, records, rows="image", columns=lambda line: line.group.partition(", photo ")[0])
+    answers = ledgers.pivot(part, records, rows="image", columns=lambda line: line.group.partition(", photo ")[0])
     methods = [m for m in next(iter(answers.values())) if any(line[m].ours for line in answers.values())][::-1]
     head = ["photo", *(f"{method}: {column}" for method in methods for column in ("paper", "ours"))]
     rows = [
@@ -197,7 +166,7 @@ def comparison(table: str, metric: str, conditions: Sequence[str], folder: Folde
     def place(line: Line) -> tuple[str, str]:
         return line.group, line.condition
 
-    answers = arrange(every, records, rows=place, columns="protocol", metric=metric)
+    answers = ledgers.pivot(every, records, rows=place, columns="protocol", metric=metric)
     body = ""
     for group, keys in groupby(answers, lambda key: key[0]):  # pyright: ignore[reportIndexIssue]
         rows = []
@@ -221,18 +190,15 @@ def spread(shown: Sequence[Entry]) -> Cell:
 
 
 def chosen(table: str, section: str, folder: Folder) -> tuple[Section, list[RunRecord]]:
-    """A section by name, and the records that may answer it."""
     return experiments.find(table).section(section), load_all(folder or results_folder())
 
 
 def protocol(part: Section) -> str:
-    """The rules of a section as a list."""
     items = [f"<li><strong>{escape(rule)}</strong>: {escape(text)}</li>" for rule, text in part.rules.items()]
     return f'<ul class="protocol">{"".join(items)}</ul>'
 
 
 def folded(title: str, html: str) -> str:
-    """A part that opens on demand."""
     return f"<details><summary>{escape(title)}</summary>{html}</details>"
 
 
@@ -258,7 +224,6 @@ def record_html(record: RunRecord) -> str:
 
 
 def code(text: str) -> str:
-    """A name, hash or version."""
     return f"<code>{escape(text)}</code>"
 
 
@@ -297,163 +262,10 @@ def cited(table: published.PublishedTable | published.Missing) -> str:
 
 def overview(records: Sequence[RunRecord]) -> list[Mapping[str, str]]:
     """One entry for each table: its name, what it shows, where from, and how many numbers have been measured."""
-    shown = []
+    rows = []
     for table in experiments.all_tables().values():
         count = len(table.sections)
-        kind = cited(table.printed) if table.printed else f"{count} protocol{'s' * (count > 1)}"
-        measured = f"{table.measured(records)} of {len(table)}"
-        shown.append({"table": table.name, "shows": table.title, "source": kind, "measured": measured})
-    for lost in published.missing().values():
-        shown.append({"table": lost.name, "shows": lost.title, "source": cited(lost), "measured": BLANK})
-    return shown
-
-
-# Is every number on a page backed?
-
-RESULT = re.compile(r"(?<!×)(?<!\bx)(?<![\d.])\d+(?:\.\d+)+|(?<![\d.])\d+(?=\s*(?:dB\b|%))")
-NUMBER = re.compile(r"[-−+]?\d+(?:\.\d+)?")
-LONE = re.compile(r"\s*[-−+±]?\s*\d+\s*")
-SKIPPED = {"code", "pre", "script", "style", "math", "svg", "kbd"}
-INLINE = {"a", "abbr", "b", "em", "i", "small", "span", "strong", "sub", "sup", "u", "q", "cite", "wbr", "font", "mark"}
-VOID = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "track", "wbr"}
-
-
-class _Reader(HTMLParser):
-    """Splits a page into pieces of running text: (text, data-source, whether in a table cell)."""
-
-    def __init__(self):
-        super().__init__()
-        self.pieces: list[tuple[str, str, bool]] = []
-        self.open: list[tuple[str, str]] = []  # tag and data-source of each open element
-        self.text = ""
-
-    @property
-    def skipping(self) -> bool:
-        return any(tag in SKIPPED or tag.startswith("math ") for tag, _ in self.open)
-
-    def flush(self):
-        if self.text.strip():
-            source = next((source for _, source in reversed(self.open) if source), "")
-            self.pieces.append((self.text, source, any(tag == "td" for tag, _ in self.open)))
-        self.text = ""
-
-    def handle_starttag(self, tag, attrs):
-        attributes = dict(attrs)
-        source = attributes.get("data-source") or ""
-        if tag not in INLINE or source:
-            self.flush()
-        if tag not in VOID:
-            is_math = "math" in (attributes.get("class") or "").split()
-            self.open.append((f"math {tag}" if is_math else tag, source))
-
-    def handle_endtag(self, tag):
-        names = [name.removeprefix("math ") for name, _ in self.open]
-        if tag not in names:
-            return
-        last = len(names) - 1 - names[::-1].index(tag)
-        if tag not in INLINE or self.open[last][1]:
-            self.flush()
-        del self.open[last:]
-
-    def handle_data(self, data):
-        if not self.skipping:
-            self.text += data
-
-    def close(self):
-        super().close()
-        self.flush()
-
-
-def unbacked_numbers(html: str, folder: Path | str | None = None) -> list[str]:
-    """Numbers on a page that neither a record nor a published source backs; an empty list is what one wants.
-
-    Numbers that must be backed: those with a decimal point, whole ones followed by ``dB`` or ``%``, and table cells
-    that hold nothing but a number. What backs them: the ``data-source`` of their element, a record or a published
-    number whose digits must agree; outside of tables, also the same digits as some published number or mean of a
-    record. Scales (×2.5, x2.5), other whole numbers in sentences, code and formulas are not results.
-
-    Parameters
-    ----------
-    html : str
-        A page, or a part of one.
-    folder : path, optional
-        Where the records are; the repository's ``results`` by default.
-
-    Returns
-    -------
-    list of str
-        Offending numbers in the order of the page, as they stand there.
-    """
-    reader, sources = _Reader(), Sources(load_all(folder or results_folder()))
-    reader.feed(html)
-    reader.close()
-    return [number for piece in reader.pieces for number in _offending(*piece, sources)]
-
-
-def _offending(text: str, source: str, in_cell: bool, sources: "Sources") -> Iterator[str]:
-    if source:
-        allowed = sources.numbers(source)
-        yield from (n for n in NUMBER.findall(text) if not any(_agrees(n, value) for value in allowed))
-        return
-    if in_cell and LONE.fullmatch(text):
-        yield text.strip()
-    for number in RESULT.findall(text):
-        if in_cell or not sources.hold(number):
-            yield number
-
-
-def _agrees(printed: str, value: float | Decimal) -> bool:
-    """Whether ``printed`` is ``value`` rounded to as many digits as are printed; a Decimal has all its digits."""
-    printed = printed.replace("−", "-")
-    digits = len(printed.partition(".")[2])
-    if isinstance(value, Decimal) and digits != -int(value.as_tuple().exponent):
-        return False
-    return Decimal(printed) == Decimal(f"{value:.{digits}f}")
-
-
-class Sources:
-    """All numbers that may be printed: means of records, and what others published."""
-
-    def __init__(self, records: Sequence[RunRecord]):
-        self.records = {record.file: record for record in records}
-        self.means = [m.value for record in records for m in record.measurements]
-        self.printed = {cell for t in published.tables().values() for row in t.rows.values() for cell in row if cell}
-
-    def hold(self, number: str) -> bool:
-        """Whether some published number has these digits, or the mean of some record rounds to them."""
-        return number in self.printed or ("." in number and any(_agrees(number, mean) for mean in self.means))
-
-    def numbers(self, source: str) -> list[float | Decimal]:
-        """What a reference stands for; an empty list when it points nowhere."""
-        kind, _, rest = source.partition(":")
-        try:
-            if kind == "published":
-                return [Decimal(self._published(rest).text)]
-            if kind == "record":
-                ours = self._record(rest)
-                return [ours.value] if ours.spread is None else [ours.value, ours.spread]
-            if kind == "difference":
-                theirs, ours = (part.partition(":")[2] for part in rest.split("|"))
-                return [subtract(self._record(ours).value, self._published(theirs))]
-            if kind == "range":
-                digits, _, parts = rest.partition(":")
-                values = [self._record(part.partition(":")[2]).value for part in parts.split("|")]
-                return [round(max(values), int(digits)) - round(min(values), int(digits))]
-        except (KeyError, ValueError, TypeError):  # a reference to nothing backs nothing
-            return []
-        return []
-
-    def _published(self, reference: str) -> published.Number:
-        table, _, place = reference.partition("#")
-        return present(published.number(table, *place.split("/")))
-
-    def _record(self, reference: str) -> OverSeeds:
-        names, _, place = reference.partition("#")
-        return present(over_seeds([self.records[name] for name in names.split(",")], *place.split("/")))
-
-
-def present(number: T | None) -> T:
-    """A number that must be there."""
-    if number is None:
-        raise ValueError("a reference to a blank")
-    return number
+        source = cited(table.printed) if table.printed else f"{count} protocol{'s' * (count > 1)}"
+        rows.append((table.name, table.title, source, f"{table.measured(records)} of {len(table)}"))
+    rows += [(lost.name, lost.title, cited(lost), BLANK) for lost in published.missing().values()]
+    return [dict(zip(("table", "shows", "source", "measured"), row, strict=True)) for row in rows]

@@ -16,21 +16,11 @@ from restore_lib import training
 from restore_lib.denoising import baselines, denoise
 from restore_lib.denoising.dncnn import AUTHORS, author_network
 from restore_lib.denoising.recipes import ABLATIONS, CHOICES
-from restore_lib.experiments import published
+from restore_lib.experiments import published, runs
 from restore_lib.experiments.ledger import Line, Section, section
 from restore_lib.experiments.protocols import RGB, gaussian_noise, quality, unchanged
 from restore_lib.experiments.records import RunRecord, save
-from restore_lib.experiments.runs import (
-    EvaluationProtocol,
-    Experiment,
-    Model,
-    Trial,
-    available,
-    left_out,
-    note_means,
-    of_checkpoint,
-    trial,
-)
+from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Trial, of_checkpoint, trial
 from restore_lib.fast.folding import folded
 from restore_lib.pretrained import build, card, cards
 from restore_lib.training.precision import best_device, fastest
@@ -51,19 +41,13 @@ def evaluate_denoiser(
     results: Path | str,
     device: str = "cpu",
 ) -> list[RunRecord]:
-    """Evaluate a checkpoint, write a run record for each image set, and note the means on its card.
-
-    Raises
-    ------
-    CheckpointError, DataError
-        The checkpoint or a set is missing or damaged.
-    """
+    """Evaluate a checkpoint, write a run record for each image set, and note the means on its card."""
     weights = card(name, folder=folder)
     trials = [of_checkpoint(weights, as_model, s, protocol, folder=folder, device=device) for s in sets]
     records = [one.record() for one in trials]
     for record in records:
         save(record, results)
-    note_means(name, records, folder)
+    runs.note_means(name, records, folder)
     return records
 
 
@@ -75,7 +59,6 @@ SMALL_METHODS = {"noisy": "noisy", "small-denoiser": "small-denoiser"}
 
 
 def small_denoiser_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
-    """The small denoiser that comes with the book, and doing nothing."""
     for name in sets:
         yield trial("noisy", lambda: unchanged, name, AWGN_25, seed=0)
     weights = card("small-denoiser-cpu")
@@ -145,7 +128,7 @@ def kodak_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
     if has_cbm3d():
         yield trial("cbm3d", lambda: given_sigma(baselines.cbm3d), KODAK, KODAK_PROTOCOL, seed=0)
     for use in AUTHORS:
-        network = available(f"dncnn-{use}", partial(author_network, use))
+        network = runs.available(f"dncnn-{use}", partial(author_network, use))
         if network is not None:
             sigmas = (25,) if use == "25" else KODAK_SIGMAS
             yield trial(f"dncnn-{use}", partial(as_model, network), KODAK, kodak_protocol(*sigmas), seed=0)
@@ -159,7 +142,7 @@ def has_cbm3d() -> bool:
     """Whether CBM3D's package is installed; says on stderr that it is left out where not."""
     if find_spec("bm3d"):
         return True
-    left_out("CBM3D, whose package is not installed: `pip install bm3d`")
+    runs.left_out("CBM3D, whose package is not installed: `pip install bm3d`")
     return False
 
 

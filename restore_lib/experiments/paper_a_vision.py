@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from restore_lib import data, images, metrics, noise, vision_metrics
+from restore_lib import data, images, metrics, noise
 from restore_lib.data.labelled import Labelled
 from restore_lib.data.patches import to_float
 from restore_lib.denoising import baselines
@@ -78,17 +78,9 @@ WEIGHTED = (*(f"lambda-{weight}" for weight in TASK_WEIGHTS), "official")
 
 @dataclass(frozen=True)
 class VisionTask:
-    """A network that recognises what denoised pictures show.
+    """A network (a checkpoint, or ``efficientnet-lite0``) that recognises what denoised pictures of a ``source`` show.
 
-    Attributes
-    ----------
-    source, goal : str
-        Which labelled pictures, and what the network does with them.
-    network : str
-        Its checkpoint, or ``efficientnet-lite0``.
-    cases : sequence of str
-        See :func:`denoiser_of`.
-    sigmas : sequence of int
+    ``cases`` are those of :func:`denoiser_of`, ``goal`` is what the network does with the pictures.
     """
 
     source: str
@@ -134,18 +126,13 @@ CROSS = {
 
 
 def denoiser_of(case: str, source: str, goal: str, sigma: int) -> str | None:
-    """Checkpoint of the denoiser of a case; None for the cases without one.
+    """Checkpoint of the denoiser of a case; None for ``clean``, ``noisy`` and ``cbm3d``, which have none of ours.
 
-    Parameters
-    ----------
-    case : str
-        ``clean``, ``noisy``, ``cbm3d``: no denoiser of ours.
-        ``photos``: trained on photographs by the mean squared error, where all others start from; ``separate``: trained
-        further on the source's pictures by the mean squared error; ``joint``: by both losses; ``cross``: by both losses
-        for the other task; ``elsewhere``: by the mean squared error on the other task's pictures; ``lambda-0.01``,
-        ``official``: with other weights of the losses.
-    source, goal, sigma
-        The test pictures. ImageNet's get the denoisers of Tiny ImageNet, CamVid's training pictures CamVid's.
+    ``photos``: trained on photographs by the mean squared error, where all others start from; ``separate``: trained
+    further on the source's pictures by the mean squared error; ``joint``: by both losses; ``cross``: by both losses for
+    the other task; ``elsewhere``: by the mean squared error on the other task's pictures; ``lambda-0.01``,
+    ``official``: with other weights of the losses. ImageNet's pictures get the denoisers of Tiny ImageNet, CamVid's
+    training pictures CamVid's.
     """
     own = {"imagenet": "tiny", "camvid-train": "camvid"}.get(source, source)
     other, task = CROSS[source, goal]
@@ -207,7 +194,6 @@ def batches(x: Tensor, pixels: int) -> Iterator[Tensor]:
 
 @torch.no_grad()
 def denoised(name: str, x: Tensor) -> Tensor:
-    """Pictures through the denoiser of a checkpoint."""
     with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16("cpu")):
         return torch.cat([same_size(network(name), part).float() for part in batches(x, 60_000)])
 
@@ -220,7 +206,6 @@ def predictions(name: str, x: Tensor) -> Tensor:
 
 
 def numbers_of(case: str, source: str, count: int) -> list[int]:
-    """Numbers of the pictures that a case is measured on: all, or for CBM3D some."""
     return evenly(range(count), CBM3D_PICTURES[source] if case == "cbm3d" else None)
 
 
@@ -255,15 +240,15 @@ def quality(how: str, source: str, goal: str, sigma: int) -> tuple[Measurement, 
 def accuracies(predicted: Tensor, truth: Tensor, goal: str, classes: int, condition: str) -> list[Measurement]:
     """Accuracies with their bootstrap intervals, and one value for each picture."""
     if goal == "classify":
-        first, fifth = (vision_metrics.top_k(predicted, truth, k).float() * 100 for k in (1, 5))
-        low, high = vision_metrics.bootstrap(first, lambda part: part.mean())
+        first, fifth = (metrics.top_k(predicted, truth, k).float() * 100 for k in (1, 5))
+        low, high = metrics.bootstrap(first, lambda part: part.mean())
         values = (float(first.mean()), low, high, float(fifth.mean()))
         each = measurement(condition, "top1_each", first.tolist())
     else:
-        counts = vision_metrics.confusion(predicted, truth, classes)
-        low, high = vision_metrics.bootstrap(counts, lambda part: 100 * vision_metrics.mean_iou(part))
-        values = (100 * vision_metrics.mean_iou(counts), low, high, 100 * vision_metrics.pixel_accuracy(counts))
-        each = measurement(condition, "pixel_accuracy_each", [100 * vision_metrics.pixel_accuracy(c) for c in counts])
+        counts = metrics.confusion(predicted, truth, classes)
+        low, high = metrics.bootstrap(counts, lambda part: 100 * metrics.mean_iou(part))
+        values = (100 * metrics.mean_iou(counts), low, high, 100 * metrics.pixel_accuracy(counts))
+        each = measurement(condition, "pixel_accuracy_each", [100 * metrics.pixel_accuracy(c) for c in counts])
     return [*(of_set(condition, name, value) for name, value in zip(ACCURACIES[goal], values, strict=True)), each]
 
 
@@ -298,7 +283,6 @@ def vision_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
 
 
 def vision_trial(task: VisionTask, case: str, seed: int) -> Trial:
-    """One case before one network, under one draw of the noise."""
     truth = test_pictures(task.source, task.goal)
     names = [denoiser_of(case, task.source, task.goal, sigma) for sigma in task.sigmas]
     used = [name for name in [*names, task.network] if name and name != "efficientnet-lite0"]
@@ -306,8 +290,7 @@ def vision_trial(task: VisionTask, case: str, seed: int) -> Trial:
         task.recipe(case),
         truth.name,
         [truth.names[number] for number in numbers_of(case, task.source, len(truth))],
-        VISION.name,
-        VISION.rules,
+        VISION,
         partial(recognise, task, case, seed),
         seed=None if case == "clean" else seed,
         settings={"checkpoints": {name: card(name).sha256[:16] for name in used}},
@@ -386,8 +369,8 @@ def detail_metrics(restored: Tensor, clean: Tensor, sigma: float) -> dict[str, f
     """The metrics of :func:`restore_lib.experiments.paper_a.kodak_metrics`, and two about detail, in percent.
 
     ``detail`` is how much of the clean photo's fine structure is in the result, by regression: 100 for the photo
-    itself, 0 for a blur, whatever else is in it. ``fine_power`` is the power of the result's own fine structure, right
-    or wrong, as a share of the clean photo's.
+    itself, 0 for a blur. ``fine_power`` is the power of the result's own fine structure, right or wrong, relative to
+    the photo's.
     """
     ours, true = (fine_structure(x[..., 3:-3, 3:-3].double()) for x in (restored.clamp(0, 1), clean))
     power = true.square().sum()
@@ -411,7 +394,6 @@ def sharpness_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
 
 
 def sharpness_section(name: str, title: str, image: str = "", after: str = "") -> Section:
-    """Means over the photos, or one photo."""
     titles = {recipe: title + after for recipe, title in SHARPNESS_CASES.items()}
     part = section(SHARPNESS, SHARPNESS_METRICS, titles, {KODAK: ""}, name=name, title=title)
     return replace(part, lines=[replace(line, image=image) for line in part.lines])

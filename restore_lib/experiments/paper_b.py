@@ -1,10 +1,7 @@
 """What is measured for paper B [ji2020realsr], Section 4: super-resolution of real photos.
 
-Table 1 on a Track 1 of our own, whose degradation no method knows (chapter 13): trained networks, authors' models,
-methods that train on each photo, networks between two others (chapter 14), and what bfloat16 costs. And Track 2 on
-photos that nobody degraded for the occasion: pairs of a photo and a smaller one of the same place, taken with another
-zoom, say how near a method comes. Phone photos have nothing to compare with; what can be measured there is measured on
-the pairs as well, where it can be seen what it is worth.
+Table 1 on a Track 1 of our own, whose degradation no method knows (chapters 13 and 14), and Track 2 on photos that
+nobody degraded for the occasion: pairs of one place by two zooms of a camera, and phone photos without a reference.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,22 +15,12 @@ from torch import Tensor, nn
 
 from restore_lib import images, metrics
 from restore_lib.data.opening import Item
-from restore_lib.experiments import paper_b_kernels, published
+from restore_lib.experiments import paper_b_kernels, published, runs
 from restore_lib.experiments.ledger import Line, Section, section
 from restore_lib.experiments.protocols import BICUBIC as INTERPOLATIONS
 from restore_lib.experiments.protocols import quality, unchanged
 from restore_lib.experiments.records import Measurement, of_set
-from restore_lib.experiments.runs import (
-    EvaluationProtocol,
-    Experiment,
-    Model,
-    Trial,
-    available,
-    left_out,
-    of_checkpoint,
-    training_of,
-    trial,
-)
+from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Trial, of_checkpoint, trial
 from restore_lib.fast.tiling import upscale
 from restore_lib.nets.rrdbnet import interpolate_networks
 from restore_lib.pretrained import Card, cards, load, load_published, longest
@@ -51,14 +38,12 @@ AUTHORS = {"realsr-df2k": "RealSR, authors' model", "realesrgan-x4plus": "Real-E
 
 def whole(network: nn.Module) -> Model:
     """A network as evaluation calls it: one photo at a time."""
-    network = network.eval()
-    return lambda lr, size: network(lr[None])[0].float()
+    return lambda lr, size: network.eval()(lr[None])[0].float()
 
 
 def in_windows(network: nn.Module) -> Model:
     """The same window by window: memory does not grow with the photo."""
-    network = network.eval()
-    return lambda lr, size: upscale(network, lr)
+    return lambda lr, size: upscale(network.eval(), lr)
 
 
 def trained() -> list[Card]:
@@ -68,7 +53,7 @@ def trained() -> list[Card]:
 
 def imported(titles: Mapping[str, str] = AUTHORS) -> dict[str, nn.Module]:
     """Authors' networks that are on this computer; says on stderr which are not."""
-    networks = {name: available(title, partial(load_published, name)) for name, title in titles.items()}
+    networks = {name: runs.available(title, partial(load_published, name)) for name, title in titles.items()}
     return {name: network for name, network in networks.items() if network is not None}
 
 
@@ -171,19 +156,19 @@ def between_trials(own: Iterable[Card]) -> Iterator[Trial]:
             }
 
         settings = {"first": first.name, "second": second.name, "sha256": second.sha256}
-        about = {"settings": settings, **training_of(second)}
+        about = {"settings": settings, **runs.training_of(second)}
         yield trial(f"{ENDS[1]}-between", models, KODAK, TRACK1_BETWEEN, **about)
 
 
 def precision_trials(own: Iterable[Card], networks: Mapping[str, nn.Module]) -> Iterator[Trial]:
     """RealSR's networks, ours and the authors', exactly and in bfloat16; none where bfloat16 is not native."""
     if not has_bfloat16(torch.device("cpu")):
-        left_out("what bfloat16 costs. This processor does not multiply in it.")
+        runs.left_out("what bfloat16 costs. This processor does not multiply in it.")
         return
     for weights in own:
         if weights.recipe == REALSR:
             settings = {"checkpoint": weights.name, "sha256": weights.sha256}
-            yield precision_trial(weights.recipe, load(weights.name), settings=settings, **training_of(weights))
+            yield precision_trial(weights.recipe, load(weights.name), settings=settings, **runs.training_of(weights))
             break  # of several seeds, one
     if "realsr-df2k" in networks:
         yield precision_trial("realsr-df2k", networks["realsr-df2k"])
@@ -266,7 +251,6 @@ PLACE = {KODAK: ""}
 def printed_section(
     name: str, protocol: EvaluationProtocol, rows: Mapping[str, tuple[str, str]], names: Sequence[str]
 ) -> Section:
-    """Methods beside the paper's Table 1."""
 
     def reference(line: Line) -> dict:
         row = rows[line.recipe][1]
@@ -329,21 +313,11 @@ PHONE_RULES = {
 } | WORTH
 
 
-def prepare_pair(item: Item, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """The small photo and the large one of the same place."""
-    return item.read("lr"), item.image
-
-
 def prepare_phone(item: Item, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """The middle of a phone photo, and a black picture that has the size of the result and no other use."""
     lr = images.centre_crop(item.image, SIDE)
     height, width = (SCALE * n for n in lr.shape[-2:])
     return lr, lr.new_zeros(()).expand(3, height, width)
-
-
-def measure_pair(sr: Float[Tensor, "3 h w"], hr: Float[Tensor, "3 h w"], scale: float = 4.0) -> dict[str, float]:
-    """PSNR, SSIM and LPIPS as in Track 1, and what can be measured without the large photo."""
-    return track1_metrics(sr, hr) | measure_alone(sr, hr)
 
 
 def measure_alone(sr: Float[Tensor, "3 h w"], hr: Float[Tensor, "3 h w"], scale: float = 4.0) -> dict[str, float]:
@@ -357,7 +331,7 @@ def usable() -> dict[str, Callable[[Tensor], float]]:
     """Indices that can run here; says on stderr what cannot."""
     indices = dict(INDICES)
     example = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
-    if available("BRISQUE", lambda: indices["brisque"](example)) is None:
+    if runs.available("BRISQUE", lambda: indices["brisque"](example)) is None:
         del indices["brisque"]
     return indices
 
@@ -365,7 +339,14 @@ def usable() -> dict[str, Callable[[Tensor], float]]:
 ONE = {CONDITION: float(SCALE)}
 TRACK2_TITLES = {PAIRS: "pairs by two zooms of a camera (RealSR's test set)", PHONES: "phone photos, without reference"}
 TRACK2 = {
-    PAIRS: EvaluationProtocol("track2-pairs", TRACK2_TITLES[PAIRS], PAIR_RULES, ONE, prepare_pair, measure_pair),
+    PAIRS: EvaluationProtocol(
+        "track2-pairs",
+        TRACK2_TITLES[PAIRS],
+        PAIR_RULES,
+        ONE,
+        prepare=lambda item, scale, generator: (item.read("lr"), item.image),
+        measure=lambda sr, hr, scale: track1_metrics(sr, hr) | measure_alone(sr, hr),
+    ),
     PHONES: EvaluationProtocol("track2-phones", TRACK2_TITLES[PHONES], PHONE_RULES, ONE, prepare_phone, measure_alone),
 }
 REFERENCE = replace(
@@ -396,7 +377,6 @@ METHODS |= {recipe.name: recipe.title for recipe in SR if recipe.name not in MET
 
 
 def track2_section(name: str, dataset: str, names: Sequence[str], methods: Mapping[str, str]) -> Section:
-    """Real photos of one kind; the large photo itself has indices alone."""
 
     def keep(line: Line) -> bool:
         return line.recipe != "reference" or line.metric in INDICES

@@ -1,15 +1,14 @@
 """What is measured for paper B [ji2020realsr], Section 3: the kernel and the noise of a photo.
 
-How far KernelGAN can be trusted (photos reduced with known kernels, several seeds, every constraint left out; chapter
-8), whether collected noise is like the camera's (chapter 9), and what a kernel is worth (ZSSR on DIV2KRK with bicubic's
-kernel, KernelGAN's and the true one, and with noise on the photo; chapter 11).
+How far KernelGAN can be trusted (chapter 8), whether collected noise is like the camera's (chapter 9), and what a
+kernel is worth: ZSSR on DIV2KRK (chapter 11).
 """
 
 import hashlib
 import statistics
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -33,7 +32,7 @@ from restore_lib.realsr.zssr import BICUBIC, K_ZSSR, ZSSRSettings, k_zssr, quick
 from restore_lib.resampling import align_kernel, downscale, imresize
 
 Rule = Literal["average", "choice"]
-RGB_INSIDE = metrics.Protocol(channels="rgb", border=8, quantize=True)
+RGB_INSIDE = metrics.Protocol(border=8, quantize=True)
 
 # How far KernelGAN can be trusted
 
@@ -73,8 +72,8 @@ CONSTRAINTS: dict[str, Method] = {
     "kernelgan-no-centre": ("without the centre", replace(SINGLE, centre=0.0), 1, "average"),
     "kernelgan-no-sparse": ("without sparsity", replace(SINGLE, sparse=0.0), 1, "average"),
 }
-WHOLE_SET = ("kernel_error_median", "kernel_error_worst", "psnr", "psnr_worst")
-KERNEL_METRICS = ("kernel_error", *WHOLE_SET, "off_centre", "sum", "switch_step", "distrusted")
+ASSUMED_METRICS = ("kernel_error", "kernel_error_median", "kernel_error_worst", "psnr", "psnr_worst")
+KERNEL_METRICS = (*ASSUMED_METRICS, "off_centre", "sum", "switch_step", "distrusted")
 
 
 @dataclass(frozen=True)
@@ -127,14 +126,10 @@ def estimated(
     seed: int = 0,
     restarts: int = 1,
     rule: Rule = "average",
-    progress: Callable[[int, int], None] | None = None,
 ) -> list[Estimate]:
     """Kernels for x2 of several photos, each kept in the cache under a hash of photo, settings and seed.
 
-    Parameters
-    ----------
-    images, settings, seed, restarts, rule, progress
-        As for :func:`restore_lib.realsr.kernelgan.estimate_kernels`.
+    Parameters as for :func:`restore_lib.realsr.kernelgan.estimate_kernels`.
     """
     paths = [_cached(image, settings, seed, restarts, rule) for image in images]
     missing = [i for i, path in enumerate(paths) if _load(path) is None]
@@ -142,9 +137,8 @@ def estimated(
         warnings.simplefilter("ignore", KernelWarning)  # it is a column of the table
         for i in range(0, len(missing), 4):
             part = missing[i : i + 4]
-            estimates = estimate_kernels(
-                [images[j] for j in part], 2, seed, restarts, rule=rule, settings=settings, progress=progress
-            )
+            photos = [images[j] for j in part]
+            estimates = estimate_kernels(photos, 2, seed, restarts, rule=rule, settings=settings)
             for j, estimate in zip(part, estimates, strict=True):
                 if estimate is not None:  # which only estimation that is not strict returns
                     _store(paths[j], estimate)
@@ -219,44 +213,39 @@ def kernel_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
     if tier == "smoke":
         jobs = [(0, k, (t, replace(s, steps=3), min(n, 2), rule)) for k, (t, s, n, rule) in METHODS.items()]
     for name, reduced_photos in photos.items():
-        yield bicubic_kernel_trial(name, reduced_photos)
+        yield kernel_trial("bicubic-kernel", name, reduced_photos)
     for seed, recipe, method in jobs:
         for name, reduced_photos in photos.items():
             yield kernel_trial(recipe, name, reduced_photos, method, seed)
 
 
-def bicubic_kernel_trial(dataset: str, photos: Sequence[ReducedPhoto]) -> Trial:
-    """The kernel that nobody estimated."""
+def kernel_trial(
+    recipe: str, dataset: str, photos: Sequence[ReducedPhoto], method: Method | None = None, seed: int | None = None
+) -> Trial:
+    """Kernels of a set's photos, estimated with one seed; without a method the bicubic one, which nobody estimated."""
+    about = {}
+    if method:
+        _, settings, restarts, rule = method
+        about = {"seed": seed, "steps": settings.steps, "settings": {**asdict(settings), "restarts": restarts}}
 
     def measure(tell: Tell) -> list[Measurement]:
-        bicubic = Estimate(bicubic_kernel(), 1.0, (6.5, 6.5), None, True)
-        measurements = kernel_measurements(photos, [bicubic] * len(photos), 0)
-        tell(f"{dataset}: bicubic")
-        return [m for m in measurements if m.metric.startswith(("kernel", "psnr"))]
-
-    names = [photo.name for photo in photos]
-    return Trial("bicubic-kernel", dataset, names, KERNELS.name, KERNELS.rules, measure, ticks=1)
-
-
-def kernel_trial(recipe: str, dataset: str, photos: Sequence[ReducedPhoto], method: Method, seed: int) -> Trial:
-    """Kernels of a set's photos, estimated with one seed."""
-    _, settings, restarts, rule = method
-
-    def measure(tell: Tell) -> list[Measurement]:
-        estimates = estimated([p.lr for p in photos], settings, seed=seed, restarts=restarts, rule=rule)
+        if method:
+            estimates = estimated([p.lr for p in photos], settings, seed=seed or 0, restarts=restarts, rule=rule)
+        else:
+            estimates = [Estimate(bicubic_kernel(), 1.0, (6.5, 6.5), None, True)] * len(photos)
         for photo in photos:
             tell(f"{dataset}: {photo.name}")
-        return kernel_measurements(photos, estimates, settings.steps)
+        measurements = kernel_measurements(photos, estimates, settings.steps if method else 0)
+        return [m for m in measurements if method or m.metric in ASSUMED_METRICS]
 
-    about = {"seed": seed, "steps": settings.steps, "settings": {**asdict(settings), "restarts": restarts}}
-    return Trial(recipe, dataset, [p.name for p in photos], KERNELS.name, KERNELS.rules, measure, **about)
+    return Trial(recipe, dataset, [p.name for p in photos], KERNELS, measure, **about)
 
 
 def kernel_section(name: str, title: str, methods: Mapping[str, Method], first: Mapping[str, str]) -> Section:
     """Some methods on both sets; the bicubic kernel has no estimation to be measured."""
 
     def keep(line: Line) -> bool:
-        return line.recipe != "bicubic-kernel" or line.metric.startswith(("kernel", "psnr"))
+        return line.recipe != "bicubic-kernel" or line.metric in ASSUMED_METRICS
 
     titles = {**first, **{recipe: title for recipe, (title, *_) in methods.items()}}
     return section(KERNELS, KERNEL_METRICS, titles, KERNEL_SETS, name=name, title=title, keep=keep)
@@ -305,7 +294,6 @@ NOISE = Protocol(
 
 
 def noise_measurements(dataset: str, tell: Tell) -> list[Measurement]:
-    """The statistics of every kind of noise of a set's photos."""
     items = data.open(dataset)
     pairs = all("noisy" in item.parts for item in items)
     kinds = compare(
@@ -319,11 +307,10 @@ def noise_measurements(dataset: str, tell: Tell) -> list[Measurement]:
 
 
 def noise_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
-    """One record for each set of photos."""
     for name in sets:
         about = {"seed": 0, "settings": asdict(NOISE_RULES[name]), "ticks": 1}
         names = [item.name for item in data.open(name)]
-        yield Trial("noise", name, names, NOISE.name, NOISE.rules, partial(noise_measurements, name), **about)
+        yield Trial("noise", name, names, NOISE, partial(noise_measurements, name), **about)
 
 
 NOISE_TABLE = Experiment(
@@ -391,7 +378,6 @@ def enlarged(
 
 
 def div2krk_protocol(condition: str) -> EvaluationProtocol:
-    """DIV2KRK at one scale, and with noise on the photo."""
     scale, sigma = CONDITIONS[condition]
     rule = metrics.Protocol(channels="y", border=scale, quantize=True)
     rules = {
@@ -455,17 +441,20 @@ def div2krk_reference(line: Line) -> dict:
     return {"paper": paper, "comparable": False, "why": FOUR}
 
 
-def div2krk_section(condition: str) -> Section:
-    """All methods of one condition."""
-    protocol, place = div2krk_protocol(condition), {DIV2KRK: ""}
-    titles = {recipe: ZSSR_TITLES[recipe] for recipe in ("bicubic", *compared(condition))}
-    return section(protocol, ("psnr_y", "ssim_y"), titles, place, name=condition, reference=div2krk_reference)
-
-
 DIV2KRK_TABLE = Experiment(
     "div2krk",
     "What an estimated kernel is worth (DIV2KRK)",
-    tuple(div2krk_section(condition) for condition in CONDITIONS),
+    tuple(
+        section(
+            div2krk_protocol(condition),
+            ("psnr_y", "ssim_y"),
+            {recipe: ZSSR_TITLES[recipe] for recipe in ("bicubic", *compared(condition))},
+            {DIV2KRK: ""},
+            name=condition,
+            reference=div2krk_reference,
+        )
+        for condition in CONDITIONS
+    ),
     trials=div2krk_trials,
     sets=(DIV2KRK,),
 )

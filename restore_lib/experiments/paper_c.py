@@ -1,9 +1,7 @@
 """What is measured for paper C [nguyen2023diinn]: every scale (Tables 1 to 3), and what its parts are worth (Table 5).
 
-DIINN, LIIF, Meta-SR and bicubic interpolation at every scale under DIINN's protocol and LIIF's; beside them the logs of
-the authors' own training, the ablation, and whether the small picture's grid shows in the large one: jumps and errors
-where cells of large pixels meet. At a whole scale s, the s x s large pixels that lie on one small pixel are its cell. A
-network that asks one small pixel for each large one changes its mind where cells meet.
+Beside them the logs of the authors' own training, and whether the small picture's grid shows in the large one: jumps
+and errors where cells meet, the s x s large pixels that lie on one small pixel at a whole scale s.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 
 from restore_lib import data, files, images
 from restore_lib.experiments import protocols, published
-from restore_lib.experiments.ledger import Line, Section, lines, section
+from restore_lib.experiments.ledger import Line, Section, section
 from restore_lib.experiments.protocols import BICUBIC, NOT_SEEN, Pair, antialiased_pair, scales
 from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Trial, left_out, of_checkpoint, trial
 from restore_lib.pretrained import cards, longest
@@ -27,22 +25,13 @@ TINY = 1e-6  # so that pictures without any jump have none at borders either
 
 
 def border_jump(image: Float[Tensor, "c h w"], cell: int) -> float:
-    """How much more a picture jumps where cells meet than inside cells: 1 where the grid cannot be seen.
+    """How much more a picture jumps where cells meet than inside cells: 1 where the grid cannot be seen, as in photos.
 
     A jump between two neighbours is their difference, less the mean of the differences on either side of it: nothing on
     a slope, however steep. The result is the mean size of jumps across borders, divided by the mean size of those whose
-    three differences all lie within one cell; along rows and columns, over all channels.
-
-    Notes
-    -----
-    Photos themselves have about 1, wherever a grid is laid over them, and so have smooth pictures at large scales. At
-    x4 the only neighbours inside a cell are those in its middle, where two pieces of a bicubic interpolation meet and
-    their jumps cancel in part, so that it has more.
-
-    Raises
-    ------
-    ValueError
-        Cells smaller than 4 pixels have no inside; a picture must be at least two cells high and wide.
+    three differences all lie within one cell; along rows and columns, over all channels. At x4 these are only those in
+    a cell's middle, where two pieces of a bicubic interpolation meet and jumps cancel in part, so that it has more.
+    ValueError for cells smaller than 4 pixels, which have no inside, and pictures of less than two cells.
     """
     if cell < SMALLEST or min(image.shape[1:]) < 2 * cell:
         raise ValueError(f"cells of {cell} on {tuple(image.shape[1:])} pixels: need {SMALLEST} or more, two each way")
@@ -75,7 +64,6 @@ def whole_cells(item, scale: float, generator: torch.Generator) -> Pair:
 
 
 def border_metrics(sr: Float[Tensor, "3 h w"], hr: Float[Tensor, "3 h w"], scale: float) -> dict[str, float]:
-    """Jumps and errors at borders, of the clipped, unrounded result."""
     sr = sr.clamp(0, 1)
     return {"border_jump": border_jump(sr, int(scale)), "border_error": border_error(sr, hr, int(scale))}
 
@@ -146,14 +134,13 @@ def set_title(dataset: str) -> str:
     return title if dataset in WHOLE else f"{title} ({PHOTOS[dataset]} of {count})"
 
 
-def rules_of(protocol: EvaluationProtocol, dataset: str) -> Mapping[str, str]:
-    """The protocol in words, with what was left out of the set."""
+def on_set(protocol: EvaluationProtocol, dataset: str) -> EvaluationProtocol:
+    """The protocol, with what is left out of the set in its rules."""
     left = {} if dataset in WHOLE else {"photos": f"{PHOTOS[dataset]} of the set, evenly chosen"}
-    return {**protocol.rules, **left}
+    return replace(protocol, rules={**protocol.rules, **left})
 
 
 def as_model(network: nn.Module) -> Model:
-    """A network as evaluation calls it: one photo at a time, and the size that is wanted."""
     return lambda lr, size: network(lr[None], size)[0].float()
 
 
@@ -171,22 +158,17 @@ def scale_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
     digest = files.sha256(path) if path else ""
     for name in sets:
         photos = min(PHOTOS[name], len(data.open(name)))
-
-        def about(protocol: EvaluationProtocol, name=name, photos=photos) -> dict:
-            return {"photos": photos, "rules": rules_of(protocol, name)}
-
         for protocol in WHERE["bicubic"].get(name, ()):
             model = BICUBIC["liif" if protocol is LIIF else "diinn"]
-            yield trial("bicubic", lambda model=model: model, name, protocol, **about(protocol))
+            yield trial("bicubic", lambda model=model: model, name, on_set(protocol, name), photos=photos)
         for weights in trained:
             for protocol in WHERE[weights.recipe].get(name, ()):
-                settings, device = {"parameters": weights.parameters}, best_device()
-                about_it = {"settings": settings, "device": device, **about(protocol)}
-                yield of_checkpoint(weights, as_model, name, protocol, **about_it)
+                about = {"settings": {"parameters": weights.parameters}, "device": best_device(), "photos": photos}
+                yield of_checkpoint(weights, as_model, name, on_set(protocol, name), **about)
         for protocol in WHERE[AUTHORS].get(name, ()) if path else ():
-            settings = {"model": AUTHORS, "sha256": digest}
             model = lambda: as_model(authors.load_published(AUTHORS).to(best_device()))  # noqa: E731
-            yield trial(AUTHORS, model, name, protocol, settings=settings, device=best_device(), **about(protocol))
+            about = {"settings": {"model": AUTHORS, "sha256": digest}, "device": best_device(), "photos": photos}
+            yield trial(AUTHORS, model, name, on_set(protocol, name), **about)
 
 
 # The table: who is measured where, and what was printed
@@ -208,12 +190,10 @@ SET_TITLES = {dataset: set_title(dataset) for dataset in SETS}
 
 
 def measured(line: Line) -> bool:
-    """Whether a method is measured on a set under a protocol."""
     return line.protocol in {protocol.name for protocol in WHERE[line.recipe].get(line.dataset, ())}
 
 
 def liif_reference(line: Line) -> dict:
-    """LIIF's Table 2 beside ours."""
     paper, why = None, NOT_PRINTED
     if line.recipe in PAPER:
         row = f"{SETS[line.dataset][0]} {PAPER[line.recipe]}"
@@ -228,7 +208,7 @@ def liif_lines() -> Iterator[Line]:
     """Ours beside LIIF's Table 2; its networks for one scale are there as printed."""
     for dataset, (title, _) in SETS.items():
         place = {dataset: SET_TITLES[dataset]}
-        yield from lines(LIIF, ("psnr",), TITLES, place, keep=measured, reference=liif_reference)
+        yield from section(LIIF, ("psnr",), TITLES, place, keep=measured, reference=liif_reference).lines
         for condition in LIIF.conditions:
             if paper := published.number("liif-benchmarks", f"{title} RDN", condition):
                 group = f"{title}, RDN, one network a scale"
@@ -236,16 +216,11 @@ def liif_lines() -> Iterator[Line]:
 
 
 def log_line(table: str, row: str, column: str, group: str, condition: str) -> Line:
-    """A number of the authors' own training."""
     log = published.number(table, row, column)
     return Line(group, condition, "psnr", "", "div2k", LOG, None, log, False, LOGGED)
 
 
-def log_lines() -> Iterator[Line]:
-    """The last validation of each network that the authors trained."""
-    for row in published.tables()[LOG].rows:
-        for scale in ("x2", "x3", "x4"):
-            yield log_line(LOG, row, scale, row, scale)
+LOG_LINES = [log_line(LOG, row, x, row, x) for row in published.tables()[LOG].rows for x in ("x2", "x3", "x4")]
 
 
 def step_lines() -> Iterator[Line]:
@@ -274,7 +249,7 @@ SCALES_TABLE = Experiment(
             reference=lambda line: {"why": NOT_SEEN},
         ),
         Section("liif", f"{LIIF.title}, every scale", LIIF.rules, list(liif_lines())),
-        Section("logs", "the authors' own training, at its end", LOG_RULES, list(log_lines())),
+        Section("logs", "the authors' own training, at its end", LOG_RULES, LOG_LINES),
         Section("steps", "the authors' own training, on its way", LOG_RULES, list(step_lines())),
         section(DIINN, QUALITY, ABLATION, {ABLATION_SET: ""}, name="ablation", title="what each part is worth"),
         section(BORDERS, ("border_jump", "border_error"), BORDER_TITLES, {BORDER_SET: ""}, name="borders"),

@@ -1,9 +1,7 @@
 """Named protocols: under which conventions published numbers arise, and what conventions alone do to a number.
 
-The three protocols of published super-resolution numbers are ``CLASSIC``, ``LIIF`` and ``DIINN``. None is better than
-the others, but a number means nothing without its protocol: bicubic interpolation of the same photo scores up to 2 dB
-apart, which is the first table of the book (chapter 1). The second one (chapter 2) shows what three metrics say about
-seven distortions of equal squared error.
+``CLASSIC``, ``LIIF`` and ``DIINN`` are those of published super-resolution numbers: bicubic interpolation of one photo
+scores up to 2 dB apart (chapter 1). Then three metrics of seven distortions of equal squared error (chapter 2).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,17 +17,15 @@ from restore_lib.experiments.ledger import Line, section
 from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Trial, trial
 from restore_lib.resampling import imresize, resize_antialiased
 
-RGB = metrics.Protocol(channels="rgb", border=0, quantize=True)
+RGB = metrics.Protocol(quantize=True)
 Pair = tuple[Float[Tensor, "c h w"], Float[Tensor, "c H W"]]
 
 
 def to_8bit(image: Float[Tensor, "c h w"]) -> UInt8[Tensor, "c h w"]:
-    """Clip to [0, 1] and round to 256 levels."""
     return (image.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def from_8bit(image: UInt8[Tensor, "c h w"]) -> Float[Tensor, "c h w"]:
-    """Levels 0 to 255 as values in [0, 1]."""
     return image.float() / 255
 
 
@@ -47,22 +43,13 @@ def quality(
     return {name: float(functions[name]()) for name in names}
 
 
-def with_odd_sides(item):
-    """An item whose picture is read with odd sides, too: B100 as copied between benchmarks has lost them."""
-    return replace(item, even=False) if getattr(item, "even", False) else item
-
-
 def luma_pair(item, scale: float, generator: torch.Generator) -> Pair:
     """8-bit luma cropped to a multiple of the scale, and its reduction by MATLAB's bicubic, not rounded."""
-    photo = with_odd_sides(item).read("image", channels="native")
+    whole = replace(item, even=False) if getattr(item, "even", False) else item  # B100 as copied has lost odd sides
+    photo = whole.read("image", channels="native")
     luma = images.rgb_to_y(photo) if len(photo) == 3 else photo  # a grey picture is its own luma
     hr = from_8bit(to_8bit(images.modcrop(luma, int(scale))))  # (1, H, W)
     return imresize(hr, scale=1 / scale), hr
-
-
-def luma_metrics(sr: Tensor, hr: Tensor, scale: float) -> dict[str, float]:
-    """PSNR and SSIM of the result clipped to what luma can be and rounded, without a border of ``scale`` pixels."""
-    return quality(("psnr", "ssim"), sr.clamp(16 / 255, 235 / 255), hr, metrics.CLASSIC(int(scale)))
 
 
 def liif_pair(item, scale: float, generator: torch.Generator) -> Pair:
@@ -73,26 +60,11 @@ def liif_pair(item, scale: float, generator: torch.Generator) -> Pair:
     return from_8bit(lr), from_8bit(hr)
 
 
-def liif_metrics(sr: Tensor, hr: Tensor, scale: float) -> dict[str, float]:
-    """PSNR on luma of the clipped, unrounded result, without a border of ``scale`` pixels."""
-    return quality(("psnr",), sr.clamp(0, 1), hr, metrics.LIIF_BENCHMARK(int(scale)))
-
-
-def diinn_pair(item, scale: float, generator: torch.Generator) -> Pair:
-    """The whole RGB photo, reduced in 8 bit by the antialiased bicubic of Pillow to the nearest whole size."""
-    return antialiased_pair(item.image, scale)
-
-
 def antialiased_pair(photo: Float[Tensor, "3 H W"], scale: float) -> Pair:
     """A photo in 8 bit, and its reduction to the nearest whole size by the antialiased bicubic of Pillow."""
     hr = to_8bit(photo)  # (3, H, W)
     size = (round(hr.shape[-2] / scale), round(hr.shape[-1] / scale))
     return from_8bit(resize_antialiased(hr, size)), from_8bit(hr)
-
-
-def diinn_metrics(sr: Tensor, hr: Tensor, scale: float) -> dict[str, float]:
-    """PSNR, SSIM and LR-PSNR of the clipped, unrounded result on all RGB pixels."""
-    return quality(("psnr", "ssim", "lr_psnr"), sr.clamp(0, 1), hr, metrics.DIINN_TEST, scale)
 
 
 def scales(*values: int | float) -> dict[str, float]:
@@ -112,7 +84,9 @@ CLASSIC = EvaluationProtocol(
     },
     conditions=scales(2, 3, 4),
     prepare=luma_pair,
-    measure=luma_metrics,
+    measure=lambda sr, hr, scale: quality(
+        ("psnr", "ssim"), sr.clamp(16 / 255, 235 / 255), hr, metrics.CLASSIC(int(scale))
+    ),
 )
 
 LIIF = EvaluationProtocol(
@@ -127,7 +101,7 @@ LIIF = EvaluationProtocol(
     },
     conditions=scales(2, 3, 4, 6, 8),
     prepare=liif_pair,
-    measure=liif_metrics,
+    measure=lambda sr, hr, scale: quality(("psnr",), sr.clamp(0, 1), hr, metrics.LIIF_BENCHMARK(int(scale))),
 )
 
 DIINN = EvaluationProtocol(
@@ -141,21 +115,11 @@ DIINN = EvaluationProtocol(
         "LR-PSNR": "PSNR after reducing result and truth again, in floating point",
     },
     conditions=scales(2, 2.5, 3, 3.5, 4, 6, 8),
-    prepare=diinn_pair,
-    measure=diinn_metrics,
+    prepare=lambda item, scale, generator: antialiased_pair(item.image, scale),
+    measure=lambda sr, hr, scale: quality(("psnr", "ssim", "lr_psnr"), sr.clamp(0, 1), hr, metrics.DIINN_TEST, scale),
 )
 
 PROTOCOLS = {protocol.name: protocol for protocol in (CLASSIC, LIIF, DIINN)}
-
-
-def noisy_pair(item, sigma: float, generator: torch.Generator) -> Pair:
-    """A whole RGB photo under Gaussian noise that is neither clipped nor rounded, and the photo."""
-    return noise.gaussian(item.image, sigma, generator), item.image
-
-
-def denoising_metrics(restored: Tensor, clean: Tensor, sigma: float) -> dict[str, float]:
-    """PSNR and SSIM on all RGB pixels of the clipped result, rounded to 8 bit."""
-    return quality(("psnr", "ssim"), restored, clean, RGB)
 
 
 def gaussian_noise(*sigmas: int | float) -> EvaluationProtocol:
@@ -169,8 +133,8 @@ def gaussian_noise(*sigmas: int | float) -> EvaluationProtocol:
             "measured on": "all RGB pixels, no border",
         },
         conditions={f"sigma {sigma:g}": float(sigma) for sigma in sigmas},
-        prepare=noisy_pair,
-        measure=denoising_metrics,
+        prepare=lambda item, sigma, generator: (noise.gaussian(item.image, sigma, generator), item.image),
+        measure=lambda restored, clean, sigma: quality(("psnr", "ssim"), restored, clean, RGB),
     )
 
 
@@ -188,7 +152,6 @@ BICUBIC: Mapping[str, Model] = {
 
 
 def bicubic_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
-    """One record for each image set and protocol."""
     for name in sets:
         for protocol, model in BICUBIC.items():
             yield trial("bicubic", lambda model=model: model, name, PROTOCOLS[protocol])
@@ -220,7 +183,6 @@ BICUBIC_TABLE = Experiment(
 
 
 DISTORTIONS = ("shift", "brighter", "less contrast", "noise", "blur", "JPEG", "hole")
-UNROUNDED = metrics.Protocol(channels="rgb", border=0, quantize=False)
 EQUAL_ERROR_METRICS = ("psnr", "ssim", "lpips_alex", "lpips_vgg")
 SIDE = 256
 
@@ -228,20 +190,9 @@ SIDE = 256
 def equal_error(image: Float[Tensor, "3 h w"], seed: int = 0) -> dict[str, Float[Tensor, "3 h w"]]:
     """Distort an image in seven ways, each with exactly the squared error of a shift by one pixel.
 
-    A distortion is an error image added to the photo. The error of "shift" is what it is; every other one is scaled
-    until its mean square agrees, so PSNR on all pixels cannot tell the results apart.
-
-    Parameters
-    ----------
-    image
-        Values that leave room, for instance within [0.15, 0.85]: results are not clipped.
-    seed
-        Of the noise.
-
-    Returns
-    -------
-    dict
-        Distorted images by name, ``"shift"`` first.
+    The error image of each distortion is scaled until its mean square agrees with that of ``"shift"``, which comes
+    first, so PSNR on all pixels cannot tell the results apart. Nothing is clipped: values should leave room, as
+    :func:`portrait` does. ``seed`` is that of the noise.
     """
     wide = torch.ones(5, 5, dtype=image.dtype) / 25
     hole = torch.zeros_like(image)
@@ -264,27 +215,13 @@ def equal_error(image: Float[Tensor, "3 h w"], seed: int = 0) -> dict[str, Float
 def portrait(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 side side"]:
     """The middle of a photo's upper 256 rows, 256 pixels wide, with its values drawn in to [0.15, 0.85].
 
-    Raises
-    ------
-    ValueError
-        The photo is smaller than that.
+    ValueError for smaller photos.
     """
     height, width = image.shape[-2:]
     if min(height, width) < SIDE:
         raise ValueError(f"the photo has {height} x {width} pixels: take one of at least {SIDE} x {SIDE}")
     left = (width - SIDE) // 2
     return 0.15 + 0.7 * image[:, :SIDE, left : left + SIDE]
-
-
-def distorted_pair(item, value: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Distortion number ``value`` of an item's portrait, and the portrait."""
-    clean = portrait(item.image)
-    return equal_error(clean)[DISTORTIONS[int(value)]], clean
-
-
-def three_metrics(restored: Tensor, clean: Tensor, value: float) -> dict[str, float]:
-    """PSNR and SSIM on all RGB values, neither clipped nor rounded; LPIPS with two networks."""
-    return quality(EQUAL_ERROR_METRICS, restored, clean, UNROUNDED)
 
 
 EQUAL_ERROR = EvaluationProtocol(
@@ -296,8 +233,11 @@ EQUAL_ERROR = EvaluationProtocol(
         "measured on": "all RGB pixels, neither clipped nor rounded",
     },
     conditions={name: float(number) for number, name in enumerate(DISTORTIONS)},
-    prepare=distorted_pair,
-    measure=three_metrics,
+    prepare=lambda item, number, generator: (
+        equal_error(clean := portrait(item.image))[DISTORTIONS[int(number)]],
+        clean,
+    ),
+    measure=lambda restored, clean, number: quality(EQUAL_ERROR_METRICS, restored, clean, metrics.Protocol()),
 )
 
 

@@ -1,7 +1,7 @@
-"""Numbers that others printed, each with the place where it was seen.
+"""Numbers that others printed, each with the place where it was seen: ``published.json``.
 
-They lie in one file, ``published.json``, as printed: text, so that ``30.90`` keeps its digits. Numbers recalled from
-memory are not in it; tables whose numbers were never seen are listed there as missing, so that nobody fills them in.
+Digits are text, so that ``30.90`` keeps them. Numbers recalled from memory are not in it; tables whose numbers were
+never seen are listed as missing, so that nobody fills them in.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,39 +25,18 @@ Kind = Literal[
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A table that somebody printed.
+    """A table that somebody printed."""
 
-    Attributes
-    ----------
-    name, title : str
-        What commands call it, and what it shows.
-    citation : str
-        Key in the book's bibliography; empty for a source that is not a paper.
-    where : str
-        Which table, figure or file of that source.
-    kind : Kind
-        What sort of source it is.
-    seen : str
-        Where these digits were read.
-    protocol : str
-        How the numbers were measured, as far as the source says.
-    columns : sequence of str
-    rows : mapping of str to sequence of (str or None)
-        Digits as printed; None where the source prints nothing.
-    note : str
-        What a reader must know about it.
-    """
-
-    name: str
+    name: str  #: What commands call it.
     title: str
-    citation: str
-    where: str
+    citation: str  #: Key in the book's bibliography; empty for a source that is not a paper.
+    where: str  #: Which table, figure or file of that source.
     kind: Kind
-    seen: str
-    protocol: str
+    seen: str  #: Where these digits were read.
+    protocol: str  #: How the numbers were measured, as far as the source says.
     columns: Sequence[str]
-    rows: Mapping[str, Sequence[str | None]]
-    note: str = ""
+    rows: Mapping[str, Sequence[str | None]]  #: Digits as printed; None where the source prints nothing.
+    note: str = ""  #: What a reader must know about it.
 
     @property
     def source(self) -> str:
@@ -89,7 +68,6 @@ class Number:
 
     @property
     def value(self) -> float:
-        """The number."""
         return float(self.text)
 
     @property
@@ -105,8 +83,6 @@ class Number:
 
 @dataclass(frozen=True)
 class _File:
-    """What ``published.json`` holds."""
-
     __pydantic_config__ = ConfigDict(strict=True, extra="forbid")
 
     tables: Sequence[PublishedTable]
@@ -133,10 +109,7 @@ def missing() -> Mapping[str, Missing]:
 def number(table: str, row: str, column: str) -> Number | None:
     """One published number; None where the table prints nothing there.
 
-    Raises
-    ------
-    ValueError
-        There is no such table, row or column: a blank is said by None, a typing error is not.
+    ValueError where there is no such table, row or column: a typing error is no blank.
     """
     printed = tables().get(table)
     if printed is None:

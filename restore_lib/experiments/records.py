@@ -15,7 +15,7 @@ from typing import Annotated
 import torch
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from restore_lib import vision_metrics
+from restore_lib import metrics
 from restore_lib.errors import RecordError
 from restore_lib.files import atomic_write
 
@@ -28,26 +28,14 @@ Words = Annotated[Mapping[str, str], Field(min_length=1)]
 
 @dataclass(frozen=True)
 class Measurement:
-    """One metric under one condition.
-
-    Attributes
-    ----------
-    condition : str
-        What varies inside a run: ``"x2"`` for a scale, ``"sigma 25"`` for a noise level.
-    metric : str
-        Name of the metric: ``"psnr"``, ``"ssim"``, ``"lr_psnr"``, ``"accuracy"``, ...
-    value : float
-        The number for tables: the mean of ``per_image`` where the metric is one number an image.
-    per_image : tuple of float
-        In the order of the record's ``images``; empty for metrics of a whole set (mean IoU, accuracy).
-    """
+    """One metric under one condition."""
 
     __pydantic_config__ = STRICT
 
-    condition: Text
-    metric: Text
-    value: Finite
-    per_image: tuple[Finite, ...] = ()
+    condition: Text  #: What varies inside a run: ``"x2"`` for a scale, ``"sigma 25"`` for a noise level.
+    metric: Text  #: ``"psnr"``, ``"ssim"``, ``"accuracy"``, ...
+    value: Finite  #: For tables: the mean of ``per_image`` where the metric is one number an image.
+    per_image: tuple[Finite, ...] = ()  #: In the order of the record's images; empty for metrics of a whole set.
 
     @property
     def spread(self) -> float | None:
@@ -67,65 +55,31 @@ def of_set(condition: str, metric: str, value: float) -> Measurement:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Arithmetic mean as records store it."""
     return round(math.fsum(values) / len(values), DECIMALS)
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """Everything needed to believe a number, or to doubt it.
-
-    Attributes
-    ----------
-    recipe : str
-        What was run: the name of a method without training, or of a training recipe.
-    tier : str
-        How much work it was allowed (see ``restore_lib.tiers``).
-    seed : int or None
-        Of everything random; None where nothing is. Each seed has a record of its own, see :func:`over_seeds`.
-    steps : int
-        Training steps that were done; 0 without training.
-    dataset, dataset_hash : str
-        Name of the image set, and SHA-256 over its files.
-    images : tuple of str
-        Names of its pictures in the order of ``per_image`` values.
-    protocol : str
-        Name of the evaluation protocol.
-    rules : mapping
-        The protocol spelled out, so that a record can be read without the code.
-    versions : mapping
-        Of the libraries that can change the result.
-    device : str
-        Where it ran.
-    seconds : float
-        Wall time.
-    finished : str
-        When, as an ISO date and time in UTC.
-    commit : str
-        Of the library; ends in ``-dirty`` when its files differed from that commit, ``unknown`` outside git.
-    measurements : tuple of Measurement
-    settings : mapping
-        Fields of the recipe that were used; empty for a method without any.
-    """
+    """Everything needed to believe a number, or to doubt it."""
 
     __pydantic_config__ = STRICT
 
-    recipe: Text
-    tier: Text
-    seed: int | None
-    steps: Annotated[int, Field(ge=0)]
+    recipe: Text  #: A training recipe, or the name of a method without training.
+    tier: Text  #: How much work it was allowed (see ``restore_lib.tiers``).
+    seed: int | None  #: Of everything random. Each seed has a record of its own, see :func:`over_seeds`.
+    steps: Annotated[int, Field(ge=0)]  #: Of training.
     dataset: Text
-    dataset_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    images: Annotated[tuple[str, ...], Field(min_length=1)]
+    dataset_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]  #: SHA-256 over its files.
+    images: Annotated[tuple[str, ...], Field(min_length=1)]  #: Pictures in the order of ``per_image`` values.
     protocol: Text
-    rules: Words
-    versions: Words
+    rules: Words  #: The protocol spelled out, so that a record can be read without the code.
+    versions: Words  #: Of the libraries that can change the result.
     device: Text
-    seconds: Annotated[Finite, Field(ge=0)]
-    finished: Text
-    commit: Text
+    seconds: Annotated[Finite, Field(ge=0)]  #: Wall time.
+    finished: Text  #: ISO date and time in UTC.
+    commit: Text  #: Of the library; ``-dirty`` when files differed from it, ``unknown`` outside git.
     measurements: Annotated[tuple[Measurement, ...], Field(min_length=1)]
-    settings: Mapping[str, object] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)  #: Fields of the recipe that were used.
 
     @property
     def file(self) -> str:
@@ -153,12 +107,7 @@ RECORD = TypeAdapter(RunRecord)
 def save(record: RunRecord, folder: Path | str) -> Path:
     """Write a record into ``folder`` under its own name; never leaves half a file.
 
-    Raises
-    ------
-    RecordError
-        The record holds something that could not be read back (NaN, a mean that is not the mean, ...).
-    RestoreError
-        The disk is full or the folder cannot be written to.
+    RecordError where it could not be read back (NaN, a mean that is not the mean, ...), RestoreError for a full disk.
     """
     path = Path(folder) / record.file
     try:
@@ -174,13 +123,7 @@ def save(record: RunRecord, folder: Path | str) -> Path:
 
 
 def load(path: Path | str) -> RunRecord:
-    """Read one record, strictly.
-
-    Raises
-    ------
-    RecordError
-        The file is missing, damaged, renamed, or does not hold what a record must hold.
-    """
+    """Read one record, strictly; RecordError where it is missing, damaged, renamed or not what a record must be."""
     path = Path(path)
     try:
         record = parse(path.read_bytes(), path)
@@ -192,23 +135,15 @@ def load(path: Path | str) -> RunRecord:
 
 
 def load_all(folder: Path | str | None = None) -> list[RunRecord]:
-    """All records of a folder, by file name; an empty list when it does not exist.
+    """All records of a folder (:func:`results_folder` by default), by file name; none where there is no such folder.
 
-    Parameters
-    ----------
-    folder : path, optional
-        :func:`results_folder` by default.
-
-    Raises
-    ------
-    RecordError
-        One of the files is not a good record.
+    RecordError where one of the files is not a good record.
     """
     return [load(path) for path in sorted(Path(folder or results_folder()).glob("*.json"))]
 
 
 def results_folder() -> Path:
-    """Where records are kept: ``results/`` of the repository that holds this library.
+    """``results/`` of the repository that holds this library.
 
     Where the library is installed: the records that came with it, or else ``results/`` of the current folder.
     """
@@ -228,31 +163,28 @@ def parse(text: str | bytes, path: Path) -> RunRecord:
             raise RecordError(
                 f"{path} is damaged ({first['msg']}): restore it from version control or run it again."
             ) from error
-        raise not_good(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}".lstrip(": ")) from error
-    if problem := inconsistency(record):
-        raise not_good(path, problem)
-    return record
-
-
-def not_good(path: Path, problem: str) -> RecordError:
-    """The sentence for a file that holds no good record."""
-    return RecordError(f"{path} is not a good run record: {problem}. Run it again, or mend the file.")
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".lstrip(": ")
+    else:
+        problem = inconsistency(record)
+        if not problem:
+            return record
+    raise RecordError(f"{path} is not a good run record: {problem}. Run it again, or mend the file.")
 
 
 def inconsistency(record: RunRecord) -> str:
     """What does not agree inside a record, in words; empty where all does."""
     if len(set(record.images)) != len(record.images):
         return "two images have the same name"
-    seen = set()
+    names = set()
     for m in record.measurements:
         name = f"{m.metric} under {m.condition}"
-        if name in seen:
+        if name in names:
             return f"{name} is there twice"
         if m.per_image and len(m.per_image) != len(record.images):
             return f"{name} has {len(m.per_image)} values for {len(record.images)} images"
         if m.per_image and m.value != mean(m.per_image):
             return f"{name} is {m.value}, not the mean {mean(m.per_image)} of its images"
-        seen.add(name)
+        names.add(name)
     return ""
 
 
@@ -268,21 +200,16 @@ class OverSeeds:
 def over_seeds(records: Iterable[RunRecord], condition: str, metric: str, image: str = "") -> OverSeeds | None:
     """What repeated runs say about a number together, or None when none of them measured it.
 
-    The number is the mean over the set, or that of one picture when ``image`` names it.
-
-    Raises
-    ------
-    ValueError
-        The records differ in more than their seed, so that averaging them means nothing.
+    The number is the mean over the set, or that of one picture when ``image`` names it. ValueError where records differ
+    in more than their seed, so that averaging them means nothing.
     """
     records = list(records)
     kinds = {(r.recipe, r.tier if r.steps else "", r.dataset, r.dataset_hash, r.protocol) for r in records}
     if len(kinds) > 1:
         raise ValueError(f"records to be averaged may differ in their seed only, got {sorted(kinds)}")
-    measured = [(record, m) for record in records if (m := record.find(condition, metric)) is not None]
+    measured = [(record, m) for record in records if (m := record.find(condition, metric))]
     if image:
-        measured = [(record, m) for record, m in measured if m.per_image and image in record.images]
-        values = [m.per_image[record.images.index(image)] for record, m in measured]
+        values = [m.per_image[r.images.index(image)] for r, m in measured if m.per_image and image in r.images]
     else:
         values = [m.value for _, m in measured]
     if not values:
@@ -292,24 +219,15 @@ def over_seeds(records: Iterable[RunRecord], condition: str, metric: str, image:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """The first method's mean minus the second's, with a 95 % bootstrap interval over pictures.
-
-    Attributes
-    ----------
-    mean, low, high : float
-        In units of the metric.
-    pictures : int
-        How many both methods were measured on.
-    """
+    """The first method's mean minus the second's, in units of the metric."""
 
     mean: float
-    low: float
+    low: float  #: Of the 95 % bootstrap interval over pictures.
     high: float
-    pictures: int
+    pictures: int  #: How many both methods were measured on.
 
     @property
     def sure(self) -> bool:
-        """Whether the interval leaves out zero."""
         return self.low > 0 or self.high < 0
 
     def __str__(self) -> str:
@@ -321,33 +239,16 @@ def paired_difference(
 ) -> PairedDifference | None:
     """Which of two methods is better on the same pictures: a paired comparison, picture by picture.
 
-    A picture's values over draws of the noise are averaged first.
-
-    Parameters
-    ----------
-    records : sequence of RunRecord
-        Such as :func:`load_all` gives; of one protocol, if methods were measured under several.
-    first, second : str
-        Recipes of the records: ``"joint+classifier-tiny"``.
-    dataset, condition, metric : str
-        The metric must have one value a picture: ``"top1_each"``.
-
-    Returns
-    -------
-    PairedDifference or None
-        None when one of them was not measured.
-
-    Raises
-    ------
-    ValueError
-        The records hold the metric under more than one protocol.
+    ``first`` and ``second`` are recipes (``"joint+classifier-tiny"``); the metric must have one value a picture
+    (``"top1_each"``), and values over draws of the noise are averaged first. None when one of the two was not measured;
+    ValueError where the records hold the metric under more than one protocol.
     """
     one, two = (by_picture(records, name, dataset, condition, metric) for name in (first, second))
     shared = [name for name in one if name in two]
     if not shared:
         return None
     differences = torch.tensor([one[name] - two[name] for name in shared], dtype=torch.float64)
-    low, high = vision_metrics.bootstrap(differences, torch.mean)
+    low, high = metrics.bootstrap(differences, torch.mean)
     return PairedDifference(float(differences.mean()), low, high, len(shared))
 
 

@@ -17,11 +17,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from restore_lib import data, provenance, tiers
+from restore_lib import data, tiers
 from restore_lib.errors import DataError
 from restore_lib.experiments.ledger import Protocol, Table
 from restore_lib.experiments.records import Measurement, RunRecord, load_all, measurement, save
-from restore_lib.pretrained import Card, Score, card, update_card
+from restore_lib.pretrained import Card, Score, card, provenance, update_card
 from restore_lib.pretrained import load as load_network
 
 Model = Callable[[Float[Tensor, "c h w"], tuple[int, int]], Float[Tensor, "c H W"]]
@@ -32,19 +32,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class EvaluationProtocol(Protocol):
-    """How a method is tested: the same pair of images can differ by 2 dB under two of these.
+    """How a method is tested: the same pair of images can differ by 2 dB under two of these."""
 
-    Attributes
-    ----------
-    prepare : callable
-        ``prepare(item, value, generator)`` reads an item of a data set and returns the input of the method and the
-        target, (c, h, w) and (c, H, W) in [0, 1], for one value of ``conditions``. Random parts, if any, are drawn
-        from the generator.
-    measure : callable
-        ``measure(restored, target, value)`` returns metrics by name.
-    """
-
+    #: ``prepare(item, value, generator)`` reads an item of a data set and returns the method's input and the target,
+    #: (c, h, w) and (c, H, W) in [0, 1], for one value of ``conditions``; the generator is for random parts.
     prepare: Callable
+    #: ``measure(restored, target, value)`` returns metrics by name.
     measure: Callable[[Tensor, Tensor, float], Mapping[str, float]]
 
 
@@ -58,32 +51,22 @@ def evaluate(
     device: torch.device | str = "cpu",
     progress: Callable[[str], None] | None = None,
 ) -> list[Measurement]:
-    """Run a method over a data set and measure what comes out.
+    """Run a method over a data set and measure what comes out, one value an image for each condition and metric.
 
     Parameters
     ----------
     model
-        ``model(given, size)`` returns the restored image (c, H, W), where ``given`` is (c, h, w) in [0, 1] and
-        ``size`` is (H, W). A denoiser ignores ``size``; a network for one scale may. Values may leave [0, 1]:
-        the protocol says what happens to them. A method that must know the condition, such as the noise level, is
-        given as one model for each: ``{"sigma 25": ..., "sigma 50": ...}``.
+        ``model(given, size)`` returns the restored image (c, H, W) from ``given`` (c, h, w) in [0, 1] and ``size`` (H,
+        W); values may leave [0, 1]. Or one model for each condition: ``{"sigma 25": ..., "sigma 50": ...}``.
     dataset
-        Items with a ``name``, as :func:`restore_lib.data.open` gives them; a slice of it tests on fewer images.
-    protocol
-        Makes the inputs and measures.
-    conditions
-        Names out of ``protocol.conditions``; all of them by default.
+        Items with a ``name``, as :func:`restore_lib.data.open` gives them.
+    conditions, device
+        Names out of ``protocol.conditions``, all by default; where inputs are put, though results are measured on the
+        CPU.
     seed
         For protocols with noise. An image gets the same noise whichever other images are tested.
-    device
-        Where inputs are put; results are measured on the CPU.
     progress
         Called with an image's name after each image.
-
-    Returns
-    -------
-    list of Measurement
-        For each condition and metric, with one value an image.
 
     Raises
     ------
@@ -119,39 +102,21 @@ def evaluate(
 
 @dataclass(frozen=True)
 class Trial:
-    """One run record to be: a method on pictures under a protocol.
-
-    Attributes
-    ----------
-    recipe, seed, steps, settings, tier, dataset, images, protocol, rules, device
-        As in a :class:`RunRecord`; the tier is that of the run where none is named.
-    measure : callable
-        ``measure(tell)`` does the work and returns the measurements; it tells the name of each picture that is done.
-    digest : str
-        SHA-256 of the pictures, where ``data.open`` does not know them.
-    conditions : sequence of str
-        Those that the record will hold, so that an older record with others is measured again.
-    ticks : int
-        How often it tells of progress: once for each picture by default.
-    checkpoint : str
-        The checkpoint whose card gets the means.
-    """
+    """One run record to be: a method on pictures under a protocol; see :class:`RunRecord` for what is not said here."""
 
     recipe: str
     dataset: str
     images: Sequence[str]
-    protocol: str
-    rules: Mapping[str, str]
-    measure: Callable[[Tell], Sequence[Measurement]]
+    protocol: Protocol
+    measure: Callable[[Tell], Sequence[Measurement]]  #: Does the work and tells the name of each picture that is done.
     seed: int | None = None
     steps: int = 0
     settings: Mapping[str, object] = field(default_factory=dict)
-    tier: str | None = None
+    tier: str | None = None  #: That of the run where none is named.
     device: torch.device | str = "cpu"
-    digest: str = ""
-    conditions: Sequence[str] = ()
-    ticks: int | None = None
-    checkpoint: str = ""
+    digest: str = ""  #: SHA-256 of the pictures, where ``data.open`` does not know them.
+    ticks: int | None = None  #: How often it tells of progress: once for each picture by default.
+    checkpoint: str = ""  #: The checkpoint whose card gets the means.
 
     def record(self, tier: str | None = None, tell: Tell | None = None) -> RunRecord:
         """Do the work and describe it; nothing is written."""
@@ -165,8 +130,8 @@ class Trial:
             dataset=self.dataset,
             dataset_hash=self.digest or data.open(self.dataset).digest(),
             images=tuple(self.images),
-            protocol=self.protocol,
-            rules=self.rules,
+            protocol=self.protocol.name,
+            rules=self.protocol.rules,
             versions=provenance.versions(),
             device=provenance.device_name(self.device),
             seconds=round(time.monotonic() - begun, 1),
@@ -178,11 +143,11 @@ class Trial:
 
     def recorded_in(self, records: Sequence[RunRecord]) -> bool:
         """Whether there is a record of the same weights on the same pictures by the same rules."""
-        digest = self.settings.get("sha256")
+        digest, protocol = self.settings.get("sha256"), self.protocol
         return bool(digest) and any(
-            (r.recipe, r.dataset, r.protocol) == (self.recipe, self.dataset, self.protocol)
-            and (r.settings.get("sha256"), r.rules) == (digest, dict(self.rules))
-            and (list(r.images), r.conditions) == (list(self.images), list(self.conditions))
+            (r.recipe, r.dataset, r.protocol) == (self.recipe, self.dataset, protocol.name)
+            and (r.settings.get("sha256"), r.rules) == (digest, dict(protocol.rules))
+            and (list(r.images), r.conditions) == (list(self.images), list(protocol.conditions))
             and r.dataset_hash == (self.digest or data.open(self.dataset).digest())
             for r in records
         )
@@ -198,27 +163,10 @@ def trial(
     summary: Callable[[list[Measurement]], list[Measurement]] = list,
     **about: Any,
 ) -> Trial:
-    """A method that :func:`evaluate` measures on an image set.
+    """A method that :func:`evaluate` measures on an image set that :func:`restore_lib.data.open` knows.
 
-    Parameters
-    ----------
-    recipe
-        Name of the method or training recipe.
-    model
-        Makes the model, or one for each condition, when its turn comes.
-    dataset, protocol
-        The image set is a name that :func:`restore_lib.data.open` knows.
-    photos
-        How many of the set, evenly chosen; all by default.
-    summary
-        What a record keeps of the measurements; all of them by default.
-    **about
-        Further fields of :class:`Trial`, such as ``seed`` and ``settings``.
-
-    Raises
-    ------
-    DataError
-        The image set is not on this computer; the message says how to fetch it.
+    ``model`` makes the model, or one for each condition, when its turn comes; so many ``photos`` of the set are evenly
+    chosen; ``summary`` is what a record keeps of the measurements; ``about`` are further fields of :class:`Trial`.
     """
     items = evenly(data.open(dataset), photos)
     seed, device = about.get("seed") or 0, about.get("device", "cpu")
@@ -226,14 +174,7 @@ def trial(
     def measure(tell: Tell) -> list[Measurement]:
         return summary(evaluate(model(), items, protocol, seed=seed, device=device, progress=tell))
 
-    return Trial(
-        recipe,
-        dataset,
-        [item.name for item in items],
-        protocol.name,
-        **{"rules": protocol.rules, "conditions": tuple(protocol.conditions), **about},
-        measure=measure,
-    )
+    return Trial(recipe, dataset, [item.name for item in items], protocol, measure, **about)
 
 
 def of_checkpoint(
@@ -257,7 +198,6 @@ def of_checkpoint(
 
 
 def training_of(weights: Card) -> dict[str, Any]:
-    """Seed, steps and tier of a checkpoint's training, as fields of a :class:`Trial`."""
     return {"seed": weights.seed, "steps": weights.steps, "tier": weights.tier}
 
 
@@ -283,29 +223,14 @@ def available(what: str, load_files: Callable[[], T]) -> T | None:
 
 @dataclass(frozen=True)
 class Experiment(Table):
-    """A table of the book that can be measured.
+    """A table of the book that can be measured."""
 
-    Attributes
-    ----------
-    trials : callable
-        ``trials(sets, tier)`` lists what is to be measured, in order. What cannot run here is left out, with a line on
-        stderr.
-    sets : sequence of str
-        Image sets that it measures by default.
-    quick_sets : sequence of str
-        Those at tier ``smoke``, where they are fewer.
-    other_sets : bool
-        Whether further image sets may be named.
-    resumes : bool
-        Whether weights that have a record on the same pictures are not measured again. Delete a record to have it made
-        anew.
-    """
-
+    #: Lists what is to be measured, in order, for image sets and a tier; says on stderr what it must leave out.
     trials: Callable[[Sequence[str], str], Iterable[Trial]] = lambda sets, tier: ()
-    sets: Sequence[str] = ()
-    quick_sets: Sequence[str] = ()
-    other_sets: bool = False
-    resumes: bool = False
+    sets: Sequence[str] = ()  #: Image sets that it measures by default.
+    quick_sets: Sequence[str] = ()  #: Those at tier ``smoke``, where they are fewer.
+    other_sets: bool = False  #: Whether further image sets may be named.
+    resumes: bool = False  #: Whether weights that have a record on the same pictures are not measured again.
 
     def choose(self, sets: Iterable[str] | None, tier: str) -> list[str]:
         """The image sets that are asked for, or those of the tier; DataError for what the table is not about."""
@@ -327,41 +252,17 @@ def run(
     tier: str | None = None,
     progress: Callable[[str, int], None] | None = None,
 ) -> list[Path]:
-    """Measure an experiment and write its run records.
+    """Measure an experiment and write its run records into ``folder``; returns the files.
 
-    Parameters
-    ----------
-    experiment
-    folder
-        Where the records go.
-    sets
-        Names of image sets; those of the experiment by default.
-    tier
-        The current one by default.
-    progress
-        Called after each picture, with its name and how many there are in all.
-
-    Returns
-    -------
-    list of Path
-        The files that were written.
-
-    Raises
-    ------
-    DataError
-        A set is not on this computer, or the table is not about it: said before the first minute of work.
-    CheckpointError
-        A checkpoint is missing or damaged.
+    Image sets and tier are those of the experiment and the current one by default. ``progress`` is called after each
+    picture, with its name and how many there are in all. DataError where a set is not on this computer or the table is
+    not about it, before the first minute of work; CheckpointError for a checkpoint that is missing or damaged.
     """
     tier = tier or tiers.current()
     trials = list(experiment.trials(experiment.choose(sets, tier), tier))
     before = load_all(folder) if experiment.resumes else []
     total = sum(len(one.images) if one.ticks is None else one.ticks for one in trials)
-
-    def tell(picture: str) -> None:
-        if progress is not None:
-            progress(picture, total)
-
+    tell = (lambda picture: progress(picture, total)) if progress else (lambda picture: None)
     written = []
     for one in trials:
         if one.recorded_in(before):

@@ -1,9 +1,8 @@
 """Every trained network: our own trainings with their cards, and the weights that authors published.
 
 - ``checkpoints``, ``model_card``, ``networks``: our trainings by name, their cards, and the networks they hold
-- ``authors``, ``author_names``, ``ncnn``: files of the authors' code, and what they call each weight
-- ``published``: which weights are published, under which licence, and getting them
-- ``export``: networks for other programs
+- ``published``, ``authors``, ``author_names``, ``ncnn``: published weights, their files, what these call each weight
+- ``export``, ``provenance``: networks for other programs; versions, devices and commits for cards and records
 """
 
 from restore_lib.pretrained.authors import load_author_checkpoint, load_author_weights
@@ -24,24 +23,6 @@ from restore_lib.pretrained.model_card import Card, Score, longest
 from restore_lib.pretrained.networks import build, describe
 from restore_lib.pretrained.published import load_published
 
-__all__ = [
-    "Card",
-    "Score",
-    "build",
-    "card",
-    "cards",
-    "checkpoints_folder",
-    "describe",
-    "load",
-    "load_author_checkpoint",
-    "load_author_weights",
-    "load_into",
-    "load_published",
-    "load_weights",
-    "longest",
-    "names",
-    "save_checkpoint",
-    "search_folders",
-    "update_card",
-    "verify",
-]
+__all__ = ["Card", "Score", "build", "card", "cards", "checkpoints_folder", "describe", "load"]
+__all__ += ["load_author_checkpoint", "load_author_weights", "load_into", "load_published", "load_weights", "longest"]
+__all__ += ["names", "save_checkpoint", "search_folders", "update_card", "verify"]

@@ -17,95 +17,9 @@ from restore_lib.nets.edsr import MEAN, RANGE
 Table = Mapping[str, str | Callable[..., str]]
 
 
-def esrgan(network: Any) -> Table:
-    """RRDBNet in the code of ESRGAN and RealSR."""
-    return {
-        "first": "conv_first",
-        "blocks.*.dense.*.convs.*": lambda i, j, k: f"RRDB_trunk.{i}.RDB{j + 1}.conv{k + 1}",
-        "body": "trunk_conv",
-        "ups.*": lambda i: f"upconv{i + 1}",
-        "detail": "HRconv",
-        "last": "conv_last",
-    }
-
-
-def old_esrgan(network: Any) -> Table:
-    """RRDBNet in ESRGAN's first files, which count layers."""
-    n = len(network.ups)
-    return {
-        "first": "model.0",
-        "blocks.*.dense.*.convs.*": lambda i, j, k: f"model.1.sub.{i}.RDB{j + 1}.conv{k + 1}.0",
-        "body": f"model.1.sub.{len(network.blocks)}",
-        "ups.*": lambda i: f"model.{3 * i + 3}",
-        "detail": f"model.{3 * n + 2}",
-        "last": f"model.{3 * n + 4}",
-    }
-
-
-def basicsr_rrdbnet(network: Any) -> Table:
-    """RRDBNet in BasicSR and Real-ESRGAN."""
-    return {
-        "first": "conv_first",
-        "blocks.*.dense.*.convs.*": lambda i, j, k: f"body.{i}.rdb{j + 1}.conv{k + 1}",
-        "body": "conv_body",
-        "ups.*": lambda i: f"conv_up{i + 1}",
-        "detail": "conv_hr",
-        "last": "conv_last",
-    }
-
-
-def edsr(network: Any) -> Table:
-    """EDSR in EDSR-PyTorch, and as LIIF's, DIINN's and Meta-SR's encoder."""
-    return {
-        "head": "head.0",
-        "blocks.*.convs.*": lambda i, j: f"body.{i}.body.{2 * j}",
-        "body": f"body.{len(network.blocks)}",
-        "ups.*": lambda i: f"tail.0.{2 * i}",
-        "tail": "tail.1",
-    }
-
-
-def basicsr_edsr(network: Any) -> Table:
-    """EDSR in BasicSR."""
-    return {
-        "head": "conv_first",
-        "blocks.*.convs.*": lambda i, j: f"body.{i}.conv{j + 1}",
-        "body": "conv_after_body",
-        "ups.*": lambda i: f"upsample.{2 * i}",
-        "tail": "conv_last",
-    }
-
-
-def rdn(network: Any) -> Table:
-    """RDN in RDN's, LIIF's and DIINN's code."""
-    return {
-        "first": "SFENet1",
-        "second": "SFENet2",
-        "blocks.*.convs.*": "RDBs.{}.convs.{}.conv.0",
-        "blocks.*.fuse": "RDBs.{}.LFF",
-        "gather": "GFF.0",
-        "last": "GFF.1",
-    }
-
-
-def diinn(network: Any) -> Table:
-    """The decoder of DIINN: ``K`` modulates, ``Q`` synthesises."""
-    return {
-        "modulation.*": "K.{}.0",
-        "synthesis.*": "Q.{}.0",
-        "position": "first_layer.0",
-        "last": "last_layer",
-    }
-
-
-def layers_under(prefix: str) -> Callable[[Any], Table]:
+def decoder_in(prefix: str) -> Callable[[Any], Table]:
     """The decoders of LIIF and Meta-SR: a Sequential, in which every second layer is an activation."""
     return lambda network: {"layers.*": lambda i: f"{prefix}{2 * i}"}
-
-
-def dncnn(network: Any) -> Table:
-    """DnCNN in KAIR, batch norm folded into the convolutions: every second layer is an activation."""
-    return {"convs.*": lambda i: f"model.{2 * i}"}
 
 
 def kernel_generator(network: Any) -> Table:
@@ -115,49 +29,96 @@ def kernel_generator(network: Any) -> Table:
     return {"layers.*": lambda i: names[i]}
 
 
-def kernel_discriminator(network: Any) -> Table:
-    """KernelGAN's discriminator, with PyTorch's names for a spectral norm."""
-    return {
-        "first": "first_layer",
-        "middle.*": lambda i: f"feature_block.{3 * i}",
-        "norms.*": lambda i: f"feature_block.{3 * i + 1}",
-        "last": "final_layer.0",
-    }
-
-
-def patch_discriminator(network: Any) -> Table:
-    """RealSR's (pix2pix's) patch discriminator: convolution, batch norm, activation, and so on."""
-    return {
-        "first": "model.0",
-        "convs.*": lambda i: f"model.{3 * i + 2}",
-        "norms.*": lambda i: f"model.{3 * i + 3}",
-        "last": f"model.{3 * len(network.convs) + 2}",
-    }
-
-
-def vgg_discriminator(network: Any) -> Table:
-    """ESRGAN's and RealSR's VGG discriminator: pairs of convolutions."""
-    return {
-        "convs.*": lambda i: f"conv{i // 2}_{i % 2}",
-        "norms.*": lambda i: f"bn{(i + 1) // 2}_{(i + 1) % 2}",
-        "hidden": "linear1",
-        "last": "linear2",
-    }
-
-
-MLP = tuple(map(layers_under, ("imnet.layers.", "layers.", "", "P2W.meta_block.")))  # LIIF, DIINN's code, Meta-SR
+MLP = tuple(map(decoder_in, ("imnet.layers.", "layers.", "", "P2W.meta_block.")))  # LIIF, DIINN's code, Meta-SR
 TABLES: dict[str, tuple[Callable[[Any], Table], ...]] = {
-    "RRDBNet": (esrgan, old_esrgan, basicsr_rrdbnet),
-    "EDSR": (edsr, basicsr_edsr),
-    "RDN": (rdn,),
-    "DIINNDecoder": (diinn,),
+    "RRDBNet": (
+        lambda network: {  # the code of ESRGAN and RealSR
+            "first": "conv_first",
+            "blocks.*.dense.*.convs.*": lambda i, j, k: f"RRDB_trunk.{i}.RDB{j + 1}.conv{k + 1}",
+            "body": "trunk_conv",
+            "ups.*": lambda i: f"upconv{i + 1}",
+            "detail": "HRconv",
+            "last": "conv_last",
+        },
+        lambda network: {  # ESRGAN's first files, which count layers
+            "first": "model.0",
+            "blocks.*.dense.*.convs.*": lambda i, j, k: f"model.1.sub.{i}.RDB{j + 1}.conv{k + 1}.0",
+            "body": f"model.1.sub.{len(network.blocks)}",
+            "ups.*": lambda i: f"model.{3 * i + 3}",
+            "detail": f"model.{3 * len(network.ups) + 2}",
+            "last": f"model.{3 * len(network.ups) + 4}",
+        },
+        lambda network: {  # BasicSR and Real-ESRGAN
+            "first": "conv_first",
+            "blocks.*.dense.*.convs.*": lambda i, j, k: f"body.{i}.rdb{j + 1}.conv{k + 1}",
+            "body": "conv_body",
+            "ups.*": lambda i: f"conv_up{i + 1}",
+            "detail": "conv_hr",
+            "last": "conv_last",
+        },
+    ),
+    "EDSR": (
+        lambda network: {  # EDSR-PyTorch, and the encoder of LIIF, DIINN and Meta-SR
+            "head": "head.0",
+            "blocks.*.convs.*": lambda i, j: f"body.{i}.body.{2 * j}",
+            "body": f"body.{len(network.blocks)}",
+            "ups.*": lambda i: f"tail.0.{2 * i}",
+            "tail": "tail.1",
+        },
+        lambda network: {  # BasicSR
+            "head": "conv_first",
+            "blocks.*.convs.*": lambda i, j: f"body.{i}.conv{j + 1}",
+            "body": "conv_after_body",
+            "ups.*": lambda i: f"upsample.{2 * i}",
+            "tail": "conv_last",
+        },
+    ),
+    "RDN": (
+        lambda network: {
+            "first": "SFENet1",
+            "second": "SFENet2",
+            "blocks.*.convs.*": "RDBs.{}.convs.{}.conv.0",
+            "blocks.*.fuse": "RDBs.{}.LFF",
+            "gather": "GFF.0",
+            "last": "GFF.1",
+        },
+    ),
+    "DIINNDecoder": (  # K modulates, Q synthesises
+        lambda network: {
+            "modulation.*": "K.{}.0",
+            "synthesis.*": "Q.{}.0",
+            "position": "first_layer.0",
+            "last": "last_layer",
+        },
+    ),
     "LIIFDecoder": MLP,
     "MetaSRDecoder": MLP,
-    "DnCNN": (dncnn,),
+    "DnCNN": (lambda network: {"convs.*": lambda i: f"model.{2 * i}"},),  # KAIR, batch norm folded in
     "KernelGenerator": (kernel_generator,),
-    "KernelDiscriminator": (kernel_discriminator,),
-    "PatchDiscriminator": (patch_discriminator,),
-    "VGGDiscriminator": (vgg_discriminator,),
+    "KernelDiscriminator": (  # with PyTorch's names for a spectral norm
+        lambda network: {
+            "first": "first_layer",
+            "middle.*": lambda i: f"feature_block.{3 * i}",
+            "norms.*": lambda i: f"feature_block.{3 * i + 1}",
+            "last": "final_layer.0",
+        },
+    ),
+    "PatchDiscriminator": (  # RealSR's (pix2pix's): convolution, batch norm, activation, and so on
+        lambda network: {
+            "first": "model.0",
+            "convs.*": lambda i: f"model.{3 * i + 2}",
+            "norms.*": lambda i: f"model.{3 * i + 3}",
+            "last": f"model.{3 * len(network.convs) + 2}",
+        },
+    ),
+    "VGGDiscriminator": (  # ESRGAN's and RealSR's: pairs of convolutions
+        lambda network: {
+            "convs.*": lambda i: f"conv{i // 2}_{i % 2}",
+            "norms.*": lambda i: f"bn{(i + 1) // 2}_{(i + 1) % 2}",
+            "hidden": "linear1",
+            "last": "linear2",
+        },
+    ),
 }
 PARTS = (("encoder.", "decoder."), ("encoder.", ""), ("", ""))  # before names: DIINN's code, LIIF's, Meta-SR's
 
@@ -165,15 +126,7 @@ PARTS = (("encoder.", "decoder."), ("encoder.", ""), ("", ""))  # before names: 
 def names_of(network: nn.Module) -> Iterator[dict[str, str]]:
     """Own name of each weight and buffer, and the name in the authors' files; once for each naming that is known.
 
-    Parameters
-    ----------
-    network
-        One of ``TABLES``, or an encoder and a decoder of these, as DIINN, LIIF and Meta-SR are.
-
-    Raises
-    ------
-    ValueError
-        No table covers the network.
+    The network is one of ``TABLES``, or an encoder and a decoder of these; ValueError for others.
     """
     kind = type(network).__name__
     if kind in TABLES:

@@ -1,8 +1,4 @@
-"""Files that the authors' code saved, in networks of this library.
-
-:func:`load_author_weights` fills a network that you have built; :func:`load_author_checkpoint` reads a file and builds
-the network as large as its weights. Files are read without running anything in them.
-"""
+"""Files that the authors' code saved, in networks of this library; read without running anything in them."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -26,29 +22,22 @@ SIZES = (IndexError, KeyError, RuntimeError, TypeError, ValueError, ZeroDivision
 
 
 def load_author_weights(module: nn.Module, official_state_dict: Mapping) -> nn.Module:
-    """Copy weights under their official names into a network of this library.
+    """Copy weights under their official names into a network of this library, and return it.
 
     Parameters
     ----------
     module
-        DIINN, LIIF or Meta-SR, or any network of ``author_names.TABLES``.
+        DIINN, LIIF or Meta-SR, or any network of ``author_names.TABLES``; ValueError for others.
     official_state_dict
         All of its weights and nothing else, under the authors' names, as ``torch.load(path, weights_only=True)``
-        returns them: also where they lie inside ``params_ema``, ``params``, ``state_dict`` or ``model``, or where all
-        names begin with what Lightning or DataParallel put before them.
-
-    Returns
-    -------
-    nn.Module
-        ``module``, now with these weights.
+        returns them: also inside ``params_ema``, ``params``, ``state_dict`` or ``model``, or with names that all begin
+        with what Lightning or DataParallel put before them.
 
     Raises
     ------
     CheckpointError
-        A weight is missing, left over, of another shape, or not finite; or the file takes other colours. The module
-        is left as it was.
-    ValueError
-        No table covers the module.
+        A weight is missing, left over, of another shape, or not finite, or the file takes other colours: the module is
+        left as it was.
     """
     module.load_state_dict(_fitted(module, weights_in(official_state_dict)))
     return module

@@ -1,11 +1,9 @@
-"""Named checkpoints: trained weights as safetensors, beside a card that says what they are.
+"""Named checkpoints: trained weights as safetensors, beside a card that says what they are. Nothing here ever
+unpickles.
 
-``NAME.safetensors`` and ``NAME.json`` are written together or not at all, and weights are used only after their
-SHA-256 has been compared with the card's. Nothing here ever unpickles.
-
-How two files become one step: the new card is first written as ``.NAME.new.json`` (pending), then the new weights
-replace the old ones, then the card takes its name. A reader takes the pending card if the weights are already its own:
-whenever the writer is killed, there is a card that fits the weights.
+``NAME.safetensors`` and ``NAME.json`` become one step so: the new card is written as ``.NAME.new.json`` (pending), the
+new weights replace the old ones, then the card takes its name. A reader takes the pending card if the weights are
+already its own: whenever the writer is killed, there is a card that fits the weights.
 """
 
 import contextlib
@@ -59,37 +57,19 @@ def search_folders() -> list[Path]:
 
 
 def names(folder: Path | str | None = None) -> list[str]:
-    """Names of all checkpoints, also of those that lack one of their files; sorted.
-
-    Parameters
-    ----------
-    folder : path, optional
-        Where to look; in all of :func:`search_folders` by default.
-    """
+    """Names of all checkpoints of a folder, or of all :func:`search_folders`, whole or not."""
     places = search_folders() if folder is None else [Path(folder)]
     paths = [path for place in places for suffix in (WEIGHTS, CARD) for path in place.glob(f"*{suffix}")]
     return sorted({p.name.removesuffix(p.suffix) for p in paths if p.name[0] != "."})
 
 
 def cards(folder: Path | str | None = None) -> list[Card]:
-    """Cards of all checkpoints, by name; the weights are not read. Parameters as for :func:`names`.
-
-    Raises
-    ------
-    CheckpointError
-        One of the cards is missing or not a good one.
-    """
+    """Cards of all checkpoints, by name, from where :func:`names` looks; CheckpointError where one is no good card."""
     return [card(name, folder=folder) for name in names(folder)]
 
 
 def card(name: str | Path, *, folder: Path | str | None = None) -> Card:
-    """The card of one checkpoint; parameters as for :func:`load_weights`. The weights are not verified.
-
-    Raises
-    ------
-    CheckpointError
-        There is no such checkpoint, or its card is not a good one.
-    """
+    """The card of one checkpoint; parameters and errors as for :func:`load_weights`. The weights are not verified."""
     folder, stem = _locate(name, folder)
     return _pending_card(folder, stem) or read_card(folder / f"{stem}{CARD}", stem)
 
@@ -108,51 +88,25 @@ def load(name: str | Path, *, folder: Path | str | None = None) -> nn.Module:
 def load_weights(name: str | Path, *, folder: Path | str | None = None) -> dict[str, Tensor]:
     """Weights of a checkpoint, on the CPU, after they have been compared with their card.
 
-    Parameters
-    ----------
-    name : str or Path
-        A name, or the path of a ``.safetensors`` file that has its card beside it.
-    folder : path, optional
-        Where to look; in all of :func:`search_folders` by default.
-
-    Raises
-    ------
-    CheckpointError
-        One sentence on what is missing, damaged or foreign.
-    DataError
-        The weights did not come with the installed library and cannot be downloaded.
+    ``name`` may also be the path of a ``.safetensors`` file that has its card beside it; others are looked for in
+    ``folder``, or in all of :func:`search_folders`. CheckpointError says what is missing, damaged or foreign;
+    DataError, that weights did not come with the installed library and cannot be downloaded.
     """
     return _read(name, folder)[0]
 
 
-def load_into(network: nn.Module, name: str | Path, *, strict: bool = True, folder: Path | str | None = None) -> Card:
+def load_into(network: nn.Module, name: str | Path, *, folder: Path | str | None = None) -> Card:
     """Put the weights of a checkpoint into a network, in the kind of number and on the device of its own weights.
 
-    Parameters
-    ----------
-    network : Module
-        Changed in place, or not at all when an error is raised.
-    name, folder
-        As for :func:`load_weights`.
-    strict : bool
-        Whether names must agree on both sides. When False, what has no counterpart stays as it is; shapes must agree
-        in any case.
-
-    Raises
-    ------
-    CheckpointError
-        The checkpoint is not a good one, or it does not fit the network.
+    The network stays as it was when CheckpointError is raised: the checkpoint is not a good one, or does not fit.
     """
     weights, card = _read(name, folder)
-    _fill(network, weights, card, strict)
+    _fill(network, weights, card)
     return card
 
 
 def verify(name: str | Path, *, folder: Path | str | None = None) -> Card:
-    """Check everything about a checkpoint: card, size, SHA-256, format, finite weights.
-
-    Parameters and errors as for :func:`load_weights`.
-    """
+    """Check card, size, SHA-256, format and finite weights; parameters and errors as for :func:`load_weights`."""
     return _read(name, folder)[1]
 
 
@@ -163,7 +117,7 @@ def save_checkpoint(
     *,
     dtype: torch.dtype | None = None,
 ) -> Card:
-    """Write weights and card; both, or neither.
+    """Write weights and card; both, or neither, so that an older checkpoint of that name stays as it was.
 
     Parameters
     ----------
@@ -171,18 +125,13 @@ def save_checkpoint(
         A network, compiled or not, or weights as ``state_dict`` names them.
     card : Card
         What is known of the training; parameters, SHA-256 and bytes are filled in.
-    folder : path, optional
-        :func:`checkpoints_folder` by default.
-    dtype : torch.dtype, optional
-        Kind of number that floating-point weights are stored as, such as ``torch.float16`` for half the size;
-        their own by default.
+    folder, dtype : optional
+        :func:`checkpoints_folder`, and the weights' own kind of number, by default.
 
     Raises
     ------
-    CheckpointError
-        A weight is NaN or infinite, or too large for ``dtype``; the card holds something impossible.
-    RestoreError
-        The disk is full or the folder cannot be written to. An older checkpoint of that name stays as it was.
+    CheckpointError, RestoreError
+        A weight is NaN, infinite or too large for ``dtype``; the card holds something impossible; the disk is full.
     """
     if not NAME.fullmatch(card.name):
         raise ValueError(f"a checkpoint cannot be named {card.name!r}: use small letters, digits and . _ + -")
@@ -210,22 +159,7 @@ def save_checkpoint(
 
 
 def update_card(name: str | Path, *, folder: Path | str | None = None, **changes: object) -> Card:
-    """Change what a card says, and leave the weights alone: what has been measured since, or a note.
-
-    Parameters
-    ----------
-    name, folder
-        As for :func:`load_weights`.
-    **changes
-        Fields of :class:`Card` and their new values, such as ``metrics``.
-
-    Raises
-    ------
-    CheckpointError
-        The checkpoint is not a good one, or the new card would not be.
-    RestoreError
-        The disk is full or the folder cannot be written to. The card stays as it was.
-    """
+    """Change what a card says (``metrics=...``) and leave the weights alone; errors as for :func:`save_checkpoint`."""
     if fixed := {"name", "parameters", "sha256", "bytes"} & changes.keys():
         raise ValueError(f"{', '.join(sorted(fixed))} of a card belong to the weights: save them again")
     new = replace(verify(name, folder=folder), **changes)
@@ -238,11 +172,7 @@ def update_card(name: str | Path, *, folder: Path | str | None = None, **changes
 
 
 def packed(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> bytes:
-    """A safetensors file with texts in its header, the same bytes whenever the content is the same.
-
-    The library writes its texts in an order that differs from call to call, which would change the SHA-256; here they
-    are sorted.
-    """
+    """A safetensors file with texts in its header, sorted, so that the same content has the same bytes and SHA-256."""
     content = safetensors.torch.save(dict(tensors))
     size = int.from_bytes(content[:8], "little")
     header = {"__metadata__": dict(sorted(texts.items()))} | json.loads(content[8 : 8 + size])
@@ -251,17 +181,14 @@ def packed(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> bytes:
     return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
-def misfit(weights: Mapping[str, Tensor], own: Mapping[str, Tensor], strict: bool = True) -> str:
-    """Why weights do not fit a network's ``own``, in words; empty when they do. Names must agree when ``strict``."""
+def misfit(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
+    """Why weights do not fit a network's ``own``, in words; empty when they do."""
     problems = []
     for keys, who in ((weights.keys() - own.keys(), "it"), (own.keys() - weights.keys(), "the checkpoint")):
-        if strict and keys:
+        if keys:
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
             problems.append(f"{who} has no {min(keys)}{more}")
-    shared = [key for key in own if key in weights]
-    if not shared:
-        problems.append("they have no name in common")
-    for key in [key for key in shared if own[key].shape != weights[key].shape][:1]:
+    for key in [key for key in own if key in weights and own[key].shape != weights[key].shape][:1]:
         problems.append(
             f"{key} is {tuple(weights[key].shape)} in the checkpoint, {tuple(own[key].shape)} in the network"
         )
@@ -277,23 +204,19 @@ def _copies(network: nn.Module | Mapping[str, Tensor], dtype: torch.dtype | None
     """Weights as the format wants them: contiguous, on the CPU, each with memory of its own."""
     copies = {}
     for key, value in (_state(network) if isinstance(network, nn.Module) else network).items():
-        if not isinstance(value, Tensor):
-            raise ValueError(f"{key} is a {type(value).__name__}: a checkpoint holds tensors only")
         kind = dtype if dtype is not None and value.is_floating_point() else value.dtype
         copies[key] = value.detach().to("cpu", kind).contiguous().clone()
-    if not copies:
-        raise ValueError("a network without weights cannot be saved")
     return copies
 
 
-def _fill(network: nn.Module, weights: Mapping[str, Tensor], card: Card, strict: bool = True) -> None:
+def _fill(network: nn.Module, weights: Mapping[str, Tensor], card: Card) -> None:
     own = _state(network)
-    if problem := misfit(weights, own, strict):
+    if problem := misfit(weights, own):
         raise CheckpointError(
             f"The weights of {card.name} do not fit this network: {problem}; build it as its card says, {card.builder}."
         )
     with torch.no_grad():
-        for key in weights.keys() & own.keys():
+        for key in own:
             own[key].copy_(weights[key])
 
 
@@ -385,10 +308,7 @@ def _pending_card(folder: Path, stem: str, digest: str = "") -> Card | None:
 
 
 def _finish_save(folder: Path, stem: str) -> None:
-    """Give a pending card its name if the weights are its own, else delete it, and delete temporary files.
-
-    Only one process saves a checkpoint, so temporary files that are there when it begins are those of a killed one.
-    """
+    """Give a pending card its name if the weights are its own, else delete it; and delete what killed saves left."""
     pending, place = _pending(folder, stem), folder / f"{stem}{CARD}"
     try:
         if _pending_card(folder, stem):

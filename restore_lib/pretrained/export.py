@@ -26,36 +26,18 @@ EXAMPLE = (2, 3, 48, 64)  # sides that two, four, eight and sixteen divide, as n
 
 @dataclass(frozen=True)
 class Parity:
-    """How nearly a file of ONNX answers what the network answers.
+    """How nearly a file of ONNX answers what the network answers."""
 
-    Attributes
-    ----------
-    sizes : tuple of tuple
-        Shapes (batch, channels, height, width) of the fresh inputs.
-    difference : float
-        Largest absolute difference between outputs, relative to the largest output where that is above 1.
-    """
-
-    sizes: tuple[tuple[int, ...], ...]
-    difference: float
+    sizes: tuple[tuple[int, ...], ...]  #: Shapes (batch, channels, height, width) of the fresh inputs.
+    difference: float  #: Largest absolute one of outputs, relative to the largest output where that is above 1.
 
 
 def export_safetensors(name: str | Path, path: Path | str, *, folder: Path | str | None = None) -> Path:
-    """Copy the weights of a checkpoint, verified, into one file whose header carries the card as texts.
+    """Copy the weights of a checkpoint, verified, into one file whose header carries the card as texts; returns its
+    path.
 
-    Parameters
-    ----------
-    name, folder
-        As for :func:`restore_lib.pretrained.checkpoints.load_weights`.
-    path : path
-        File to write; returned.
-
-    Raises
-    ------
-    CheckpointError
-        The checkpoint is not a good one, or ``path`` lies in its folder.
-    RestoreError
-        The disk is full or the folder cannot be written to.
+    Parameters and errors as for :func:`restore_lib.pretrained.checkpoints.load_weights`; ``path`` lies in another
+    folder.
     """
     path = Path(path)
     card = checkpoints.verify(name, folder=folder)
@@ -68,10 +50,7 @@ def export_safetensors(name: str | Path, path: Path | str, *, folder: Path | str
 
 
 def export_checkpoint_onnx(name: str | Path, path: Path | str, *, folder: Path | str | None = None) -> Parity:
-    """Write the network of a checkpoint as ONNX.
-
-    Parameters as for :func:`export_safetensors`; result and errors as for :func:`export_onnx`.
-    """
+    """Write the network of a checkpoint as ONNX; see :func:`export_safetensors` and :func:`export_onnx`."""
     network = checkpoints.load(name, folder=folder)
     _refuse_folder_of_checkpoints(Path(path), name, folder)
     texts = card_texts(checkpoints.card(name, folder=folder))
@@ -83,27 +62,13 @@ def export_onnx(
     example: Float[Tensor, "b c h w"],
     path: Path | str,
     *,
-    tolerance: float = TOLERANCE,
     metadata: Mapping[str, str] | None = None,
 ) -> Parity:
     """Write a network of one picture as ONNX, in float32, with free batch, height and width.
 
     Before the file takes its name, onnxruntime runs it on fresh random pictures of two sizes, and the answers are
-    compared with the network's own. The network itself is left as it is.
-
-    Parameters
-    ----------
-    network : Module
-        Takes a picture (b, c, h, w) and returns a picture.
-    example : Tensor
-        Any picture that the network takes. The second size in the comparison is twice as high and three times as wide,
-        so what divides the sides of the example divides it, too.
-    path : path
-        File to write.
-    tolerance : float
-        Largest difference that passes, see :class:`Parity`.
-    metadata : mapping, optional
-        Texts to keep in the file: who trained it, on what, under which licence.
+    compared with the network's own. ``example`` is any picture (b, c, h, w) that the network takes; the second size is
+    twice as high and three times as wide. ``metadata`` are texts to keep in the file.
 
     Raises
     ------
@@ -130,10 +95,10 @@ def export_onnx(
         with atomic_write(path) as temporary:
             program.save(str(temporary), external_data=False)
             parity = _compare(frozen, example, temporary)
-            if not parity.difference <= tolerance:
+            if not parity.difference <= TOLERANCE:
                 raise CheckpointError(
                     f"{path} was not written: onnxruntime's answers differ from the network's by "
-                    f"{parity.difference:.2g}, more than {tolerance:.2g}; a part of the network means something "
+                    f"{parity.difference:.2g}, more than {TOLERANCE:.2g}; a part of the network means something "
                     "else in ONNX."
                 )
     return parity

@@ -1,7 +1,6 @@
 """The card of a checkpoint: what was trained, on what, how far, and how well it does. One JSON file beside the weights.
 
-A card is read strictly: a field that is missing, unknown or of the wrong kind is refused, so that whatever carries a
-card can be compared, listed and trusted.
+Cards are read strictly: a field that is missing, unknown or of the wrong kind is refused.
 """
 
 import json
@@ -36,16 +35,7 @@ Sha256 = Annotated[str, Field(strict=True, pattern=r"^[0-9a-f]{64}$")]
 
 @dataclass(frozen=True)
 class Score:
-    """What the network reached on an image set.
-
-    Attributes
-    ----------
-    dataset, protocol, condition, metric : str
-        As in run records: ``"set12"``, ``"gray"``, ``"sigma 25"``, ``"psnr"``.
-    value : float
-    record : str
-        File name of the run record in ``results/`` that proves it; empty where it was measured while training.
-    """
+    """What the network reached on an image set; names as in run records."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -54,70 +44,34 @@ class Score:
     condition: Text
     metric: Text
     value: Annotated[float, Field(strict=True, allow_inf_nan=False)]
+    #: File in ``results/`` of the run record that proves it; empty where it was measured while training.
     record: Annotated[str, Field(strict=True, pattern=r"^([^/\\]+\.json)?$")] = ""
 
 
 @dataclass(frozen=True)
 class Card:
-    """Everything needed to use weights, to continue them, or to doubt them.
-
-    The last three fields describe the file of weights; :func:`restore_lib.pretrained.checkpoints.save_checkpoint`
-    fills them in.
-
-    Attributes
-    ----------
-    name : str
-        Of the checkpoint and of its two files: small letters, digits and ``. _ + -``.
-    recipe, tier : str
-        What was run, and how much work it was allowed.
-    steps : int
-        Updates of the weights that were done.
-    seed : int or None
-        None where nothing was random.
-    dataset, dataset_hash : str
-        Name of the training set, and SHA-256 over its files.
-    architecture : mapping
-        ``{"builder": ..., "arguments": {...}}``, see :mod:`restore_lib.pretrained.networks`.
-    versions : mapping
-        Of the libraries that can change the result.
-    device : str
-        Where it was trained.
-    date : str
-        When it was saved, as an ISO date and time in UTC.
-    commit : str
-        Of the library; ends in ``-dirty`` when its files differed from that commit, ``unknown`` outside git.
-    licence : str
-        Of the weights.
-    metrics : sequence of Score
-    note : str
-        What a user should know; may be empty.
-    parameters : int
-        Trainable numbers of the network.
-    sha256 : str
-        Of the file of weights.
-    bytes : int
-        Its size.
-    """
+    """Everything needed to use weights, to continue them, or to doubt them."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     name: Annotated[str, Field(strict=True, pattern=f"^{NAME.pattern}$")]
     recipe: Text
-    tier: Tier
-    steps: Count
-    seed: StrictInt | None
-    dataset: Text
+    tier: Tier  #: How much work it was allowed.
+    steps: Count  #: Updates of the weights that were done.
+    seed: StrictInt | None  #: None where nothing was random.
+    dataset: Text  #: Of training.
     dataset_hash: Sha256
+    #: ``{"builder": ..., "arguments": {...}}``, see :mod:`restore_lib.pretrained.networks`.
     architecture: Annotated[Mapping[str, Any], AfterValidator(_network)]
-    versions: Annotated[Mapping[str, StrictStr], Field(min_length=1)]
-    device: Text
-    date: Date
-    commit: Text
-    licence: Text
+    versions: Annotated[Mapping[str, StrictStr], Field(min_length=1)]  #: Libraries that can change the result.
+    device: Text  #: Where it was trained.
+    date: Date  #: When it was saved, ISO date and time in UTC.
+    commit: Text  #: Of the library; ``-dirty`` when files differed from it, ``unknown`` outside git.
+    licence: Text  #: Of the weights.
     metrics: Annotated[Sequence[Score], AfterValidator(tuple)] = ()
-    note: StrictStr = ""
-    parameters: Count = 0
-    sha256: Sha256 = ""
+    note: StrictStr = ""  #: What a user should know.
+    parameters: Count = 0  #: Trainable numbers; this and what follows is filled in when weights are saved.
+    sha256: Sha256 = ""  #: Of the file of weights.
     bytes: Count = 0
 
     @property
@@ -150,13 +104,7 @@ def longest(cards: Iterable[Card], recipes: Iterable[str]) -> list[Card]:
 
 
 def card_text(card: Card) -> str:
-    """The JSON of a card, one line a metric, so that a file and its diff stay short.
-
-    Raises
-    ------
-    CheckpointError
-        The card holds something that could not be read back.
-    """
+    """The JSON of a card, one line a metric; CheckpointError where it could not be read back."""
     content = asdict(card)
     _checked(content, f"The card of {card.name}")
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
@@ -169,10 +117,7 @@ def card_text(card: Card) -> str:
 def read_card(path: Path | str, name: str) -> Card:
     """Read the card of the checkpoint ``name``, strictly.
 
-    Raises
-    ------
-    CheckpointError
-        The file is missing, damaged, another checkpoint's, or does not hold what a card must hold.
+    CheckpointError where the file is missing, damaged, another checkpoint's, or does not hold what a card must hold.
     """
     try:
         content = from_json(Path(path).read_bytes(), allow_inf_nan=False)

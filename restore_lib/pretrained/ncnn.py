@@ -1,7 +1,6 @@
 """Weights out of ncnn's files: ``NAME.param`` lists layers as text, ``NAME.bin`` holds their numbers in the same order.
 
-RealSR's and Real-ESRGAN's networks travel in this form inside packages of programs for graphics cards. Only what such
-networks are made of is read: convolutions, and layers without weights. Nothing in the files can run.
+RealSR's and Real-ESRGAN's networks travel in this form. Only convolutions and layers without weights are read.
 """
 
 import math
@@ -41,11 +40,7 @@ def file_pair(path: Path) -> tuple[Path, Path]:
 def read_ncnn(param: str | PathLike, binary: str | PathLike) -> list[Convolution]:
     """All convolutions of a network, in the order of its files; every byte of both must make sense.
 
-    Raises
-    ------
-    CheckpointError
-        A file is missing, truncated, of another kind, or for another network; or the network has layers with weights
-        that are no convolutions, or weights of 8 bits.
+    CheckpointError where a file is missing, truncated, of another kind or network, or has other layers with weights.
     """
     param, binary = Path(param), Path(binary)
     layers = list(_layers(param))
@@ -69,14 +64,9 @@ def read_ncnn(param: str | PathLike, binary: str | PathLike) -> list[Convolution
 
 
 def rrdbnet_from_ncnn(param: str | PathLike, binary: str | PathLike) -> RRDBNet:
-    """The RRDBNet, as large as the weights, of a file pair such as RealSR's and Real-ESRGAN's.
+    """The RRDBNet in a file pair such as RealSR's and Real-ESRGAN's, as large as its weights, in evaluation mode.
 
-    In evaluation mode, in float32 (files hold float16, which float32 says exactly).
-
-    Raises
-    ------
-    CheckpointError
-        As :func:`read_ncnn`, or the network is no RRDBNet.
+    CheckpointError as for :func:`read_ncnn`, or where the network is no RRDBNet.
     """
     convolutions = read_ncnn(param, binary)
     blocks, ups = divmod(len(convolutions) - 4, 15)  # 15 in a block; 4 others beside those that enlarge

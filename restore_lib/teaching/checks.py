@@ -21,33 +21,15 @@ ROUNDS = 5
 
 @dataclass(frozen=True)
 class Exercise:
-    """One exercise of a chapter.
+    """One exercise of a chapter."""
 
-    Attributes
-    ----------
-    id : str
-        Chapter and number: ``"1.2"``.
-    reference : callable
-        The library's answer.
-    inputs : callable
-        ``inputs(generator) -> tuple`` of fresh arguments from a seeded ``torch.Generator``.
-    mistakes : tuple of (callable, str)
-        Answers that readers give, each with the hint that sets them right.
-    hints : tuple of str
-        Steps towards the answer, gentle first.
-    tolerance : float
-        Largest difference that counts as equal.
-    seen : callable, optional
-        ``seen(returned, *inputs)``: the numbers that are compared, where a function returns something else, such as a
-        network.
-    """
-
-    id: str
-    reference: Callable
-    inputs: Callable[[torch.Generator], tuple]
-    mistakes: tuple[tuple[Callable, str], ...]
-    hints: tuple[str, ...]
-    tolerance: float = 1e-5
+    id: str  #: Chapter and number: ``"1.2"``.
+    reference: Callable  #: The library's answer.
+    inputs: Callable[[torch.Generator], tuple]  #: Fresh arguments from a seeded generator.
+    mistakes: tuple[tuple[Callable, str], ...]  #: Answers that readers give, and hints that set them right.
+    hints: tuple[str, ...]  #: Steps towards the answer, gentle first.
+    tolerance: float = 1e-5  #: Largest difference that counts as equal.
+    #: ``seen(returned, *inputs)``: the numbers that are compared, where a function returns a network, say.
     seen: Callable | None = None
 
 
@@ -78,11 +60,6 @@ def check(number: str, answer: Callable, *, seed: int | None = None) -> CheckRes
     -------
     CheckResult
         ``passed`` and a sentence: correct, the mistake it recognised, or where your result differs.
-
-    Raises
-    ------
-    ValueError
-        There is no such exercise.
 
     Examples
     --------

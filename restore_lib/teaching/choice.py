@@ -1,7 +1,6 @@
 """Pictures that a reader picks by name: one of several choices each, and what a network says of the picture.
 
-Like the other pieces (:mod:`restore_lib.teaching.widgets`) it carries its pictures, style and script with it and needs
-neither a kernel nor a network. Where scripts are off, the first choice stands there with its names.
+Where scripts are off, the first choice stands there with its names; see :mod:`restore_lib.teaching.widgets`.
 """
 
 import hashlib
@@ -15,35 +14,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from restore_lib.images import to_uint8
-from restore_lib.teaching.widgets import HERE, LONGEST_SIDE, SMOOTH, Widget, webp
+from restore_lib.teaching.widgets import SMOOTH, Widget, check_extent, self_contained, webp
 
-WIDE = 400  # small pictures are enlarged by the largest whole factor that stays within this many CSS pixels
+WIDE = 400  # CSS pixels
 LARGEST = 3_000_000  # bytes of a piece: a page with one still opens quickly on a phone
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What belongs to one choice.
+    """What belongs to one choice."""
 
-    Attributes
-    ----------
-    image : Float[Tensor, "c h w"]
-        In [0, 1], (3, H, W) or (1, H, W).
-    caption : str
-        One line about it.
-    bars : sequence of (str, float), optional
-        Classes and their probabilities in [0, 1], drawn from top to bottom as they come.
-    truth : str, optional
-        The true class, marked among the bars and named below them.
-    beside : Float[Tensor, "c h w"], optional
-        A second picture of the same proportions, such as a map of classes.
-    """
-
-    image: Float[Tensor, "c h w"]
+    image: Float[Tensor, "c h w"]  #: In [0, 1], (3, H, W) or (1, H, W).
     caption: str
-    bars: Sequence[tuple[str, float]] | None = None
-    truth: str | None = None
-    beside: Float[Tensor, "c2 h2 w2"] | None = None
+    bars: Sequence[tuple[str, float]] | None = None  #: Classes and probabilities, from top to bottom.
+    truth: str | None = None  #: The true class, marked among the bars and named below them.
+    beside: Float[Tensor, "c2 h2 w2"] | None = None  #: A picture of the same proportions, such as a map of classes.
 
 
 def chooser(
@@ -52,7 +37,6 @@ def chooser(
     names: Sequence[str],
     alt: str,
     labels: Sequence[str] = ("picture", "what the network says"),
-    largest: int = LARGEST,
 ) -> Widget:
     """Let the reader choose a value for each of several names, and show the picture that belongs to the choice.
 
@@ -63,26 +47,12 @@ def chooser(
     ----------
     entries : mapping from tuple of str to Shown
         A value for each name to what is shown: ``("cat", "30", "noisy")``. Every combination of the values that occur
-        needs one. Lists keep the order in which values first occur.
+        needs one, with the same parts and proportions. Lists keep the order in which values first occur.
     names : sequence of str
         What is chosen: ``("picture", "sigma", "case")``.
-    alt : str
-        What the pictures show, for readers who do not see them.
-    labels : two str
-        What the picture, and the bars or second picture, are called.
-    largest : int
-        Most bytes that the piece may have.
-
-    Returns
-    -------
-    Widget
-        The last value of a cell is shown; elsewhere use ``display``.
-
-    Raises
-    ------
-    ValueError
-        An entry is missing, has not one value for each name, or shows other parts than the rest; an empty name, value
-        or ``alt``; pictures of different proportions; probabilities outside [0, 1]; or more than ``largest`` bytes.
+    alt, labels : str, two str
+        What the pictures show, for readers who do not see them; what the picture, and what stands beside it, are
+        called.
 
     Examples
     --------
@@ -110,9 +80,9 @@ def chooser(
     pictures = [None if number in held else data for number, data in enumerate(store.pictures)]
     data = {"values": values, "pictures": pictures, "entries": rows}
     html = _page(data, store, [value[0] for value in values], names, labels, alt)
-    if len(html) > largest:
+    if len(html) > LARGEST:
         raise ValueError(
-            f"the piece has {len(html):,} bytes, more than {largest:,}: show fewer choices, or smaller pictures"
+            f"the piece has {len(html):,} bytes, more than {LARGEST:,}: show fewer choices, or smaller pictures"
         )
     return Widget(html, f"<chooser: {' | '.join(names)}>")
 
@@ -142,7 +112,6 @@ def _values(
 def _agree(ordered: Sequence[Shown]) -> None:
     """Check that all choices show the same parts, at one extent."""
     first = ordered[0]
-    rows, columns = first.image.shape[-2:]
     for shown in ordered:
         if (shown.bars is None) != (first.bars is None) or (shown.beside is None) != (first.beside is None):
             raise ValueError(f"{shown.caption!r} has other parts than {first.caption!r}: bars for all, or for none")
@@ -152,16 +121,8 @@ def _agree(ordered: Sequence[Shown]) -> None:
             raise ValueError(f"{shown.caption!r} has a true class or an empty list of bars: give at least one bar")
         if not all(0 <= part <= 1 for _, part in shown.bars or ()):
             raise ValueError(f"{shown.caption!r} has a bar outside 0 to 1: give probabilities")
-        for image in [image for image in (shown.image, shown.beside) if image is not None]:
-            height, width = image.shape[-2:]
-            if max(height, width) > LONGEST_SIDE:
-                raise ValueError(f"a picture is {width} pixels wide and {height} high: crop or shrink it")
-            # A pixel more or less is what rounding leaves when a picture is made smaller.
-            if abs(height * columns - width * rows) > max(rows, columns, height, width):
-                raise ValueError(
-                    f"pictures of {columns} x {rows} and {width} x {height} pixels differ in proportions: "
-                    "crop them alike"
-                )
+        pictures = [image for image in (shown.image, shown.beside) if image is not None]
+        check_extent(first.image.shape[-2:], [image.shape[-2:] for image in pictures])
 
 
 class _Store:
@@ -204,19 +165,14 @@ def _page(
             f'<p class="rl-truth">{escape(f"true class: {truth}") if truth else ""}</p></div>'
         )
     digest = hashlib.sha256(json.dumps([data, alt, list(names), list(labels), store.pictures]).encode())
-    token = f"rl-{digest.hexdigest()[:12]}"
-    style = "".join((HERE / name).read_text(encoding="utf-8") for name in ("widgets.css", "choice.css"))
-    # As an argument of the script, where "<" could end it: escaped, no text in the data is markup.
-    given = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    script = (HERE / "choice.js").read_text(encoding="utf-8").replace("TOKEN", token).replace('"DATA"', given)
-    shown = width * max(1, WIDE // max(height, width))
-    return (
-        f"<style>\n{style}</style>"
-        f'<div class="rl-widget rl-chooser {token}" role="group" aria-label="{escape(alt)}" data-alt="{escape(alt)}" '
-        f'style="--width: {shown}px; --ratio: {width} / {height}"><div class="rl-lists">{lists}</div>'
+    body = (
+        f'<div class="rl-lists">{lists}</div>'
         f'<p class="rl-chosen">{escape(chosen)}</p><div class="rl-row">{panes}</div>'
-        f'<p class="rl-caption" role="status" aria-live="polite">{escape(caption)}</p></div>'
-        f"<script>\n{script}</script>"
+        f'<p class="rl-caption" role="status" aria-live="polite">{escape(caption)}</p>'
+    )
+    attributes = f' data-alt="{escape(alt)}"'
+    return self_contained(
+        "choice", "rl-chooser", digest, alt, (height, width), WIDE, body, data=data, attributes=attributes
     )
 
 

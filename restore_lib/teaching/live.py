@@ -6,16 +6,9 @@ from restore_lib import plots
 
 
 class LiveCurve:
-    """Draws one of the numbers that a run reports; pass it to ``training.fit`` as ``on_report``.
+    """Draws the number ``name`` of a run's reports; pass it to ``training.fit`` as ``on_report``.
 
-    Parameters
-    ----------
-    name : str
-        Of the number: ``"psnr"``, ``"loss"``.
-    quantity : str
-        What to write at the axis.
-    log : bool
-        A logarithmic scale.
+    ``quantity`` is written at the axis, whose scale may be logarithmic.
     """
 
     def __init__(self, name: str = "psnr", quantity: str = "PSNR in dB", *, log: bool = False):

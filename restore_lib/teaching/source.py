@@ -8,29 +8,14 @@ from pathlib import Path
 from IPython.display import Markdown
 
 
-def show_source(thing, *, docstring: bool = False) -> Markdown:
-    """Source of a function, method or class as a highlighted block, with the file it comes from.
+def show_source(thing) -> Markdown:
+    """Source of a function, method or class of the library as a highlighted block, with the file it comes from.
 
-    Parameters
-    ----------
-    thing
-        A function, method or class of the library.
-    docstring : bool
-        Keep the docstring of a function; the reference pages show it anyway, so the default leaves it out.
-
-    Returns
-    -------
-    IPython.display.Markdown
-        Shown as the last expression of a cell, in a notebook and in the book.
-
-    Raises
-    ------
-    TypeError
-        ``thing`` has no Python source.
+    A function's docstring is left out: the reference pages show it.
     """
     thing = inspect.unwrap(thing)
     code = textwrap.dedent(inspect.getsource(thing)).rstrip()
-    if not docstring and not inspect.isclass(thing):
+    if not inspect.isclass(thing):
         code = _without_docstring(code)
     file = Path(inspect.getsourcefile(thing) or "").resolve()
     root = Path(__file__).resolve().parent.parent.parent

@@ -1,7 +1,6 @@
 """Several pictures side by side that change together as a reader moves one slider: a zoom, by three methods.
 
-Like the other pieces (:mod:`restore_lib.teaching.widgets`) it carries its pictures, style and script with it and needs
-neither a kernel nor a network. Where scripts are off, one step stands there with its names.
+Where scripts are off, one step stands there with its names; see :mod:`restore_lib.teaching.widgets`.
 """
 
 import hashlib
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from restore_lib.images import to_uint8
 from restore_lib.teaching.choice import LARGEST
-from restore_lib.teaching.widgets import HERE, LONGEST_SIDE, Widget, webp
+from restore_lib.teaching.widgets import LONGEST_SIDE, Widget, self_contained, webp
 
 SHARP = 256  # CSS pixels that a picture is shown at, at most, if it is smaller
 QUALITY = 90  # of WebP: many pictures of photographs, whose exact levels nobody needs here
@@ -27,33 +26,19 @@ def sweep(
     steps: Sequence[str],
     alt: str,
     start: int = 0,
-    largest: int = LARGEST,
 ) -> Widget:
     """Show a picture of each series, two in a row; a slider steps through all series at once.
+
+    Pictures are kept as WebP with losses that no eye sees, unlike those of other pieces.
 
     Parameters
     ----------
     series : mapping of str to sequence of Float[Tensor, "c h w"]
-        A name, and pictures in [0, 1], all of one size: ``{"bicubic": [...], "DIINN": [...]}``.
-    steps : sequence of str
-        A label for each step of the slider: ``"x2.5"``.
+        Two or more names, and pictures in [0, 1], all of one size: ``{"bicubic": [...], "DIINN": [...]}``.
+    steps, start : sequence of str, int
+        A label for each step of the slider, such as ``"x2.5"``; the step that is shown first.
     alt : str
         What the pictures show, for readers who do not see them.
-    start : int
-        The step that is shown first.
-    largest : int
-        Most bytes that the piece may have.
-
-    Returns
-    -------
-    Widget
-        Pictures are kept as WebP with losses that no eye sees, unlike those of other pieces.
-
-    Raises
-    ------
-    ValueError
-        Fewer than two series or steps, an empty name, label or ``alt``, a series that has not one picture a step,
-        pictures of different sizes, no such step as ``start``, or more than ``largest`` bytes.
 
     Examples
     --------
@@ -64,8 +49,8 @@ def sweep(
     """
     arrays = _checked(series, steps, alt, start)
     html = _page(arrays, list(series), list(steps), alt, int(start))
-    if len(html) > largest:
-        raise ValueError(f"the piece has {len(html):,} bytes, more than {largest:,}: show fewer steps or smaller ones")
+    if len(html) > LARGEST:
+        raise ValueError(f"the piece has {len(html):,} bytes, more than {LARGEST:,}: show fewer steps or smaller ones")
     return Widget(html, f"<sweep: {' | '.join(series)}>")
 
 
@@ -105,18 +90,12 @@ def _page(arrays: list[list[np.ndarray]], names: list[str], steps: list[str], al
         f'<div class="rl-bar"><input type="range" min="0" max="{len(steps) - 1}" value="{start}" step="1" '
         f'autocomplete="off" aria-label="Step"><output aria-hidden="true">{escape(steps[start])}</output></div>'
     )
-    token = f"rl-{hashlib.sha256(json.dumps([pictures, steps, names, alt, start]).encode()).hexdigest()[:12]}"
-    style = "".join((HERE / name).read_text(encoding="utf-8") for name in ("widgets.css", "sweep.css"))
+    digest = hashlib.sha256(json.dumps([pictures, steps, names, alt, start]).encode())
     # The first step's pictures stand in the page itself: the script takes them from there.
     waiting = [[None if step == start else picture for step, picture in enumerate(row)] for row in pictures]
-    # As an argument of the script, where "<" could end it: escaped, no text in the data is markup.
-    given = json.dumps({"steps": steps, "pictures": waiting}, separators=(",", ":")).replace("<", "\\u003c")
-    script = (HERE / "sweep.js").read_text(encoding="utf-8").replace("TOKEN", token).replace('"DATA"', given)
-    shown = width * max(1, SHARP // max(height, width))
-    return (
-        f"<style>\n{style}</style>"
-        f'<div class="rl-widget rl-sweep {token}" role="group" aria-label="{escape(alt)}" data-alt="{escape(alt)}" '
-        f'style="--width: {shown}px; --ratio: {width} / {height}">'
-        f'<p class="rl-step">{escape(steps[start])}</p><div class="rl-row">{panes}</div>{bar}</div>'
-        f"<script>\n{script}</script>"
+    data = {"steps": steps, "pictures": waiting}
+    body = f'<p class="rl-step">{escape(steps[start])}</p><div class="rl-row">{panes}</div>{bar}'
+    attributes = f' data-alt="{escape(alt)}"'
+    return self_contained(
+        "sweep", "rl-sweep", digest, alt, (height, width), SHARP, body, data=data, attributes=attributes
     )

@@ -23,7 +23,6 @@ class Health:
         self.bad = torch.zeros((), dtype=torch.int64, device=device)  # the first bad step, or 0
 
     def note(self, step: int, loss: Tensor) -> None:
-        """Look at the loss of a step, on the device."""
         loss = loss.detach().float()
         exploded = (self.mean > 0) & (loss.abs() > EXPLODED * self.mean)
         wrong = ~torch.isfinite(loss) | exploded
@@ -31,13 +30,7 @@ class Health:
         self.mean = torch.where(self.mean > 0, self.mean.lerp(loss.abs(), 0.05), loss.abs())
 
     def check(self, folder: Path) -> None:
-        """Stop the run when a bad step was noted.
-
-        Raises
-        ------
-        TrainingError
-            It names the step, and the state before it.
-        """
+        """Stop the run with a TrainingError that names the bad step, if one was noted, and the state before it."""
         step = int(self.bad)
         if step:
             saved = states(folder)

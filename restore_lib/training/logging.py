@@ -15,22 +15,10 @@ from restore_lib.files import atomic_write
 class Logger:
     """Writes what a run reports, until it is closed.
 
-    Parameters
-    ----------
-    folder : path or None
-        The run's: numbers go to ``metrics.jsonl``, one line a report, and to ``tensorboard/``. None: nothing is
-        written, as one of several processes reports for all.
-    steps : int
-        Of the whole run.
-    start : int
-        Steps done already. Lines of later steps, which a killed run may have left, are dropped: the file is what an
-        unbroken run would have written, but for the times.
-    quiet : bool
-        No line of progress; it is left out anyway without a terminal, and where ``CI`` is set.
-    tensorboard : bool
-        Write event files, too.
-    on_report : callable, optional
-        Called as ``on_report(step, numbers)`` with each report.
+    Numbers go to ``metrics.jsonl`` in the run's folder, one line a report, and to ``tensorboard/``; nothing is written
+    without a folder, as one of several processes reports for all. ``start`` steps of ``steps`` are done already: lines
+    of later ones, which a killed run may have left, are dropped. The line of progress is left out when ``quiet``,
+    without a terminal, and where ``CI`` is set. ``on_report(step, numbers)`` is called with each report.
     """
 
     def __init__(
@@ -66,7 +54,6 @@ class Logger:
             self.progress.start()
 
     def close(self) -> None:
-        """End the line of progress and close the files."""
         if self.progress is not None:
             self.progress.stop()
         if self.events is not None:

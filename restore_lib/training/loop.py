@@ -49,17 +49,15 @@ def fit(
     ----------
     recipe : Recipe
     folder : path
-        Of this run alone: states, ``metrics.jsonl`` and ``run.json``. A folder with states is continued.
+        Of this run alone: states, ``metrics.jsonl`` and ``run.json``.
     seed : int
         Of initial weights, data and noise.
     speed : Speed
         Number format, memory layout, compilation.
     fabric : Fabric, optional
         Devices and processes; one process on a GPU, if there is one, by default.
-    max_minutes : float, optional
-        Stop, and save, after this time.
-    save_minutes : float
-        Between two states.
+    max_minutes, save_minutes : float
+        Stop, and save, after this time; time between two states.
     quiet, tensorboard, on_report
         As for :class:`restore_lib.training.logging.Logger`.
 
@@ -131,16 +129,7 @@ def fit(
 
 
 def make_fabric(speed: Speed = PLAIN, devices: int | str = 1, nodes: int = 1) -> Fabric:
-    """Lightning Fabric on GPUs, if there are any, else on the CPU.
-
-    Parameters
-    ----------
-    speed : Speed
-    devices : int or "auto"
-        Of each computer; ``"auto"``: all.
-    nodes : int
-        Computers.
-    """
+    """Lightning Fabric on GPUs, if there are any, else on the CPU; ``devices`` of each node, ``"auto"`` for all."""
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it repeats what was asked for
     strategy = "auto" if devices == 1 and nodes == 1 else "ddp"
     return Fabric(
@@ -180,7 +169,6 @@ def _validate(run: Run, validate: Callable[[Mapping[str, nn.Module]], Mapping[st
 
 
 def _seed_everything(seed: int) -> None:
-    """Set the global generators of PyTorch, NumPy and Python."""
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002  the global one, which libraries may draw from
     random.seed(seed)

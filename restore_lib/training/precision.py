@@ -9,25 +9,12 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Speed:
-    """Options of a run.
+    """Options of a run."""
 
-    Attributes
-    ----------
-    precision : str
-        Fabric's name: ``"32-true"``, or ``"bf16-mixed"`` (matrix products in bfloat16; weights, sums and losses in
-        float32).
-    channels_last : bool
-        Keep images as (B, H, W, C) in memory, which is what fast convolutions want; shapes stay (B, C, H, W).
-    compile : bool
-        Compile networks with ``torch.compile``: a minute at the start, faster steps after.
-    fused : bool
-        One kernel for all of an optimiser's update.
-    """
-
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    channels_last: bool = False
-    compile: bool = False
-    fused: bool = False
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"  #: Of matrix products; the rest stays in float32.
+    channels_last: bool = False  #: Images as (B, H, W, C) in memory, which is what fast convolutions want.
+    compile: bool = False  #: ``torch.compile``: a minute at the start, faster steps after.
+    fused: bool = False  #: One kernel for all of an optimiser's update.
 
     def layout(self, x: Tensor) -> Tensor:
         """Bring a batch of images into the layout of the run."""
@@ -80,20 +67,7 @@ PRECISIONS = ("exact", "bf16")
 
 
 def in_bfloat16(precision: str, device: torch.device | str) -> bool:
-    """Whether inference is to multiply in bfloat16: asked for, and native on the device.
-
-    Parameters
-    ----------
-    precision : {"exact", "bf16"}
-        ``"bf16"`` is exact on devices that would be slower with it.
-    device
-        Where it computes.
-
-    Raises
-    ------
-    ValueError
-        Another precision.
-    """
+    """Whether inference multiplies in bfloat16: ``precision`` is ``"bf16"``, not ``"exact"``, and the device can."""
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}: choose one of {', '.join(PRECISIONS)}")
     return precision == "bf16" and has_bfloat16(device)

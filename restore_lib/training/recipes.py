@@ -18,27 +18,14 @@ def sourced(default: Any, source: str, doc: str) -> Any:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What every recipe has; a paper's room adds fields of its own and the method :meth:`task`.
-
-    Attributes
-    ----------
-    name, title : str
-        How commands and tables call it.
-    tiers : mapping
-        From a tier to the values that differ there.
-    cost : mapping
-        From a tier to a word on how long a run takes.
-    stored : str
-        Number format of the weights in its checkpoints.
-    source_of : mapping
-        From a field to the source of its value, where it is not the one that the class states.
-    """
+    """What every recipe has; a paper's room adds fields of its own and the method :meth:`task`."""
 
     name: str = ""
     title: str = ""
-    tiers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
-    cost: Mapping[str, str] = field(default_factory=dict, hash=False)
-    stored: str = "float32"
+    tiers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)  #: Values that differ at a tier.
+    cost: Mapping[str, str] = field(default_factory=dict, hash=False)  #: How long a run takes at a tier, in words.
+    stored: str = "float32"  #: Number format of the weights in its checkpoints.
+    #: Of a field's value, where it is not the one that the class states.
     source_of: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     steps: int = sourced(1000, "ours", "Updates of the weights.")
@@ -62,13 +49,7 @@ def variant(
 ) -> Kind:
     """A recipe that differs from ``base`` in some fields, each given as ``field=(value, source)``.
 
-    Parameters
-    ----------
-    base : Recipe
-    name, title : str
-        Of the new recipe.
-    tiers : mapping, optional
-        Its tiers, if not those of ``base``. A tier's values come before ``changes``.
+    ``tiers`` are those of ``base`` by default; a tier's values come before ``changes``.
     """
     values = {key: value for key, (value, _) in changes.items()}
     source_of = {**base.source_of, **{key: source for key, (_, source) in changes.items()}}
@@ -77,15 +58,9 @@ def variant(
 
 
 def at_tier(recipe: Kind, tier: str | None = None, **changes: Any) -> Kind:
-    """A recipe with the values of a tier, and with ``changes`` on top.
+    """A recipe with the values of a tier, or of the next smaller one that has some, and with ``changes`` on top.
 
-    A tier without values of its own takes those of the next smaller one that has some, as
-    :func:`restore_lib.tiers.pick` does.
-
-    Raises
-    ------
-    TrainingError
-        No such tier, or no such field.
+    TrainingError where there is no such tier or field.
     """
     tier = tier or known_tiers.current()
     if tier not in known_tiers.TIERS:

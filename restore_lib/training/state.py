@@ -1,9 +1,7 @@
 """What a run leaves in its folder: ``run.json``, which says whose it is, and its states, each whole or not there.
 
-A state is everything the next step depends on, in one file.
-
-Tensors lie in a safetensors file; what is no tensor (step, schedules, the optimiser's settings) is JSON in its header,
-beside a checksum over all tensors. Nothing is pickled, so a file from a stranger can do no harm.
+A state is everything the next step depends on, in one safetensors file: what is no tensor (step, schedules, the
+optimiser's settings) is JSON in its header, beside a checksum over all tensors. Nothing is pickled.
 """
 
 import hashlib
@@ -28,13 +26,7 @@ NAME = re.compile(r"state-(\d{9})\.safetensors")
 
 
 def claim(folder: Path | str, recipe: Recipe, seed: int) -> None:
-    """Make a folder this run's own, or refuse it when it is another's.
-
-    Raises
-    ------
-    TrainingError
-        The folder holds a run of another recipe, of other values, or of another seed.
-    """
+    """Make a folder this run's own; TrainingError where it holds a run of another recipe, of other values or seed."""
     path = Path(folder) / "run.json"
     ours = {"recipe": recipe.name, "seed": seed, "fingerprint": fingerprint(recipe)}
     if not path.exists():
@@ -57,26 +49,10 @@ def claim(folder: Path | str, recipe: Recipe, seed: int) -> None:
 
 
 def save_state(tree: Mapping[str, Any], step: int, folder: Path | str) -> Path:
-    """Write the state after ``step`` into a folder, then drop all but the last two.
+    """Write the state after ``step`` into a folder, then drop all but the last two; returns the file.
 
-    Parameters
-    ----------
-    tree : mapping
-        Nested dicts and lists of tensors and JSON values; dicts may have integer keys, as optimisers' do.
-    step : int
-        Steps done.
-    folder : path
-        The run's.
-
-    Returns
-    -------
-    Path
-        The file. Whatever stops the saving leaves the earlier states as they were.
-
-    Raises
-    ------
-    RestoreError
-        The disk is full or the folder cannot be written to.
+    ``tree`` is nested dicts and lists of tensors and JSON values; dicts may have integer keys, as optimisers' do.
+    Whatever stops the saving, such as a full disk (RestoreError), leaves the earlier states as they were.
     """
     path = Path(folder) / f"state-{step:09d}.safetensors"
     tensors: dict[str, Tensor] = {}
@@ -96,18 +72,9 @@ def save_state(tree: Mapping[str, Any], step: int, folder: Path | str) -> Path:
 
 
 def load_state(path: Path | str) -> tuple[dict[str, Any], int]:
-    """Read a state back, after checking that it is whole and ours.
+    """Read a state back, tensors on the CPU, and its step, after checking that it is whole and ours.
 
-    Returns
-    -------
-    tree : dict
-        As it was saved, tensors on the CPU.
-    step : int
-
-    Raises
-    ------
-    TrainingError
-        The file is missing, truncated, altered or of another kind.
+    TrainingError where the file is missing, truncated, altered or of another kind.
     """
     path = Path(path)
     advice = f"delete it to go on from the state before, or start again in another folder ({path.parent})."

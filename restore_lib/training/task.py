@@ -17,52 +17,25 @@ from restore_lib.training.precision import Speed
 
 @dataclass
 class Task:
-    """What the loop trains, and how.
-
-    Attributes
-    ----------
-    networks : dict of str to Module
-        The trained ones.
-    optimizers, schedulers : dict
-        By name; a scheduler has its optimiser's name and moves one step with each update.
-    step : callable
-        ``step(run, batch)`` computes losses, calls :meth:`Run.update` for each optimiser, and returns losses by name as
-        0-dimensional tensors; a run whose first one is NaN or explodes is stopped.
-    batches : callable
-        ``batches(step, rank, world)`` returns the tensors of this process's part of a batch, on the CPU: a pure
-        function of its arguments.
-    validate : callable, optional
-        ``validate(networks)`` returns metrics by name; gets the averaged networks where there are any.
-    frozen : dict of str to Module
-        Networks that losses look through and that are not trained.
-    average : dict of str to float
-        Decay of the exponential moving average of a network's weights, by the network's name; in early steps less.
-    clip : dict of str to float
-        Largest gradient norm, by the optimiser's name.
-    """
+    """What the loop trains, and how; networks, optimisers and schedulers by name."""
 
     networks: dict[str, nn.Module]
     optimizers: dict[str, Optimizer]
+    #: ``step(run, batch)`` computes losses, calls :meth:`Run.update` for each optimiser, and returns losses by name as
+    #: 0-dimensional tensors; a run whose first one is NaN or explodes is stopped.
     step: Callable[["Run", tuple[Tensor, ...]], Mapping[str, Tensor]]
+    #: ``batches(step, rank, world)``: this process's part of a batch, on the CPU; a pure function of its arguments.
     batches: Callable[[int, int, int], tuple[Tensor, ...]]
-    schedulers: dict[str, LRScheduler] = field(default_factory=dict)
+    schedulers: dict[str, LRScheduler] = field(default_factory=dict)  #: Each steps with the optimiser of its name.
+    #: Metrics of the networks, averaged where there are averages.
     validate: Callable[[Mapping[str, nn.Module]], Mapping[str, float]] | None = None
-    frozen: dict[str, nn.Module] = field(default_factory=dict)
-    average: dict[str, float] = field(default_factory=dict)
-    clip: dict[str, float] = field(default_factory=dict)
+    frozen: dict[str, nn.Module] = field(default_factory=dict)  #: What losses look through, not trained.
+    average: dict[str, float] = field(default_factory=dict)  #: Decay of the moving average of a network's weights.
+    clip: dict[str, float] = field(default_factory=dict)  #: Largest gradient norm, by optimiser.
 
 
 class Run:
-    """A task while it runs: what a step may use.
-
-    Attributes
-    ----------
-    networks, frozen : dict of str to Module
-        Ready to be called on ``device``.
-    step : int
-        Number of the present step, from 1.
-    device : torch.device
-    """
+    """A task while it runs: what a step may use. Its networks and frozen ones are ready to be called on its device."""
 
     def __init__(self, task: Task, fabric: Fabric, speed: Speed, seed: int):
         self.task, self.fabric, self.speed, self.seed, self.step = task, fabric, speed, seed, 0
@@ -108,10 +81,7 @@ class Run:
 
     @torch.no_grad()
     def update_averages(self) -> None:
-        """Move the averaged weights towards the current ones.
-
-        Early on the average is short, so that it does not hold on to the random weights of the start.
-        """
+        """Move the averaged weights towards the current ones, early on faster, to forget the random start."""
         for name, decay in self.task.average.items():
             decay = min(decay, (1 + self.step) / (10 + self.step))
             for mean, now in zip(_tensors(self.averaged[name]), _tensors(self.task.networks[name]), strict=True):
@@ -130,13 +100,7 @@ class Run:
         }
 
     def load_state_dict(self, state: Mapping) -> None:
-        """Go on from what :meth:`state_dict` gave.
-
-        Raises
-        ------
-        TrainingError
-            It is the state of another task.
-        """
+        """Go on from what :meth:`state_dict` gave; TrainingError where it is the state of another task."""
         task = self.task
         own = {"networks": task.networks, "averaged": self.averaged}
         own |= {"optimizers": task.optimizers, "schedulers": task.schedulers}

@@ -11,8 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
-
-from restore_lib import experiments
+from unbacked import unbacked_numbers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 BOOK = ROOT / "_build" / "html"
@@ -130,8 +129,8 @@ def test_folded_cells_in_a_row_unfold_as_one_and_no_code_is_lost(page, chapter):
 
 @pytest.mark.parametrize("page", ["book/results"], indirect=True)
 def test_every_number_on_the_results_page_is_backed(page):
-    assert experiments.unbacked_numbers(article(page)) == []
-    assert experiments.unbacked_numbers(article(page) + "<table><tr><td>31.415</td></tr></table>") == ["31.415"]
+    assert unbacked_numbers(article(page)) == []
+    assert unbacked_numbers(article(page) + "<table><tr><td>31.415</td></tr></table>") == ["31.415"]
 
 
 @pytest.mark.parametrize("page", ["book/api/measuring"], indirect=True)

@@ -8,12 +8,12 @@ from html import unescape
 import pytest
 from made_up import record
 from rich.console import Console
+from unbacked import unbacked_numbers
 
 from restore_lib import experiments
 from restore_lib.errors import RecordError
 from restore_lib.experiments import ledger, load_all, pages, published, save
 from restore_lib.experiments.ledger import BLANK, NOT_RUN, SAME
-from restore_lib.experiments.pages import unbacked_numbers
 from restore_lib.experiments.protocols import CLASSIC, PROTOCOLS
 from restore_lib.experiments.records import over_seeds
 

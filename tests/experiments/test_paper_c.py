@@ -5,13 +5,13 @@ import re
 import pytest
 import torch
 from made_up import record
+from unbacked import unbacked_numbers
 
 from restore_lib import data, files, images, implicit
 from restore_lib.data.opening import ImageSet, Item
 from restore_lib.errors import DataError
 from restore_lib.experiments import ledger, load_all, pages, paper_c, run, runs, save
 from restore_lib.experiments import published as printed
-from restore_lib.experiments.pages import unbacked_numbers
 from restore_lib.implicit.recipes import RECIPES
 from restore_lib.pretrained import Card, describe, published, save_checkpoint
 
@@ -68,9 +68,9 @@ def test_the_quick_tier_interpolates_set5(few, tmp_path):
 def test_photos_are_chosen_evenly_and_said(few):
     for name, expected in (("b100", ["b100-0", "b100-1"]), ("set14", ["set14-0"])):
         assert [item.name for item in runs.evenly(few[name], paper_c.PHOTOS[name])] == expected
-    rules = paper_c.rules_of(paper_c.DIINN, "b100")
+    rules = paper_c.on_set(paper_c.DIINN, "b100").rules
     assert rules["photos"] == "2 of the set, evenly chosen"
-    assert "photos" not in paper_c.rules_of(paper_c.DIINN, "set5")
+    assert "photos" not in paper_c.on_set(paper_c.DIINN, "set5").rules
 
 
 def test_every_seed_of_the_longest_training_is_measured_and_its_spread_shown(few, shelf, tmp_path, capsys):

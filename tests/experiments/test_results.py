@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from unbacked import unbacked_numbers
 
 from restore_lib import experiments
 from restore_lib.experiments import EXPERIMENTS, ledger, load_all, pages, results_folder
-from restore_lib.experiments.pages import unbacked_numbers
 
 RECORDS = load_all(results_folder())
 TABLES = list(EXPERIMENTS.values())

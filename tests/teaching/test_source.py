@@ -8,12 +8,6 @@ from restore_lib import errors, tiers
 from restore_lib.teaching import show_source
 
 
-def test_source_is_verbatim_with_the_docstring():
-    shown = show_source(tiers.pick, docstring=True).data
-    assert inspect.getsource(tiers.pick).rstrip() in shown
-    assert shown.startswith("`restore_lib/tiers.py`")
-
-
 def test_the_docstring_is_left_out_and_every_other_line_kept():
     source, shown = inspect.getsource(tiers.pick), show_source(tiers.pick).data
     assert "for a notebook" not in shown and '"""' not in shown

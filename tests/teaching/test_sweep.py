@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -91,15 +92,16 @@ def test_small_pictures_are_enlarged_by_a_whole_factor(rng, size, shown):
     assert f"--width: {shown}px" in sweep(series(rng, size=size), steps=STEPS, alt="x").html
 
 
-def test_a_zoom_by_four_methods_stays_light():
+def test_a_zoom_by_four_methods_stays_light(monkeypatch):
     rough = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
     photo = torch.nn.functional.interpolate(rough[None], size=(256, 256), mode="bicubic")[0].clamp(0, 1)
     given = {name: [photo.roll(step, 2) for step in range(13)] for name in "abcd"}
     steps = [str(step) for step in range(13)]
     html = sweep(given, steps=steps, alt="x").html
     assert 100_000 < len(html) < 2_000_000
+    monkeypatch.setattr(sys.modules["restore_lib.teaching.sweep"], "LARGEST", 100_000)
     with pytest.raises(ValueError, match=r"more than 100,000: show fewer steps"):
-        sweep(given, steps=steps, alt="x", largest=100_000)
+        sweep(given, steps=steps, alt="x")
 
 
 def test_wrong_arguments_say_what_to_do(rng):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from restore_lib import vision_metrics
+from restore_lib import metrics
 from restore_lib.denoising.cascade import freeze
 
 
@@ -160,7 +160,7 @@ EXERCISES = [
     },
     {
         "id": "6.3",
-        "reference": lambda scores, labels, k: vision_metrics.top_k(scores, labels, k).double().mean(),
+        "reference": lambda scores, labels, k: metrics.top_k(scores, labels, k).double().mean(),
         "inputs": _scores,
         "mistakes": (
             (

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from restore_lib import vision_metrics
+from restore_lib import metrics
 from restore_lib.data.labelled import IGNORED
 
 ENDS = torch.tensor([0.025, 0.975])
@@ -49,7 +49,7 @@ def _masks(generator):
 
 
 def _confusion(predicted, truth, classes):
-    return vision_metrics.confusion(predicted[None], truth[None], classes, IGNORED)[0]
+    return metrics.confusion(predicted[None], truth[None], classes, IGNORED)[0]
 
 
 def _mask(generator):
@@ -94,7 +94,7 @@ MIDDLES = (
 EXERCISES = [
     {
         "id": "7.1",
-        "reference": lambda counts: vision_metrics.mean_iou(counts),
+        "reference": lambda counts: metrics.mean_iou(counts),
         "inputs": _counts,
         "mistakes": (
             (
@@ -126,7 +126,7 @@ EXERCISES = [
                 "That is the pixel accuracy, in which large classes decide. One ratio for each class, then the mean.",
             ),
             (
-                lambda counts: 100 * vision_metrics.mean_iou(counts),
+                lambda counts: 100 * metrics.mean_iou(counts),
                 "As a number from 0 to 1, not in percent.",
             ),
         ),

@@ -25,7 +25,7 @@ METADATA = {
 def install_cell() -> str:
     """The first cell of every chapter: on Colab it installs this version of the library, from its tagged source.
 
-    The address is the one of the installed package's metadata, so that it stands in one place, pyproject.toml.
+    The address is that of the installed package's metadata, so that it stands in one place, pyproject.toml.
     """
     about = metadata("restore_lib")
     address = dict(line.split(", ", 1) for line in about.get_all("Project-URL", []))["Repository"]
@@ -51,13 +51,7 @@ def text_only(outputs: list) -> list:
 
 
 def store_outputs(path: Path | str, tier: str = "smoke") -> None:
-    """Execute a notebook in its own folder at ``tier`` and write its reference outputs into the file.
-
-    Raises
-    ------
-    nbclient.exceptions.CellExecutionError
-        A cell fails; the file is left as it was.
-    """
+    """Execute a notebook in its own folder at ``tier`` and write its outputs into the file, unless a cell fails."""
     path = Path(path)
     notebook = nbformat.read(path, as_version=4)
     environment = os.environ | {"RESTORE_TIER": tier}
@@ -85,13 +79,7 @@ def store_outputs(path: Path | str, tier: str = "smoke") -> None:
 
 
 def without_solutions(path: Path | str, folder: Path | str) -> Path:
-    """Copy a notebook into ``folder``, made if it is missing, and leave out the text of its solutions.
-
-    Raises
-    ------
-    ValueError
-        The copy would lie on the notebook itself.
-    """
+    """Copy a notebook into another ``folder``, made if it is missing, and leave out the text of its solutions."""
     path, target = Path(path), Path(folder, Path(path).name)
     if target.resolve() == path.resolve():
         raise ValueError(f"{folder} is where {path.name} lies: name another folder for the copies")
@@ -105,9 +93,9 @@ def without_solutions(path: Path | str, folder: Path | str) -> Path:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """The command line: ``python -m restore_lib.teaching.notebooks [--without-solutions FOLDER] NOTEBOOK ...``."""
+    """The command line: ``python book/chapters.py [--without-solutions FOLDER] NOTEBOOK ...``."""
     about = (__doc__ or "").partition("\n")[0]
-    parser = argparse.ArgumentParser(prog="restore_lib.teaching.notebooks", description=about)
+    parser = argparse.ArgumentParser(prog="book/chapters.py", description=about)
     parser.add_argument("notebook", nargs="+", type=Path)
     parser.add_argument("--without-solutions", metavar="FOLDER", type=Path, help="copy there, without solutions")
     given = parser.parse_args(words)

@@ -32,7 +32,7 @@ def device_name(device: torch.device | str) -> str:
 
 def commit() -> str:
     """Commit of the library's code, with ``-dirty`` when its files differ from it; ``unknown`` outside git."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parent.parent
 
     def git(*words: str) -> str:
         done = subprocess.run(["git", "-C", str(package), *words], capture_output=True, text=True, timeout=30)

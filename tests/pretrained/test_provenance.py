@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from restore_lib import provenance
+from restore_lib.pretrained import provenance
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def library(tmp_path, monkeypatch):
     package = tmp_path / "library"
     package.mkdir()
     (package / "__init__.py").write_text("")
-    monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))
+    monkeypatch.setattr(provenance, "__file__", str(package / "pretrained" / "provenance.py"))
 
     def git(*words):
         settings = ["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main"]
