@@ -27,3 +27,7 @@ def __getattr__(name: str):
     if name in _LATER:
         return getattr(importlib.import_module(f"restore_lib.data.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(set(globals()) | set(__all__))

@@ -75,19 +75,10 @@ class Labelled:
 class LabelledFiles:
     """Pictures in files with a class each, or with a class for every pixel, as ILSVRC2012 and PASCAL VOC 2012.
 
-    Pictures may differ in size. They are decoded when a batch asks for them, ``threads`` at a time.
-
-    Parameters
-    ----------
-    pictures : ImageSet
-        What :func:`restore_lib.data.open` gave; without classes a DataError, without masks a ValueError.
-    classes : sequence of str
-        Name of each class.
-    of : {"label", "mask"}
-        Class of each picture, or of every pixel.
-    short_side : int, optional
-        Pictures are resized so that their shorter side has this many pixels; the classes of pixels are taken from the
-        nearest ones.
+    They may differ in size, and are decoded when a batch asks for them, ``threads`` at a time. ``of`` is ``label``, the
+    class of each picture (DataError without), or ``mask``, that of every pixel (ValueError without). With
+    ``short_side`` pictures are resized to so many pixels on the shorter side; the classes of pixels are taken from the
+    nearest ones.
     """
 
     def __init__(

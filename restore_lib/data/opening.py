@@ -113,19 +113,9 @@ class ImageSet(Sequence[Item]):
 def open(name: str, split: str | None = None) -> ImageSet:
     """Open a data set that lies on this computer; nothing is downloaded.
 
-    Parameters
-    ----------
-    name : str
-        Such as ``"embedded"``, ``"set5"``, ``"b100"`` or ``"div2k"``; :func:`names` lists them.
-    split : str, optional
-        Such as ``"train"``, ``"val"``, ``"train400"`` or ``"kernels"``; the card names them.
-
-    Raises
-    ------
-    DataError
-        There is no such set, or files of it are missing; ``restore data verify`` also compares their hashes.
-    ValueError
-        The set has no such split.
+    ``name`` is one that :func:`names` lists, such as ``"set5"`` or ``"div2k"``, and ``split`` one that the card names,
+    such as ``"train"`` or ``"val"`` (else ValueError). DataError when there is no such set, or files of it are missing;
+    only ``restore data verify`` compares their hashes.
     """
     data = registry.find(name)
     pairs = {"embedded": embedded, "by hand": by_hand}.get(data.kind, grouped)(data)

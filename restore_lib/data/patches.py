@@ -49,17 +49,10 @@ def share(batch: int, rank: int, world: int) -> slice:
 class PatchStore:
     """Decoded pictures in a memory-mapped file, and random crops of them.
 
-    Opens a folder that :meth:`build` filled; most programs call ``build``, which opens what is there already.
-
-    Parameters
-    ----------
-    folder : path
-        Where the levels and their index lie; a DataError says that there are none, or damaged ones.
-    min_size : int
-        Pictures with a side shorter than this are left out, of ``names`` and ``sizes`` as well.
-    check : bool
-        Compare the SHA-256 of all levels with the index. It reads the file once from end to end, which also brings it
-        into memory faster than crops would; leave it out where the file is larger than memory.
+    Opens a ``folder`` that :meth:`build` filled (else DataError); most programs call ``build``, which opens what is
+    there already. Pictures with a side shorter than ``min_size`` are left out, of ``names`` and ``sizes`` as well.
+    ``check`` compares the SHA-256 of all levels with the index: it reads the file once from end to end, which also
+    brings it into memory faster than crops would; leave it out where the file is larger than memory.
     """
 
     def __init__(self, folder: Path | str, *, min_size: int = 1, check: bool = True):
@@ -96,14 +89,11 @@ class PatchStore:
         Parameters
         ----------
         pictures : iterable of Item
-            Such as an opened set: ``data.open("bsds500", "train400")``. Grey ones are stored as RGB; levels between
-            those of 8 bits are rounded.
+            Such as ``data.open("bsds500", "train400")``. Grey ones are stored as RGB, levels rounded to 8 bits.
         folder : path, optional
             Holds one folder for each selection of pictures; by default ``patches`` in the library's cache.
         part : str
             Which part of an item: ``"lr"`` in sets of pairs.
-        min_size, check
-            See :class:`PatchStore`.
         """
         items = list(pictures)
         if not items:
@@ -145,7 +135,7 @@ class PatchStore:
     def crops(
         self, step: int, rank: int = 0, world: int = 1, *, batch: int, size: int, seed: int
     ) -> tuple[UInt8[Tensor, "b 3 size size"], Int64[Tensor, " b"]]:
-        """Random square crops and a random transform for each: a pure function of the store and the arguments.
+        """Random square crops, and a random transform for each: a pure function of the store and the arguments.
 
         Every place in every picture is as likely as any other.
 
@@ -153,13 +143,11 @@ class PatchStore:
         ----------
         step, seed : int
             All randomness there is, at least 0.
-        batch : int
-            Crops of a step in all processes together, a multiple of ``world``.
-        size : int
-            Side of a crop in pixels.
         rank, world : int
             This process and how many there are. Process ``rank`` gets the block of ``batch / world`` crops that begins
             at ``rank * batch / world``: the blocks in order are what one process would get.
+        batch, size : int
+            Crops of a step in all processes together, a multiple of ``world``; and their side in pixels.
 
         Returns
         -------

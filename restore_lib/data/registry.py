@@ -164,7 +164,8 @@ def names(kind: str | None = None) -> list[str]:
 def card(name: str) -> str:
     """What a data set is for, where it comes from, what its licence allows and how to get it, as Markdown."""
     data = find(name)
-    facts = {"Name": f"`{data.name}` ({data.kind})", "Contents": data.contents + _amount(data)}
+    amount = f"; {len(data.files):,} files, {readable_size(data.size)}" if data.kind in ("set", "view") else ""
+    facts = {"Name": f"`{data.name}` ({data.kind})", "Contents": data.contents + amount}
     facts |= {"Licence": data.licence, "Terms": data.terms, "Source": _source(data)}
     facts |= {"Cite": f"{data.citation} (`{data.cite}`)", "To get it": _how(data)}
     lines = [f"## {data.title}", "", data.purpose, ""]
@@ -188,12 +189,6 @@ def readable_size(count: float) -> str:
     return f"{count:.1f} GB"
 
 
-def _amount(data: DataSet) -> str:
-    if data.kind not in ("set", "view"):
-        return ""
-    return f"; {len(data.files):,} files, {readable_size(data.size)}"
-
-
 def _source(data: DataSet) -> str:
     if data.of:
         return f"part of `{data.of}`: {_source(find(data.of))}"
@@ -202,9 +197,8 @@ def _source(data: DataSet) -> str:
     if data.repository:
         address = f"https://github.com/{data.repository}/tree/{data.commit}"
         return f"[{data.repository}]({address}) at commit `{data.commit[:7]}`"
-    return {"embedded": "the packages scikit-image and scikit-learn", "weights": "download.pytorch.org"}.get(
-        data.kind, "see the notes"
-    )
+    others = {"embedded": "the packages scikit-image and scikit-learn", "weights": "download.pytorch.org"}
+    return others.get(data.kind, "see the notes")
 
 
 def _how(data: DataSet) -> str:

@@ -204,21 +204,11 @@ def denoise(
 ) -> Float[Tensor, "3 h w"]:
     """Denoise a photo of any size in bounded memory; the result is as large, on the photo's device, not clipped.
 
-    Parameters
-    ----------
-    network : Module
-        In evaluation mode; :func:`restore_lib.fast.folding.folded` makes it faster. Windows move to its device.
-    noisy
-        Colours in [0, 1] plus noise, at least 12 x 12 pixels.
-    tile : int, optional
-        Side of the windows that are denoised one after another, a multiple of 4 and more than ``4 * context``. By
-        default photos of more than 1.5 megapixels get windows of 512 pixels.
-    context : int
-        How far the network sees, a multiple of 4: windows overlap so much that their inner parts are what the whole
-        photo would give.
-    precision : {"exact", "bf16"}
-        ``"bf16"`` multiplies in bfloat16 where the device does that natively, several times faster, and is exact
-        elsewhere. It changes the result by less than storing it in 8 bit does.
+    The network is in evaluation mode (:func:`restore_lib.fast.folding.folded` makes it faster), and the photo at least
+    12 x 12 pixels. Photos of more than 1.5 megapixels are denoised in windows of 512 pixels, or of ``tile``, a multiple
+    of 4 and more than ``4 * context``; these overlap so much that their inner parts are what the whole photo would
+    give, as long as the network sees ``context`` pixels far. ``bf16`` precision multiplies in bfloat16 where the device
+    does that natively, several times faster; it changes the result by less than storing it in 8 bit does.
     """
     if network.training:
         raise ValueError("the network is in training mode: call network.eval() first")

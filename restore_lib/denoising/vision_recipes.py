@@ -36,6 +36,7 @@ SCENE = 96  # side of drawn scenes in pixels
 SIGMAS = (15, 30, 45, 60)  # of the paper's Tables 2 and 3
 VGG16 = "vgg16"  # instead of a checkpoint's name: torchvision's weights
 SMOKE = {"steps": 10, "batch_size": 4, "count": 24, "width": 8, "validate_every": 5, "warmup": 5, "crop": 64}
+SMOKE |= {"source": "scenes", "start": ""}
 
 
 @dataclass(frozen=True)
@@ -152,16 +153,9 @@ class CascadeRecipe(Recipe):
         )
 
 
-NETWORK = VisionRecipe(
-    tiers={"smoke": SMOKE | {"source": "scenes", "start": ""}, "cpu": {}}, cost={"smoke": "10 s"}, stored="float16"
-)
-CASCADE = CascadeRecipe(
-    tiers={"smoke": SMOKE | {"source": "scenes", "start": "", "vision": ""}, "cpu": {}},
-    cost={"smoke": "10 s"},
-    stored="float16",
-)
-
-
+NETWORK = VisionRecipe(tiers={"smoke": SMOKE, "cpu": {}}, cost={"smoke": "10 s"}, stored="float16")
+UNTRAINED = SMOKE | {"vision": ""}
+CASCADE = CascadeRecipe(tiers={"smoke": UNTRAINED, "cpu": {}}, cost={"smoke": "10 s"}, stored="float16")
 TINY = from_source("ours", source="tiny", crop=56)
 QUARTER = from_source("ours", goal="segment", network="largefov", width=16)
 STREETS = from_source("ours", source="camvid", crop=168, batch_size=8)
@@ -185,15 +179,9 @@ NOISY = tuple(
     )
     for base in VISION
 )
+RESIDUAL = {"network": ("resnet", "ours: unseen by denoisers"), "width": (32, "ours")}
 OTHERS = tuple(
-    variant(
-        base,
-        f"{base.name}-resnet",
-        f"{base.title}, as a residual network",
-        network=("resnet", "ours: unseen by denoisers"),
-        width=(32, "ours"),
-    )
-    for base in VISION[:2]
+    variant(base, f"{base.name}-resnet", f"{base.title}, as a residual network", **RESIDUAL) for base in VISION[:2]
 )
 
 
@@ -257,10 +245,7 @@ VOC = variant(  # the paper's own segmenter; its classifier is torchvision's VGG
     NETWORK,
     "segmenter-voc",
     "DeepLab-LargeFOV on VOC 2012",
-    source=("voc", "paper Sec. 4.2"),
-    goal=("segment", "paper Sec. 4.2"),
-    network=("largefov", "paper Sec. 4.2"),
-    width=(64, "paper Sec. 4.2"),
+    **from_source("paper Sec. 4.2", source="voc", goal="segment", network="largefov", width=64),
     start=(VGG16, "paper Sec. 4.2: VGG-16, here its convolutions only"),
     crop=(320, "official code: 321"),
     batch_size=(10, "ours"),

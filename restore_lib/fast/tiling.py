@@ -26,19 +26,10 @@ def upscale(
 ) -> Float[Tensor, "3 H W"]:
     """Enlarge a photo, RGB in [0, 1], by the network's factor, window by window; on its device, not clipped.
 
-    Parameters
-    ----------
-    network : RRDBNet or EDSR
-        In evaluation mode; windows move to its device.
-    precision : {"exact", "bf16"}
-        ``"exact"`` differs from the network by rounding alone. ``"bf16"`` multiplies in bfloat16 where the device does
-        that natively, and is exact elsewhere.
-    tile : int
-        Side of a window, which bounds the memory.
-    overlap : int
-        How far a window reaches into its neighbours; less than ``tile / 2``. Half of it is context alone.
-    progress : callable, optional
-        Called with (windows done, windows).
+    The network is in evaluation mode; windows of ``tile`` pixels, which bounds the memory, move to its device. They
+    reach ``overlap`` pixels, less than half a tile, into their neighbours, half of them context alone. ``exact``
+    precision differs from the network by rounding alone; ``bf16`` multiplies in bfloat16 where the device does that
+    natively. ``progress`` is called with (windows done, windows).
     """
     scale = getattr(network, "scale", None)
     if network.training:

@@ -11,20 +11,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 def receptive_field(
     network: nn.Module, size: int, *, at: tuple[int, int] | None = None, channels: int = 3
 ) -> Bool[Tensor, "size size"]:
-    """Input pixels that can change one output pixel: True where the input matters.
+    """Input pixels that can change one output pixel, ``at`` (row, column) or in the middle: True where they matter.
 
-    The gradient of an output with respect to the input is not zero exactly there, as long as no ReLU is off and
-    nothing cancels: so the weights of a copy are made positive, batch norms neutral, and the input positive. Max
-    pooling, which lets only one of several pixels through, becomes mean pooling, which looks at the same ones.
-
-    Parameters
-    ----------
-    network : Module
-        Maps (1, channels, size, size) to (1, C, h, w). It is not changed.
-    size : int
-        Side of the input, larger than the field.
-    at : (int, int), optional
-        Row and column of the output pixel; the middle by default.
+    The gradient of an output with respect to the input is not zero exactly there, as long as no ReLU is off and nothing
+    cancels: so the weights of a copy are made positive, batch norms neutral, and the input positive. Max pooling, which
+    lets only one of several pixels through, becomes mean pooling, which looks at the same ones. The network maps
+    (1, channels, size, size) to (1, C, h, w); ``size`` is larger than the field.
     """
     network = _averaging(copy.deepcopy(network)).double().eval()
     for part in network.modules():

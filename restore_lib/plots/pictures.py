@@ -24,17 +24,9 @@ def image_row(
 ) -> Figure:
     """Show pictures beside each other, with a name above, numbers below, and one part of each enlarged.
 
-    Parameters
-    ----------
-    images : sequence of Float[Tensor, "c h w"]
-        In [0, 1], (3, H, W) or (1, H, W); values outside are clipped. Sizes may differ: a smaller one is shown at the
-        same width, with larger pixels.
-    titles, captions : sequence of str, optional
-        Above and below each picture; captions hold what was measured ("28.42 dB").
-    zoom : (top, left, height, width), optional
-        A part in pixels of the first picture; a second line shows it from every picture.
-    columns : int, optional
-        Pictures in a line; by default up to four, evenly filled.
+    Pictures are in [0, 1], (3, H, W) or (1, H, W); a smaller one is shown at the same width, with larger pixels.
+    ``zoom`` (top, left, height, width) is a part in pixels of the first picture; a second line shows it from every
+    picture. Up to four pictures stand in a line, evenly filled, if ``columns`` does not say otherwise.
     """
     same_length(images, titles=titles, captions=captions)
     arrays = [to_uint8(image.detach().cpu()) for image in images]

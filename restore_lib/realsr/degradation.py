@@ -148,16 +148,9 @@ class PairedData:
     ) -> tuple[Float[Tensor, "b 3 s s"], Float[Tensor, "b 3 t t"]]:
         """A batch of HR and LR crops in [0, 1], turned and mirrored, then noise on the LR ones.
 
-        Each pair is as likely as any other, and so is each place in it.
-
-        Parameters
-        ----------
-        step, rank, world, batch, seed
-            As for :meth:`restore_lib.data.patches.PatchStore.crops`; RealSR has 16 crops in a batch.
-        size : int
-            Side of the HR crops, a multiple of the scale; RealSR has 128.
-        turned : bool
-            False leaves crops as they lie in their photos.
+        Each pair is as likely as any other, and so is each place in it. ``size`` is the side of the HR crops, a
+        multiple of the scale; ``turned=False`` leaves crops as they lie in their photos. RealSR has batches of 16 and a
+        size of 128. All else is as for :meth:`restore_lib.data.patches.PatchStore.crops`.
         """
         if size % self.scale:
             raise ValueError(f"size must be a multiple of the scale {self.scale}, got {size}")
@@ -206,19 +199,10 @@ def algorithm_1(
 ) -> PairedData:
     """RealSR's Algorithm 1: from unpaired photos to a paired training set; noise is injected when crops are drawn.
 
-    Parameters
-    ----------
-    real : iterable of (name, image)
-        Photos from the camera; kernels and noise are theirs.
-    clean : iterable of (name, image)
-        Photos without noise, for tracks that use them.
-    estimate : callable, optional
-        Gives a photo's kernel for the track's scale, aligned; needed when the track has kernels. For example
-        ``lambda photo: estimate_kernel(photo, scale=4).kernel``.
-    seed : int
-        Of the choice of kernels.
-    official_uint8 : bool
-        As in :class:`Degradation`.
+    ``real`` and ``clean`` give names and photos: those from the camera, whose kernels and noise are taken, and those
+    without noise, for tracks that use them. ``estimate``, needed when the track has kernels, gives a photo's kernel for
+    the track's scale, aligned: ``lambda photo: estimate_kernel(photo, scale=4).kernel``. ``seed`` is that of the choice
+    of kernels.
     """
     if track.kernels and estimate is None:
         raise ValueError(f"{track.name or 'this track'} needs estimate: a function from a photo to its kernel")

@@ -90,15 +90,10 @@ def dsgan_step(
 ) -> Mapping[str, Tensor]:
     """One training step: the degrading network moves, by three losses, and then the discriminator.
 
-    Parameters
-    ----------
-    run : Run
-        With networks and optimisers ``generator`` and ``discriminator``, and the frozen network ``lpips``.
-    batch : (clean, real)
-        Clean LR crops and crops of the camera's photos, which show other things; (b, 3, h, w) each.
-    colour, texture, perceptual : float
-        Weights of the absolute difference of low frequencies, of the adversarial loss on high ones, and of LPIPS; the
-        losses that are returned are unweighted.
+    The run has networks and optimisers ``generator`` and ``discriminator``, and the frozen network ``lpips``. ``batch``
+    holds clean LR crops and crops of the camera's photos, which show other things; (b, 3, h, w) each. Weights are those
+    of the absolute difference of low frequencies, of the adversarial loss on high ones, and of LPIPS. Gives unweighted
+    losses.
     """
     clean, real = (run.speed.layout(part) for part in batch)
     discriminator = run.task.networks["discriminator"].requires_grad_(False)  # gradients go through it, not into it

@@ -22,18 +22,9 @@ NOISE = 1 / 255  # standard deviation of the discriminator's noise, in [0, 1] fo
 class CropSampler:
     """The crops of every step of an estimation, their places drawn beforehand.
 
-    Parameters
-    ----------
-    image : Tensor
-        The photo in [0, 1], as :func:`shaved` leaves it.
-    seed : sequence of int
-        Equal seeds give equal crops and noise.
-    steps : int
-        How many pairs of crops.
-    noise_stays : bool
-        The released code's defect: noise that is added to a crop stays in the image.
-    held : (top, left, bottom, right), optional
-        Box that no crop may touch.
+    ``image`` is the photo in [0, 1] as :func:`shaved` leaves it; equal ``seed`` give equal crops and noise. With
+    ``noise_stays``, the released code's defect, noise that is added to a crop stays in the image. No crop touches the
+    box ``held``.
     """
 
     def __init__(

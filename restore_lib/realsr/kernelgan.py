@@ -344,16 +344,16 @@ def estimate_kernel(
 ) -> KernelEstimate:
     """Estimate the kernel that a photo was, or could have been, reduced with [bellkligler2019kernelgan].
 
+    A KernelWarning says that it should not be trusted. ImageError when the photo is too small, flat, or holds NaN.
+
     Parameters
     ----------
     image : Tensor
         RGB in [0, 1], at least 86 x 86 pixels with the default settings.
     scale : {2, 4}
         4 gives the analytic kernel of two reductions by 2.
-    seed : int
-        Equal seeds give equal kernels on the same machine.
-    restarts : int
-        How often to estimate from new random weights.
+    seed, restarts : int
+        Equal seeds give equal kernels on the same machine; how often to estimate from new random weights.
     rule : {"average", "choice"}
         What becomes of several kernels: their average, of those that the diagnostics do not complain of if there are
         any; or a choice: a quarter of the photo is held back, and the one that reduces it most alike is taken, which is
@@ -364,11 +364,6 @@ def estimate_kernel(
         False runs the networks layer by layer: the same steps up to rounding, several times slower.
     progress : callable, optional
         Called with the steps done and the steps to do, over all restarts together.
-
-    Raises
-    ------
-    ImageError
-        The photo is too small, flat, or holds NaN. A KernelWarning says that a kernel should not be trusted.
     """
     options = {"rule": rule, "settings": settings, "fast": fast, "device": device, "progress": progress}
     (estimate,) = estimate_kernels([image], scale, seed, restarts, **options)

@@ -57,15 +57,10 @@ def perceptual_loss(
 def discriminator_loss(
     real: Float[Tensor, "b *map"], fake: Float[Tensor, "b *map"], kind: str = "relativistic"
 ) -> Float[Tensor, ""]:
-    """What the discriminator minimises (relativistic: Eq. 1 of ESRGAN): the mean of a half for each side.
+    """What the discriminator minimises, from logits for photos and for results: the mean of a half for each side.
 
-    Parameters
-    ----------
-    real, fake : Tensor
-        Logits for photos and for results; one a picture or a map of them.
-    kind : {"relativistic", "plain", "least squares"}
-        Whether photos look more real than results do on average, and results less; whether each looks real by itself;
-        and the same with squared distances to 1 and 0.
+    ``relativistic`` (Eq. 1 of ESRGAN): whether photos look more real than results do on average, and results less;
+    ``plain``: whether each looks real by itself; ``least squares``: the same with squared distances to 1 and 0.
     """
     distance, real, fake = _criterion(kind), real.float(), fake.float()
     if kind == "relativistic":

@@ -283,13 +283,6 @@ def colour_covariance(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "c c"]:
     return flat @ flat.T / flat.shape[1]
 
 
-def colour_correlation(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "c c"]:
-    """Covariance of the channels divided by their standard deviations: 1 on the diagonal."""
-    covariance = colour_covariance(x)
-    spread = covariance.diagonal().sqrt()
-    return covariance / (spread[:, None] * spread[None, :])
-
-
 def signal_dependence(x: Float[Tensor, "n 3 h w"]) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
     """Mean luma of each crop, and the variance of its pixels averaged over the channels."""
     mean = (x.double().mean((2, 3)) * torch.tensor(LUMA, dtype=torch.float64)).sum(1)
@@ -328,7 +321,9 @@ def summary(patches: NoisePool | Sequence[Float[Tensor, "3 _ _"]], side: int = S
     """
     x = crops(patches.patches if isinstance(patches, NoisePool) else patches, side)
     around = without_mean(x)
-    covariance, colours = colour_covariance(around), colour_correlation(around)
+    covariance = colour_covariance(around)
+    spread = covariance.diagonal().sqrt()
+    colours = covariance / torch.outer(spread, spread)
     weights = torch.tensor(LUMA, dtype=torch.float64)
     channel = float(covariance.diagonal().mean())
     near = autocorrelation(around, 2)
@@ -369,15 +364,10 @@ def samples(
     """Noise of the same photos by four ways, on flat grounds of their own colours; at most ``most`` crops each.
 
     ``photos`` are pairs of name and noisy image; ``means``, optional, show for each the same scene without noise.
-    DataError when the rule keeps nothing.
-
-    Returns
-    -------
-    dict of str to Tensor
-        ``camera`` (with ``means`` only): photo minus mean at every place. ``there`` (with ``means`` only): the same
-        where the rule keeps the photo's patch. ``collected``: what the rule keeps. ``injected``: crops of the pool, as
-        RealSR adds them, at every place. ``gaussian``: independent normal noise of the pool's strength at every place,
-        in 8 bit.
+    DataError when the rule keeps nothing. Gives ``collected``: what the rule keeps; ``injected``: crops of the pool, as
+    RealSR adds them, at every place; ``gaussian``: independent normal noise of the pool's strength at every place, in 8
+    bit; and with ``means`` only ``camera``: photo minus mean at every place; ``there``: the same where the rule keeps
+    the photo's patch.
     """
     rule = rule or NoiseRule()
     pool, every, there = NoisePool(), [], []

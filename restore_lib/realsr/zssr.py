@@ -263,8 +263,8 @@ def cosine(step: int, steps: int, warm: int = 100) -> float:
 
 def line(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """Slope of the line of least squares, and its standard error."""
-    fit = stats.linregress(x, y)
-    return float(fit.slope), float(fit.stderr)
+    slope, _, _, _, error = stats.linregress(x, y)
+    return float(slope), float(error)
 
 
 def father(image: Float[Tensor, "3 h w"], settings: ZSSRSettings, scale: float = 1.0) -> Father:
@@ -402,12 +402,10 @@ def zssr(
     device: str | torch.device = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> ZSSRResult:
-    """Enlarge a photo by a network that is trained on it alone.
+    """Enlarge a photo, RGB in [0, 1] and at least 32 x 32 pixels (else ImageError), by a network trained on it alone.
 
     Parameters
     ----------
-    image : Tensor
-        RGB in [0, 1], at least 32 x 32 pixels and without NaN, else ImageError.
     scales : sequence of int
         One jump for each; the last is the result's scale. Weights are kept from jump to jump, and each result joins
         the images that crops are taken of.
