@@ -70,8 +70,8 @@ def keep(run: Path | str, tier: str, *, name: str | None = None, folder: Path | 
         device=provenance.device_name("cuda" if torch.cuda.is_available() else "cpu"),
         date=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         commit=provenance.commit(),
-        licence="MIT",
-        note=f"Trained for {steps:,} of {recipe.steps:,} steps; pictures: {dataset}.",
+        licence=recipe.licence,
+        note=f"Trained for {steps:,} of {recipe.steps:,} steps; pictures: {dataset}. {recipe.remark}".strip(),
     )
     return save_checkpoint(network, new, folder, dtype=getattr(torch, recipe.stored))
 

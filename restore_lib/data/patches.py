@@ -132,6 +132,11 @@ class PatchStore:
         levels = np.ndarray(shape, np.uint8, self._pixels, int(self._offsets[index]))[rows, cols]  # (h, w, 3)
         return torch.from_numpy(levels.copy()).permute(2, 0, 1)
 
+    def pixels(self, which: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> UInt8[Tensor, "n 3"]:
+        """Single pixels: of each the picture, the row and the column."""
+        first = self._offsets[which] + 3 * (rows * self._shapes[which, 1] + cols)
+        return torch.from_numpy(np.frombuffer(self._pixels, np.uint8)[first[:, None] + np.arange(3)])
+
     def crops(
         self, step: int, rank: int = 0, world: int = 1, *, batch: int, size: int, seed: int
     ) -> tuple[UInt8[Tensor, "b 3 size size"], Int64[Tensor, " b"]]:

@@ -50,6 +50,18 @@ def decode_grid(
     return KINDS[type(decoder).__name__](decoder).grid(feature, rows, cols, ratio)
 
 
+def decode_around(
+    decoder: nn.Module, around: Float[Tensor, "p c 3 3"], offset: Float[Tensor, "k q 2"], ratio: Float[Tensor, "q 2"]
+) -> Float[Tensor, "q 3"]:
+    """Single pixels of any pictures, each from the 3x3 features around the k small pixels that answer for it; p = k q.
+
+    ``offset`` and ``ratio`` are those of :meth:`FastDecoder.answer`. Not for DIINN's mode 4.
+    """
+    fast = KINDS[type(decoder).__name__](decoder)
+    index = torch.arange(len(around), device=around.device).view(offset.shape[:2])
+    return fast._in_lanes(fast.tables(around), index, offset, ratio)
+
+
 def accelerated(decoder: nn.Module) -> "FastDecoder | None":
     """The fast form of a decoder with its weights of the moment, or None where there is none for its kind."""
     kind = KINDS.get(type(decoder).__name__)

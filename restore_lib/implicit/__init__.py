@@ -12,7 +12,7 @@ Meta-SR, Sec. 3.3: Eqs. 3 to 6                      :mod:`~restore_lib.implicit.
 local coordinates and the pixels that answer        :mod:`~restore_lib.implicit.coordinates`
 RDN, the encoder of all three                       :mod:`~restore_lib.implicit.encoders`
 loss and training step                              :mod:`~restore_lib.implicit.losses`
-training data and settings                          ``crops``, ``recipes``
+training data and settings                          ``crops``, ``trunk``, ``recipes``
 an encoder and a decoder together; whole photos     ``anyscale``, ``inference``
 ==================================================  ==================================================
 

@@ -65,3 +65,9 @@ class AnyScale(nn.Module):
             return decoders.decode(self.decoder, feature, checked(size)) * self.unit + self.mean  # (b, 3, H, W)
         sizes = [checked(one) for one in (size if isinstance(size[0], Sequence) else [size] * len(lr))]
         return decoders.decode_at(self.decoder, feature, sizes, pixels) * self.unit + self.mean[..., 0]  # (b, 3, q)
+
+    def colours_around(
+        self, around: Float[Tensor, "p c 3 3"], offset: Float[Tensor, "k q 2"], ratio: Float[Tensor, "q 2"]
+    ) -> Float[Tensor, "q 3"]:
+        """Colours of single pixels of any pictures from features alone, see :func:`decoders.decode_around`."""
+        return decoders.decode_around(self.decoder, around, offset, ratio) * self.unit + self.mean.flatten()

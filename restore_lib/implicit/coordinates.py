@@ -37,8 +37,10 @@ class Axis:
         """The same on the device of a tensor, offsets with its kind of number."""
         return Axis(self.index.to(like.device), self.offset.to(like.device, like.dtype))
 
-    def paired(self, cols: "Axis", width: int) -> tuple[Int[Tensor, "k2 n"], Float[Tensor, "k2 n 2"]]:
-        """Places in the plane, of these rows and as many columns, in a small picture of some ``width``.
+    def paired(
+        self, cols: "Axis", width: int | Int[Tensor, " n"]
+    ) -> tuple[Int[Tensor, "k2 n"], Float[Tensor, "k2 n 2"]]:
+        """Places in the plane, of these rows and as many columns, in small pictures of some ``width``.
 
         Returns small pixels as ``y * width + x``, and the ways down and to the right.
         """

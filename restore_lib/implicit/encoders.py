@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from restore_lib.nets.edsr import edsr_baseline, edsr_full
 
+DAMPING = 3e-3  # of the largest variance
+
 
 class DenseBlock(nn.Module):
     """Residual dense block (Sec. 3.2): each convolution reads the block's input and all convolutions before it.
@@ -83,15 +85,55 @@ def small_trunk(blocks: int = 4, layers: int = 3, growth: int = 32, width: int =
     return RDN(blocks, layers, growth, width)
 
 
+class Decorrelated(nn.Module):
+    """An encoder and a fixed 1x1 layer that decorrelates its features (ZCA).
+
+    The features of a trained encoder are small and alike: a few directions hold nearly all of their variance, and
+    a decoder that starts from nothing learns slowly from the others. What can be computed from features stays the same.
+
+    Attributes
+    ----------
+    encoder : Module
+        As it was trained.
+    mix : Conv2d
+        Without bias, so that the zeros beyond a picture's border stay zeros; the identity until :meth:`fit`.
+    """
+
+    def __init__(self, encoder: nn.Module):
+        super().__init__()
+        self.encoder, self.channels = encoder, int(getattr(encoder, "channels", 64))
+        self.mix = nn.Conv2d(self.channels, self.channels, 1, bias=False)
+        nn.init.dirac_(self.mix.weight)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h w"]:
+        """Features, every channel about as large as the others."""
+        return self.mix(self.encoder(image))
+
+    @torch.no_grad()
+    def fit(self, features: Float[Tensor, "n c"], damping: float = DAMPING) -> None:
+        """Choose the layer for some features: directions of little variance are enlarged, noise is not.
+
+        ``damping`` is a share of the largest variance. Weights are rounded to float16, in which checkpoints keep them.
+        """
+        features = features.double()
+        covariance = features.T @ features / len(features)  # (c, c)
+        variance, directions = torch.linalg.eigh(covariance)
+        whiten = directions @ ((variance + damping * variance[-1]).rsqrt()[:, None] * directions.T)
+        self.mix.weight.copy_(whiten.half().float()[:, :, None, None])
+
+
 ENCODERS = {"rdn": RDN, "edsr-baseline": edsr_baseline, "edsr": edsr_full, "small": small_trunk}
 
 
 def make_encoder(encoder: str | nn.Module) -> tuple[nn.Module, int]:
-    """An encoder by name (``rdn``, ``edsr-baseline``, ``edsr``, ``small``) or a module as it is, and its channels.
+    """An encoder by name or a module as it is, and its channels.
 
+    Names are ``rdn``, ``edsr-baseline``, ``edsr`` and ``small``, with ``-white`` after them for :class:`Decorrelated`.
     A module says how many channels it gives in an attribute ``channels``; without one, 64 are expected.
     """
-    if isinstance(encoder, str) and encoder not in ENCODERS:
-        raise ValueError(f"encoder must be one of {', '.join(ENCODERS)} or a module, got {encoder!r}")
-    module = ENCODERS[encoder]() if isinstance(encoder, str) else encoder
-    return module, int(getattr(module, "channels", 64))
+    if isinstance(encoder, str):
+        name = encoder.removesuffix("-white")
+        if name not in ENCODERS:
+            raise ValueError(f"encoder must be one of {', '.join(ENCODERS)} or a module, got {encoder!r}")
+        encoder = ENCODERS[name]() if name == encoder else Decorrelated(ENCODERS[name]())
+    return encoder, int(getattr(encoder, "channels", 64))

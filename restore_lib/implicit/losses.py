@@ -1,4 +1,4 @@
-"""The loss of all three decoders, and the function that makes one training step."""
+"""The loss of all three decoders, and the functions that make one training step."""
 
 from collections.abc import Mapping
 
@@ -38,5 +38,19 @@ def step_on_crops(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
         sr = run.networks["network"](run.speed.layout(to_float(small)), hr.shape[2:])  # as large as hr
         losses.append(l1(sr.float(), to_float(hr)) * len(hr) / len(lr))
     loss = torch.stack(losses).sum()
+    run.update("network", loss)
+    return {"loss": loss.detach()}
+
+
+def step_on_features(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
+    """One training step of the decoder alone, on single pixels of any photos and scales.
+
+    ``batch`` is that of :meth:`FeatureCache.batch <restore_lib.implicit.trunk.FeatureCache.batch>`.
+    """
+    around, offset, ratio, colours = batch  # (k q, c, 3, 3), (k, q, 2), (q, 2), (q, 3)
+    network = run.networks["network"]
+    network.mark_forward_method("colours_around")  # Fabric's number format and processes apply to it, too
+    sr = network.colours_around(around, offset, ratio)  # (q, 3)
+    loss = l1(sr.float(), to_float(colours))
     run.update("network", loss)
     return {"loss": loss.detach()}

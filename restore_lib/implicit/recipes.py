@@ -4,8 +4,10 @@
 """
 
 import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import UInt8
@@ -14,12 +16,14 @@ from torch import Tensor, nn
 from restore_lib import data, images, metrics
 from restore_lib.data.patches import PatchStore, to_float
 from restore_lib.errors import TrainingError
+from restore_lib.implicit.anyscale import AnyScale
 from restore_lib.implicit.crops import AnyScaleCrops
 from restore_lib.implicit.diinn import DIINN
 from restore_lib.implicit.liif import LIIF
-from restore_lib.implicit.losses import step_on_crops, step_on_pixels
+from restore_lib.implicit.losses import step_on_crops, step_on_features, step_on_pixels
 from restore_lib.implicit.metasr import MetaSR
-from restore_lib.pretrained import build, describe
+from restore_lib.implicit.trunk import FeatureCache
+from restore_lib.pretrained import build, describe, load_published
 from restore_lib.resampling import resize_antialiased
 from restore_lib.training.recipes import Recipe, sourced, variant
 from restore_lib.training.task import Task
@@ -57,15 +61,7 @@ class AnyScaleRecipe(Recipe):
 
     def architecture(self) -> Mapping[str, object]:
         """The network as plain data, for the checkpoint's card."""
-        if self.network == "diinn":
-            options = {"width": self.width, "layers": self.layers, "third": self.third}
-            return describe(DIINN, variant=self.variant, encoder=self.encoder, **options)
-        if self.network == "liif":
-            hidden = [self.width] * self.layers
-            return describe(LIIF, encoder=self.encoder, hidden=hidden, ensemble=self.ensemble)
-        if self.network == "metasr":
-            return describe(MetaSR, encoder=self.encoder, width=self.width)
-        raise TrainingError(f"Recipe {self.name} knows the networks diinn, liif and metasr, got {self.network!r}.")
+        return architecture(self)
 
     def crops(self) -> AnyScaleCrops:
         """The photos to train on, and how crops are taken of them."""
@@ -91,9 +87,101 @@ class AnyScaleRecipe(Recipe):
 
     def rate(self, step: int) -> float:
         """Factor of the learning rate before a step, counted from 0."""
-        if self.halve_every:
-            return 0.5 ** (step // self.halve_every)
-        return min((step + 1) / self.warmup, 0.5 * (1 + math.cos(math.pi * min(step / self.steps, 1))))
+        return 0.5 ** (step // self.halve_every) if self.halve_every else warm_cosine(self, step)
+
+
+@dataclass(frozen=True)
+class FrozenEncoderRecipe(Recipe):
+    """A decoder on a published encoder that stays as it is, trained on single pixels of all photos and scales.
+
+    The encoder is that of the authors' LIIF, which grew up with LIIF's decoder in 1,000 epochs; a fixed 1x1 layer after
+    it decorrelates its features.
+    """
+
+    network: str = sourced("diinn", "paper", "diinn, liif or metasr: the decoder.")
+    variant: str = sourced("f", "paper's ablation: its final model", "DIINN's row of the ablation, a to f.")
+    third: str = sourced("area", "official code; the paper has side", "DIINN's third coordinate, 1/s^2 or 1/s (side).")
+    ensemble: bool = sourced(True, "LIIF's paper", "LIIF's mixing of four answers.")
+    encoder: str = sourced("edsr-baseline-white", "LIIF's paper; DIINN's has rdn; decorrelated: ours", "Features.")
+    trunk: str = sourced("liif-authors", "ours", "Published model whose encoder it is; empty: random weights.")
+    width: int = sourced(256, "paper; also LIIF's", "Channels of the decoder's layers.")
+    layers: int = sourced(4, "paper; also LIIF's", "Hidden layers of DIINN's two branches, and of LIIF.")
+    steps: int = sourced(10_000, "ours; LIIF has 1,000,000", "Updates of the weights.")
+    batch_size: int = sourced(4096, "ours; LIIF has 36,864", "Pixels in a step, each of any photo, scale and place.")
+    scales: tuple = sourced((2, 3, 4), "paper", "Scales of every photo.")
+    learning_rate: float = sourced(1e-3, "ours: fewer steps; the papers have 1e-4", "Adam's step at its largest.")
+    warmup: int = sourced(100, "ours", "Steps in which the learning rate rises from zero; then half a cosine to 0.")
+    decay: float = sourced(0.999, "ours; the papers have none", "Of the averaged weights; 0: keep the last ones.")
+    dataset: str = sourced("bsds500", "ours: the papers' DIV2K has to be fetched", "Photos.")
+    split: str = sourced("train", "ours: B100 and CBSD68 lie in another part", "Part of the set.")
+    also: str = sourced("div2k_test_x4", "ours: 100 sharp photos more", "A further set of photos.")
+    held: int = sourced(8, "ours", "Last photos of the part, kept for validation and not trained on.")
+    validate_every: int = sourced(1000, "ours", "Steps between two validations.")
+
+    def architecture(self) -> Mapping[str, object]:
+        """The network as plain data, for the checkpoint's card."""
+        return architecture(self)
+
+    def rate(self, step: int) -> float:
+        """Factor of the learning rate before a step, counted from 0."""
+        return warm_cosine(self, step)
+
+    def untrained(self) -> tuple[AnyScale, FeatureCache]:
+        """The network, its encoder as published and frozen, its decoder at random; and features of all photos.
+
+        Computing these for the first time takes some minutes.
+        """
+        network = build(self.architecture())
+        white, network.encoder = network.encoder, network.encoder.encoder
+        if self.trunk:
+            network.encoder.load_state_dict(load_published(self.trunk).encoder.state_dict())
+        photos = list(data.open(self.dataset, self.split or None))
+        more = data.open(self.also) if self.also else []
+        store = PatchStore.build([*photos[: -self.held], *more])
+        features = FeatureCache.build(store, network, self.scales, progress=_report)
+        white.fit(features.sample())
+        features.mix, network.encoder = white.mix.weight.detach()[:, :, 0, 0], white.requires_grad_(False)
+        return network, features
+
+    def task(self, seed: int) -> Task:
+        """Network, optimiser of the decoder, batches and step for the loop."""
+        network, features = self.untrained()
+        held = list(data.open(self.dataset, self.split or None))[-self.held :]
+        optimizer = torch.optim.Adam(network.decoder.parameters(), self.learning_rate)
+        return Task(
+            networks={"network": network},
+            optimizers={"network": optimizer},
+            schedulers={"network": torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))},
+            step=step_on_features,
+            batches=lambda step, rank, world: features.batch(
+                network.decoder.place, step, rank, world, queries=self.batch_size, seed=seed
+            ),
+            validate=validation([centre_levels(item.image) for item in held]),
+            average={"network": self.decay} if self.decay else {},
+        )
+
+
+def architecture(recipe: Any) -> Mapping[str, object]:
+    """The network of a recipe above as plain data."""
+    if recipe.network == "diinn":
+        options = {"width": recipe.width, "layers": recipe.layers, "third": recipe.third}
+        return describe(DIINN, variant=recipe.variant, encoder=recipe.encoder, **options)
+    if recipe.network == "liif":
+        hidden = [recipe.width] * recipe.layers
+        return describe(LIIF, encoder=recipe.encoder, hidden=hidden, ensemble=recipe.ensemble)
+    if recipe.network == "metasr":
+        return describe(MetaSR, encoder=recipe.encoder, width=recipe.width)
+    raise TrainingError(f"Recipe {recipe.name} knows the networks diinn, liif and metasr, got {recipe.network!r}.")
+
+
+def warm_cosine(recipe: Any, step: int) -> float:
+    """A rise from zero in ``warmup`` steps, then half a cosine down to zero at the last step."""
+    return min((step + 1) / recipe.warmup, 0.5 * (1 + math.cos(math.pi * min(step / recipe.steps, 1))))
+
+
+def _report(done: int, count: int) -> None:
+    if done % 100 == 0 or done == count:
+        print(f"restore: features of {done:,} of {count:,} pictures", file=sys.stderr, flush=True)
 
 
 def validation(
@@ -237,4 +325,56 @@ OTHERS = (
 )
 """One thing changed each."""
 
-RECIPES: dict[str, AnyScaleRecipe] = {recipe.name: recipe for recipe in (*DECODERS, *ABLATION, *OTHERS)}
+TRUNK_RECIPE = FrozenEncoderRecipe(
+    name="diinn-trunk",
+    title="DIINN at full size on LIIF's encoder",
+    stored="float16",
+    tiers={
+        "smoke": {
+            "steps": 12,
+            "batch_size": 128,
+            "encoder": "small-white",
+            "trunk": "",
+            "width": 16,
+            "layers": 3,
+            "warmup": 4,
+            "dataset": "embedded",
+            "split": "",
+            "also": "",
+            "held": 2,
+            "validate_every": 6,
+        },
+        "cpu": {},
+        "gpu": {"steps": 50_000, "batch_size": 65_536},
+    },
+    cost={"smoke": "5 s", "cpu": "half an hour to an hour on one core"},
+    licence="BSD-3-Clause (encoder, LIIF's authors), MIT (decoder)",
+    remark="The encoder is that of the authors' LIIF (EDSR-baseline), trained together with LIIF's decoder, and is "
+    "frozen here, with a fixed 1x1 layer after it that decorrelates its features; the decoder alone was trained.",
+)
+
+TRUNK_DECODERS = (
+    TRUNK_RECIPE,
+    variant(
+        TRUNK_RECIPE, "liif-trunk", "LIIF again on its own encoder", network=("liif", "paper: what it compares with")
+    ),
+    variant(
+        TRUNK_RECIPE, "metasr-trunk", "Meta-SR on LIIF's encoder", network=("metasr", "paper: what it compares with")
+    ),
+)
+"""Three decoders at full size, everything else equal."""
+
+TRUNK_ABLATION = tuple(
+    variant(
+        TRUNK_RECIPE,
+        f"diinn-trunk-{row}",
+        f"DIINN on LIIF's encoder, row ({row}) of its ablation",
+        variant=(row, "paper's ablation"),
+    )
+    for row in "abcde"
+)
+"""The rows of DIINN's ablation at full size beside (f), which is ``diinn-trunk``."""
+
+RECIPES: dict[str, AnyScaleRecipe | FrozenEncoderRecipe] = {
+    recipe.name: recipe for recipe in (*DECODERS, *ABLATION, *OTHERS, *TRUNK_DECODERS, *TRUNK_ABLATION)
+}

@@ -25,6 +25,8 @@ class Recipe:
     tiers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)  #: Values that differ at a tier.
     cost: Mapping[str, str] = field(default_factory=dict, hash=False)  #: How long a run takes at a tier, in words.
     stored: str = "float32"  #: Number format of the weights in its checkpoints.
+    licence: str = "MIT"  #: Of its checkpoints.
+    remark: str = ""  #: What users of its checkpoints should know.
     #: Of a field's value, where it is not the one that the class states.
     source_of: Mapping[str, str] = field(default_factory=dict, hash=False)
 
@@ -104,5 +106,9 @@ def provenance(recipe: Any) -> list[dict[str, str]]:
 
 
 def _sourced_fields(recipe: Any) -> list[Field]:
-    plain = ("name", "title", "tiers", "cost", "stored", "source_of") if isinstance(recipe, Recipe) else ()
+    plain = (
+        ("name", "title", "tiers", "cost", "stored", "licence", "remark", "source_of")
+        if isinstance(recipe, Recipe)
+        else ()
+    )
     return [f for f in fields(recipe) if f.name not in plain]
