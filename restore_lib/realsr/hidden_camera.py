@@ -15,7 +15,7 @@ import hashlib
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -55,13 +55,16 @@ class PhotoSets:
     noise: str = ""  #: set of noisy photos; empty: noise is made up
     other_noise: str = ""  #: set of another camera's photos, whose noise is wrong; empty: made up
     validation: tuple[str, str] = ("", "")  #: empty: the last photos of the sources' set, which are then no sources
+    blurred: bool = True  #: whether the camera blurs
+    noise_variance: float = 0.0  #: its noise is weakened to this variance of luma, squared levels; 0: to half of it
 
 
+# Kodak: lossless, sharp, free to pass on, and nothing in this room is trained on it.
+PHOTOS = PhotoSets(("bsds500", "train400"), ("div2k_test_lr_x4", ""), ("kodak24", ""), "dnd_noisy", "phone_photos")
 PHOTO_SETS: Mapping[str, PhotoSets] = {
-    # Kodak: lossless, sharp, free to pass on, and nothing in this room is trained on it.
-    "photos": PhotoSets(
-        ("bsds500", "train400"), ("div2k_test_lr_x4", ""), ("kodak24", ""), "dnd_noisy", "phone_photos"
-    ),
+    "photos": PHOTOS,
+    # No blur, and noise at half of what RealSR's released rule takes for noise: a variance below 20.
+    "weak noise": replace(PHOTOS, blurred=False, noise_variance=10.0),
     "2k": PhotoSets(("flickr2k", "train"), ("div2k", "train"), ("kodak24", ""), "dnd_noisy", "phone_photos"),
     "embedded": PhotoSets(
         ("embedded", "coffee rocket motorcycle_left"),
@@ -73,7 +76,7 @@ PHOTO_SETS: Mapping[str, PhotoSets] = {
 
 
 def photo_sets(name: str) -> PhotoSets:
-    """Photo sets by their name: ``photos``, ``2k`` (larger sets, which you must have) or ``embedded``."""
+    """Photo sets by their name: ``photos``, ``weak noise``, ``2k`` (larger sets, which you must have), ``embedded``."""
     if name not in PHOTO_SETS:
         raise ValueError(f"there are no photo sets {name!r}: choose one of {', '.join(PHOTO_SETS)}")
     return PHOTO_SETS[name]
@@ -104,13 +107,22 @@ class HiddenCamera:
     """The degradation."""
 
     noise_pools: Sequence[NoisePool] = field(repr=False)  #: one a noisy photo; a degraded photo has the noise of one
+    blurred: bool = True  #: whether it blurs
+    noise_variance: float = 0.0  #: as in :class:`PhotoSets`
 
     def degrade(self, photo: Float[Tensor, "3 h w"], generator: torch.Generator) -> Float[Tensor, "3 h w"]:
         """Blur a photo, add noise, round: what the camera makes of it, of the same size."""
-        blurred = downscale(photo, draw_blur(generator), 1, align=False)
+        blurred = downscale(photo, draw_blur(generator), 1, align=False) if self.blurred else photo
         pool = self.noise_pools[int(torch.randint(len(self.noise_pools), (), generator=generator))]
-        noisy = blurred + NOISE_STRENGTH * fill(pool, photo.shape[-2:], generator)
+        noisy = blurred + self.strength(pool) * fill(pool, photo.shape[-2:], generator)
         return images.from_uint8(images.to_uint8(noisy.clamp(0, 1)))
+
+    def strength(self, pool: NoisePool) -> float:
+        """Factor of a pool's noise."""
+        if not self.noise_variance:
+            return NOISE_STRENGTH
+        variances = [float(luma(patch).astype(float).var()) for patch in pool.patches]
+        return (self.noise_variance * len(variances) / sum(variances)) ** 0.5
 
     def pair(self, name: str, photo: Float[Tensor, "3 _ _"], seed: int = 0) -> Pair:
         """A clean photo, cut to a multiple of 4, and its reduction, degraded; a pure function of name and seed."""
@@ -150,10 +162,11 @@ def camera(sets: str = "photos", half: str = "source", seed: int = 0) -> HiddenC
     """
     if half not in HALVES:
         raise ValueError(f"half must be one of {', '.join(HALVES)}, got {half!r}")
-    noisy_set = photo_sets(sets).noise
+    chosen = photo_sets(sets)
+    noisy_set, about = chosen.noise, {"blurred": chosen.blurred, "noise_variance": chosen.noise_variance}
     if not noisy_set:
         first = seed + 10 * HALVES.index(half)
-        return HiddenCamera([made_up_noise(sigma, first + i) for i, sigma in enumerate((12.0, 20.0))])
+        return HiddenCamera([made_up_noise(sigma, first + i) for i, sigma in enumerate((12.0, 20.0))], **about)
     noisy = sorted(data.open(noisy_set), key=lambda item: noise_variance(luma(item.image)))
     pools = []
     for rank, item in enumerate(noisy):
@@ -162,7 +175,7 @@ def camera(sets: str = "photos", half: str = "source", seed: int = 0) -> HiddenC
             pools.append(pool)
     if not pools:
         raise DataError(f"No photo of {noisy_set} has a flat place to collect noise from: get the set again.")
-    return HiddenCamera(pools)
+    return HiddenCamera(pools, **about)
 
 
 def made_up_noise(sigma: float, seed: int, size: int = 192) -> NoisePool:

@@ -10,6 +10,7 @@ from restore_lib.errors import DataError, TrainingError
 from restore_lib.realsr import hidden_camera
 from restore_lib.realsr.hidden_camera import (
     SCALE,
+    HiddenCamera,
     PairSettings,
     camera,
     draw_blur,
@@ -18,7 +19,7 @@ from restore_lib.realsr.hidden_camera import (
     training_pairs,
     x4_kernel,
 )
-from restore_lib.realsr.noise_pool import find_patches
+from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, find_patches
 from restore_lib.resampling import align_kernel, downscale, imresize
 
 
@@ -61,6 +62,30 @@ def test_degrading_grey_leaves_the_noise_of_one_camera():
     assert near > 0.3  # coarser than white noise, as cameras' noise is
 
 
+def test_weak_noise_is_what_the_released_rule_takes_for_noise(photos, rng):
+    grey, rule = torch.full((3, 256, 256), 0.4), NoiseRule()
+    kept = {
+        world: [
+            any(place.kept for place in find_patches(camera(world, half).degrade(grey, rng), rule)) for _ in range(8)
+        ]
+        for world in ("weak noise", "photos")
+        for half in ("source", "test")
+    }
+    assert all(kept["weak noise"]) and not all(kept["photos"])
+
+
+def test_a_camera_without_blur_adds_noise_of_the_variance_asked_for(rng):
+    loud = camera("embedded", "source").noise_pools
+    photo = images.from_uint8(images.to_uint8(0.3 + 0.4 * torch.rand(3, 192, 192, generator=rng)))
+    quiet = HiddenCamera(loud, blurred=False, noise_variance=10.0)
+    noise = 255 * (quiet.degrade(photo, rng) - photo)
+    variance = (noise * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0).var()
+    assert 7 < variance < 13
+    assert quiet.strength(loud[0]) == pytest.approx(
+        quiet.strength(NoisePool([0.5 + (p - 0.5) * 2 for p in loud[0].patches], ["loud"])) * 2, rel=0.05
+    )
+
+
 def test_the_parts_of_the_embedded_world_share_no_photo():
     sources = {item.name for item in items("embedded", "sources")}
     targets = {item.name for item in items("embedded", "targets")}
@@ -69,7 +94,7 @@ def test_the_parts_of_the_embedded_world_share_no_photo():
     everything = [*sources, *targets, *tests, *held]
     assert len(everything) == len(set(everything)) == 7
     assert len(hidden_camera.digest("embedded")) == 64 and "made-up noise" in hidden_camera.description("embedded")
-    with pytest.raises(ValueError, match="photos, 2k, embedded"):
+    with pytest.raises(ValueError, match="photos, weak noise, 2k, embedded"):
         hidden_camera.photo_sets("moon")
     with pytest.raises(ValueError, match="source, test"):
         camera("embedded", "third")
