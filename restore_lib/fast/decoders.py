@@ -3,8 +3,7 @@
 DIINN, LIIF and Meta-SR compute the colours of a large pixel from its place and the features around it. Whatever
 multiplies the features alone is the same for all large pixels that ask the same small one, so it is computed once, into
 tables, of some rows at a time. The rest is done for blocks of large pixels that fit into the processor's cache. Answers
-and gradients are those of the decoder's own ``forward``, up to rounding. A decoder of another kind, also one that is
-derived from these three, is called as it is.
+and gradients are those of the decoder's own ``forward``, up to rounding; decoders of other kinds are called as they are.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Tables = tuple[Float[Tensor, "p _"], ...]
-Size = tuple[int, int]
 LANES = 16  # images a batch needs for PyTorch to hand a 1x1 convolution to its faster library
 TABLE_BYTES = 16 * 2**20
 STRIP = 2**19  # pixels of a strip in DIINN's mode 4
@@ -42,10 +40,9 @@ def decode_at(
 def decode_grid(
     decoder: nn.Module, feature: Float[Tensor, "b c h w"], rows: Any, cols: Any, ratio: Float[Tensor, "1 2"]
 ) -> Float[Tensor, "b 3 n m"]:
-    """Part of a picture: all pixels of ``rows`` x ``cols``, places as the decoder's ``place`` gives them.
+    """Part of a picture: all pixels of ``rows`` x ``cols``, whose indices count in ``feature``, also that of a window.
 
-    Their indices count in ``feature``, which may be that of a window; ``ratio`` is small height and width divided by
-    large ones, of the whole picture. Not for DIINN's mode 4, nor for decoders of another kind.
+    ``ratio`` is small height and width divided by large ones, of the whole picture. Not for DIINN's mode 4.
     """
     return KINDS[type(decoder).__name__](decoder).grid(feature, rows, cols, ratio)
 
@@ -53,10 +50,7 @@ def decode_grid(
 def decode_around(
     decoder: nn.Module, around: Float[Tensor, "p c 3 3"], offset: Float[Tensor, "k q 2"], ratio: Float[Tensor, "q 2"]
 ) -> Float[Tensor, "q 3"]:
-    """Single pixels of any pictures, each from the 3x3 features around the k small pixels that answer for it; p = k q.
-
-    ``offset`` and ``ratio`` are those of :meth:`FastDecoder.answer`. Not for DIINN's mode 4.
-    """
+    """Single pixels of any pictures, each from the features around the k small pixels that answer for it; p = k q."""
     fast = KINDS[type(decoder).__name__](decoder)
     index = torch.arange(len(around), device=around.device).view(offset.shape[:2])
     return fast._in_lanes(fast.tables(around), index, offset, ratio)
@@ -90,14 +84,13 @@ class FastDecoder:
         """
         raise NotImplementedError
 
-    def picture(self, feature: Float[Tensor, "b c h w"], size: Size) -> Float[Tensor, "b 3 H W"]:
+    def picture(self, feature: Float[Tensor, "b c h w"], size: tuple[int, int]) -> Float[Tensor, "b 3 H W"]:
         """All pixels."""
-        (h, w), place = feature.shape[2:], self.decoder.place
-        ratio = feature.new_tensor([[h / size[0], w / size[1]]])
-        return self.grid(feature, place(h, size[0]), place(w, size[1]), ratio)
+        (h, w), (height, width), place = feature.shape[2:], size, self.decoder.place
+        return self.grid(feature, place(h, height), place(w, width), feature.new_tensor([[h / height, w / width]]))
 
     def at(
-        self, feature: Float[Tensor, "b c h w"], sizes: Sequence[Size], pixels: Int[Tensor, "b q"]
+        self, feature: Float[Tensor, "b c h w"], sizes: Sequence[tuple[int, int]], pixels: Int[Tensor, "b q"]
     ) -> Float[Tensor, "b 3 q"]:
         """Only some pixels of each picture: a training step need not see all."""
         (h, w), place = feature.shape[2:], self.decoder.place
@@ -204,7 +197,7 @@ class FastDIINN(FastDecoder):
             s = times(sin(linear(p if s is None else s, synthesis.weight, synthesis.bias)), m)  # Eqs. 3 and 5
         return linear(s, self.last, self.last_bias)  # (q, 3)
 
-    def picture(self, feature: Float[Tensor, "b c h w"], size: Size) -> Float[Tensor, "b 3 H W"]:
+    def picture(self, feature: Float[Tensor, "b c h w"], size: tuple[int, int]) -> Float[Tensor, "b 3 H W"]:
         """All pixels; in mode 4 strips before the last layer, mirrored at the picture's edge, and then that layer."""
         decoder, (height, width), (h, w) = self.decoder, size, feature.shape[2:]
         if decoder.variant != "mode4":
