@@ -3,7 +3,7 @@
 DIINN, LIIF and Meta-SR compute the colours of a large pixel from its place and the features around it. Whatever
 multiplies the features alone is the same for all large pixels that ask the same small one, so it is computed once, into
 tables, of some rows at a time. The rest is done for blocks of large pixels that fit into the processor's cache. Answers
-and gradients are those of the decoder's own ``forward``, up to rounding; decoders of other kinds are called as they are.
+and gradients are those of the decoder's own ``forward``, up to rounding; other decoders are called as they are.
 """
 
 from collections.abc import Iterator, Sequence
