@@ -7,8 +7,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TypeVar
 
+from scipy.stats import kendalltau
+
 from restore_lib.experiments import published
-from restore_lib.experiments.ledger import subtract
+from restore_lib.experiments.ledger import LOWER_IS_BETTER, subtract
 from restore_lib.experiments.records import OverSeeds, RunRecord, load_all, over_seeds, results_folder
 
 T = TypeVar("T")
@@ -141,6 +143,11 @@ class Sources:
                 digits, _, parts = rest.partition(":")
                 values = [self._record(part.partition(":")[2]).value for part in parts.split("|")]
                 return [round(max(values), int(digits)) - round(min(values), int(digits))]
+            if kind == "tau":  # the published best one is named first
+                metric, _, parts = rest.partition(":")
+                sign = 1 if metric in LOWER_IS_BETTER else -1
+                values = [sign * self._record(part.partition(":")[2]).value for part in parts.split("|")]
+                return [float(kendalltau(range(len(values)), values).statistic)]
         except (KeyError, ValueError, TypeError):  # a reference to nothing backs nothing
             return []
         return []

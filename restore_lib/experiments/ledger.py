@@ -64,6 +64,9 @@ METRICS: Mapping[str, tuple[str, int]] = {
 }
 
 
+LOWER_IS_BETTER = ("lpips_alex", "lpips_vgg", "brisque", "kernel_error", "kernel_error_median", "kernel_error_worst")
+
+
 def title_of(metric: str) -> str:
     """A metric as headings call it."""
     return METRICS.get(metric, (metric, 3))[0]
@@ -296,6 +299,49 @@ def pivot(
         for entry in entries(section, records, one):
             table.setdefault(name(entry.line, rows), {})[name(entry.line, columns)] = entry
     return table
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Methods in the order of a published table, beside the order that was measured here."""
+
+    metric: str
+    entries: Sequence[Entry]  #: The published best one first; each has a published number and one of ours.
+
+    def better(self, a: Entry, b: Entry) -> bool:
+        """Whether the first of two did better here."""
+        sign = -1 if self.metric in LOWER_IS_BETTER else 1
+        return bool(a.ours and b.ours and sign * (a.ours.value - b.ours.value) > 0)
+
+    @property
+    def places(self) -> list[int]:
+        """Our places, from 1, in the published order."""
+        return [1 + sum(self.better(other, entry) for other in self.entries) for entry in self.entries]
+
+    @property
+    def reversed_pairs(self) -> list[tuple[Entry, Entry]]:
+        """Pairs whose published order is the other way round here: the published better one first."""
+        pairs = [(a, b) for i, a in enumerate(self.entries) for b in self.entries[i + 1 :]]
+        return [(a, b) for a, b in pairs if self.better(b, a)]
+
+    @property
+    def tau(self) -> float:
+        """Kendall's rank correlation: 1 for the same order, -1 for the reversed one, about 0 for unrelated ones."""
+        from scipy.stats import kendalltau  # half a second that pages without a ranking need not wait for
+
+        return float(kendalltau(range(len(self.entries)), self.places).statistic)
+
+
+def ranking(section: Section, records: Sequence[RunRecord], metric: str) -> Ranking:
+    """The methods of a section that have a published number and one of ours; of two with the same one, the first."""
+    answered: dict[str, Entry] = {}
+    for entry in entries(section, records, metric):
+        if entry.line.paper and entry.ours:
+            answered.setdefault(entry.line.paper.key, entry)
+    sign = 1 if metric in LOWER_IS_BETTER else -1
+    return Ranking(
+        metric, sorted(answered.values(), key=lambda e: sign * float(e.line.paper.text if e.line.paper else 0))
+    )
 
 
 def columns_of(section: Section) -> tuple[str, ...]:

@@ -121,6 +121,32 @@ def pivot(
     return Page(framed(caption, ("", *heads), plain_rows(ours)))
 
 
+def ranking(table: str, section: str, metrics: Sequence[str], folder: Folder = None) -> Page:
+    """Is the published order of the methods ours, too? Places by each metric, and Kendall's rank correlation."""
+    part, records = chosen(table, section, folder)
+    parts = []
+    for metric in metrics:
+        order = ledgers.ranking(part, records, metric)
+        rows = []
+        for place, (entry, ours) in enumerate(zip(order.entries, order.places, strict=True), 1):
+            cells = entry.cells()
+            rows.append((entry.line.group, [cells["paper"], Cell(f"{place}."), cells["ours"], Cell(f"{ours}.")]))
+        count = len(rows) * (len(rows) - 1) // 2
+        other = [f"{a.line.group} and {b.line.group}" for a, b in order.reversed_pairs]
+        parts.append(framed(title_of(metric), ("", "paper", "place", "ours", "place"), plain_rows(rows)))
+        tau = f'<span data-source="tau:{order_source(order)}">{order.tau:.2f}</span>'
+        parts.append(
+            f"<p>{count - len(other)} of {count} pairs of methods stand in the published order, Kendall's τ is {tau}. "
+            f"The other way round here: {escape('; '.join(other)) or 'none'}.</p>"
+        )
+    return Page("".join(parts))
+
+
+def order_source(order: ledgers.Ranking) -> str:
+    """Reference of a rank correlation: the numbers that were ranked, best published first."""
+    return order.metric + ":" + "|".join(entry.record_key for entry in order.entries)
+
+
 def section(
     table: str,
     section: str,
