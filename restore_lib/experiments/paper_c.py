@@ -16,6 +16,7 @@ from restore_lib.experiments import protocols, published
 from restore_lib.experiments.ledger import Line, Section, section
 from restore_lib.experiments.protocols import BICUBIC, NOT_SEEN, Pair, antialiased_pair, scales
 from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Trial, left_out, of_checkpoint, trial
+from restore_lib.implicit.recipes import TRUNK_ABLATION
 from restore_lib.pretrained import cards, longest
 from restore_lib.pretrained import published as authors
 from restore_lib.training.precision import best_device
@@ -94,13 +95,18 @@ QUALITY = ("psnr", "ssim", "lr_psnr")
 ABLATION_SET, BORDER_SET = "b100", "set5"
 
 AUTHORS = "liif-authors"
+TRUNK = {  # decoders of full size on the encoder of LIIF's authors
+    "metasr-trunk": "Meta-SR, full size on LIIF's encoder",
+    "liif-trunk": "LIIF, trained again on its encoder",
+    "diinn-trunk": "DIINN, full size on LIIF's encoder",
+}
 TITLES = {
     "bicubic": "bicubic interpolation",
     "metasr": "Meta-SR",
     "liif": "LIIF",
     "diinn": "DIINN",
     AUTHORS: "LIIF, authors' weights",
-}
+} | TRUNK
 ABLATION = {
     "diinn-a": "(a) modulation by itself, positional layer",
     "diinn-b": "(b) modulation by itself",
@@ -116,7 +122,7 @@ ABLATION = {
     "metasr": "Meta-SR",
 }
 WITHOUT_ENSEMBLE = "liif-no-ensemble"
-#: Which protocols each method is measured under, by image set. The authors' network is large: fewer sets.
+#: Which protocols each method is measured under, by image set. Networks of full size take longer: fewer sets.
 WHERE: Mapping[str, Mapping[str, Sequence[EvaluationProtocol]]] = (
     {name: {ABLATION_SET: (DIINN,)} for name in ABLATION}
     | {
@@ -125,6 +131,8 @@ WHERE: Mapping[str, Mapping[str, Sequence[EvaluationProtocol]]] = (
     }
     | {WITHOUT_ENSEMBLE: {ABLATION_SET: (DIINN,), BORDER_SET: (BORDERS,)}}
     | {AUTHORS: {"set5": (DIINN, LIIF, BORDERS), "set14": (LIIF,)}}
+    | {name: {"set5": (DIINN, LIIF), "set14": (LIIF,)} for name in TRUNK}
+    | {recipe.name: {} for recipe in TRUNK_ABLATION}
 )
 
 
@@ -232,7 +240,7 @@ def step_lines() -> Iterator[Line]:
             yield log_line(STEPS, row, column, group, f"{scale}, {1000 * int(column.split()[1]):,} steps")
 
 
-BORDER_TITLES = {name: title for name, title in TITLES.items() if name != AUTHORS}
+BORDER_TITLES = {name: title for name, title in TITLES.items() if name not in {AUTHORS, *TRUNK}}
 BORDER_TITLES |= {WITHOUT_ENSEMBLE: ABLATION[WITHOUT_ENSEMBLE], AUTHORS: TITLES[AUTHORS]}
 SCALES_TABLE = Experiment(
     "diinn2023-scales",
