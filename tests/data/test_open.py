@@ -155,7 +155,8 @@ COUNTS = {
 
 
 def test_every_set_opens_with_all_its_items(photos):
-    assert set(COUNTS) == {*data.names("set"), *data.names("view")}
+    fetched = {"div2k_test_x4"}  # a part of it is staged, under a name of its own
+    assert {*COUNTS, *fetched} == {*data.names("set"), *data.names("view")}
     for name, count in COUNTS.items():
         opened = data.open(name)
         assert len(opened) == count and len({item.name for item in opened}) == count
