@@ -8,6 +8,7 @@ What shows grey alone stays grey. Of a path, a PIL image or a :class:`restore_li
 
 import math
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
 from restore_lib import images, photos, resampling, tiers
-from restore_lib.errors import CheckpointError, DataError, ImageError
+from restore_lib.errors import CheckpointError, DataError, ImageError, ResultWarning
 from restore_lib.metrics import noise_level
 from restore_lib.pretrained import Card, checkpoints, published
 from restore_lib.training.precision import best_device
@@ -100,8 +102,55 @@ def denoise(
         raise ImageError(f"sigma is {sigma}: give a number from 0 to 255, or none to estimate it.")
     if min(source.rgb.shape[-2:]) < 12:
         raise ImageError(f"{source.name} is smaller than 12 x 12 pixels: choose a larger picture.")
-    network = folded(checkpoints.load(denoiser_for(level, model))).to(device or best_device())
-    return source.restored([denoised(network, one, precision=precision) for one in source.rgb])
+    name = denoiser_for(level, model)
+    network = folded(checkpoints.load(name)).to(device or best_device())
+    results = [denoised(network, one, precision=precision) for one in source.rgb]
+    if level < (strengths().get(checkpoints.card(name).recipe) or math.inf):
+        results = [mixed(noisy, clean, level / 255) for noisy, clean in zip(source.rgb, results, strict=True)]
+    _tell_strength(level, model)
+    return source.restored(results)
+
+
+def mixed(
+    noisy: Float[Tensor, "3 h w"], clean: Float[Tensor, "3 h w"], sigma: float, radius: int = 7
+) -> Float[Tensor, "3 h w"]:
+    """A photo and what a denoiser for stronger noise made of it, mixed such that the error is smallest.
+
+    If the errors of the two are unrelated, their squared distance is the sum of both squared errors, of which the
+    photo's is ``sigma ** 2``, and the best share of the denoised one is ``sigma ** 2`` over that distance: around each
+    pixel its own. Where the denoiser took detail away, the distance is large, and the photo stays.
+
+    Parameters
+    ----------
+    noisy, clean : Tensor
+        The photo, and the denoised photo.
+    sigma : float
+        Standard deviation of the photo's noise, for levels in [0, 1].
+    radius : int
+        Of the square in which the distance is averaged.
+    """
+    change = noisy - clean
+    window = {"kernel_size": 2 * radius + 1, "stride": 1, "padding": radius, "count_include_pad": False}
+    apart = torch.nn.functional.avg_pool2d(change.square().mean(0)[None], **window)  # (1, h, w)
+    return noisy - (sigma**2 / apart.clamp(min=1e-12)).clamp(max=1) * change
+
+
+def strengths() -> dict[str, float]:
+    """Noise levels that denoisers were trained for, by recipe."""
+    from restore_lib.recipes import RECIPES
+
+    return {name: float(recipe.sigma) for name, recipe in RECIPES.items() if getattr(recipe, "sigma", None)}
+
+
+def _tell_strength(level: float, model: str | None) -> None:
+    known = strengths()
+    here = [known[card.recipe] for card in _denoisers()] if model is None else []
+    if here and not min(here) <= level <= max(here):
+        effect = "it is mixed with the photo, so that detail stays" if level < min(here) else "some of it may stay"
+        words = (
+            f"The noise has strength {level:.3g}, and denoisers here are for {min(here):g} to {max(here):g}: {effect}."
+        )
+        warnings.warn(words, ResultWarning, stacklevel=3)
 
 
 def denoiser_for(sigma: float, model: str | None = None) -> str:
@@ -114,17 +163,22 @@ def denoiser_for(sigma: float, model: str | None = None) -> str:
     CheckpointError
         ``model`` does not exist or is no denoiser; or no denoiser is installed.
     """
-    from restore_lib.denoising.recipes import DENOISERS as TRAINED
-    from restore_lib.denoising.recipes import HALVES
-
     if model is not None:
         _require(checkpoints.card(model), DENOISERS, "takes noise out of pictures")
         return model
-    strengths = {recipe.name: recipe.sigma for recipe in (*TRAINED, *HALVES)}
-    cards = [card for card in checkpoints.cards() if card.recipe in strengths]
+    cards, known = _denoisers(), strengths()
     if not cards:
         raise CheckpointError("There is no denoiser here yet: run `restore train denoiser-25 --keep`.")
-    return min(cards, key=lambda card: (abs(strengths[card.recipe] - sigma), -card.steps)).name
+    return min(cards, key=lambda card: (abs(known[card.recipe] - sigma), -card.steps)).name
+
+
+def _denoisers() -> list[Card]:
+    """Cards of denoisers that were trained to please the eye, each for one strength."""
+    from restore_lib.denoising.recipes import DENOISERS as TRAINED
+    from restore_lib.denoising.recipes import HALVES
+
+    plain = {recipe.name for recipe in (*TRAINED, *HALVES)}
+    return [card for card in checkpoints.cards() if card.recipe in plain]
 
 
 @overload
@@ -138,6 +192,7 @@ def upscale(
     size: tuple[int, int] | None = None,
     model: str = "diinn",
     precision: str = "exact",
+    keep_colours: bool = False,
     device: str | torch.device | None = None,
     progress: Progress | None = None,
 ) -> Image.Image | np.ndarray | Tensor | photos.Photo:
@@ -155,6 +210,8 @@ def upscale(
         ``"diinn"``, ``"liif"``, ``"metasr"``, ``"realsr"``, or any checkpoint or published model that enlarges.
     precision : {"exact", "bf16"}
         ``"bf16"`` multiplies in bfloat16 where the device does that natively.
+    keep_colours : bool
+        Correct the result such that, reduced again, it has the picture's own colours: networks tint fine patterns.
     device : optional
         A GPU where there is one, by default.
     progress : callable, optional
@@ -183,8 +240,17 @@ def upscale(
     goal = size or (round(height * cast(float, factor)), round(width * cast(float, factor)))
     if fixed and goal != (fixed * height, fixed * width):
         raise ImageError(f"The size is {goal[1]}x{goal[0]}: {model} enlarges by {fixed} only, use scale {fixed}.")
+    if goal == (height, width) and not fixed:  # the network would only blur it
+        warnings.warn(f"The size stays {width} x {height}: the picture is left as it is.", ResultWarning, stacklevel=2)
+        return source.restored(list(source.rgb))
     network.to(device or best_device())
-    return source.restored([_enlarge(network, one, goal, precision, progress) for one in source.rgb])
+    results = [_enlarge(network, one, goal, precision, progress).to(one) for one in source.rgb]
+    if keep_colours:
+        results = [
+            sr + resampling.imresize(lr - resampling.imresize(sr, size=(height, width)), size=goal)
+            for lr, sr in zip(source.rgb, results, strict=True)
+        ]
+    return source.restored(results)
 
 
 def _enlarge(

@@ -31,3 +31,7 @@ class TrainingError(RestoreError):
 
 class CheckpointError(RestoreError):
     """Trained weights or their card are missing, damaged, foreign, or do not fit the network."""
+
+
+class ResultWarning(UserWarning):
+    """There is a result, but it may not be what was hoped for; one sentence that says why."""

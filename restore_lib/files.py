@@ -1,8 +1,11 @@
 """Files on this computer: where local copies lie, hashes, and writing that never leaves half a file behind."""
 
+import contextlib
 import errno
+import glob
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +16,14 @@ from pathlib import Path
 import platformdirs
 
 from restore_lib.errors import RestoreError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
+LONGEST_NAME = 255  # bytes, on every usual file system
+UNFINISHED = "[a-z0-9_]" * 8  # what Python puts into names of temporary files
 
 
 @dataclass(frozen=True)
@@ -77,12 +88,15 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     suffix. RestoreError where the disk is full or the folder cannot be written to.
     """
     path = Path(path)
-    temporary = None
+    temporary, handle = None, -1
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-        os.close(handle)
+        room = LONGEST_NAME - len(os.fsencode(path.suffix)) - len("..") - 8
+        prefix = f".{os.fsencode(path.stem)[:room].decode(errors='ignore')}."
+        sweep(path.parent, prefix, path.suffix)
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
         temporary = Path(name)
+        handle = handle if _locked(handle) else os.close(handle) or -1
         yield temporary
         with open(temporary, "rb") as stream:
             os.fsync(stream.fileno())
@@ -97,6 +111,59 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+        if handle >= 0:
+            os.close(handle)
+
+
+@contextmanager
+def temporary_folder(place: Path, prefix: str) -> Iterator[Path]:
+    """A folder in ``place`` that is deleted with all it holds, unless it was renamed, when the block ends.
+
+    Raises
+    ------
+    RestoreError
+        It cannot be made.
+    """
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        sweep(place, prefix)
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+    except OSError as error:
+        raise writing_failed(place, error) from error
+    try:
+        with locked(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(folder: Path, prefix: str, suffix: str = "") -> None:
+    """Delete the temporary files and folders that killed processes left; those of running ones are locked, and stay."""
+    for path in folder.glob(f"{glob.escape(prefix)}{UNFINISHED}{glob.escape(suffix)}"):
+        with contextlib.suppress(OSError), locked(path) as free:
+            if free and path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif free:
+                path.unlink()
+
+
+@contextmanager
+def locked(path: Path | str) -> Iterator[bool]:
+    """Lock a file or folder while the block runs; gives False where another process has it, or there are no locks."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        yield _locked(handle)
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    """Lock an open file until it is closed, as it is when its process ends, however it ends."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # pyright: ignore[reportOptionalMemberAccess]
+    except (OSError, AttributeError):  # another has locked it; the file system has no locks; there is no fcntl
+        return False
+    return True
 
 
 def writing_failed(path: Path, error: OSError) -> RestoreError:

@@ -27,6 +27,7 @@ from restore_lib.files import KnownFile
 Image = Float[Tensor, "*batch c h w"]
 WINDOW = 11  # side of SSIM's window, 3.5 standard deviations to each side
 WINDOW_SIGMA = 1.5
+LEEWAY = 1e-3  # what rounding may add to a truth's range
 SMALLEST = 32  # side of the smallest image for LPIPS, whose last layers would have no pixels, and for BRISQUE
 BRISQUE_WINDOW = {"kernel_size": 7, "sigma": 7 / 6}
 TORCHVISION = "https://download.pytorch.org/models/"
@@ -95,14 +96,11 @@ def prepare(x: Image, protocol: Protocol) -> Float[Tensor, "*batch oc oh ow"]:
     """What a protocol compares: clipped and rounded first, as a file would be, then luma, then without the border.
 
     ``x`` is (C, H, W) or (B, C, H, W) with 1 or 3 channels; the result float32 (float64 for float64). ValueError for a
-    shape, for values far outside [0, 1] and for a border that make no sense.
+    shape, for integers, for values far outside [0, 1] and for a border that make no sense.
     """
+    _refuse_foreign(x)
     if x.ndim not in (3, 4) or x.shape[-3] not in (1, 3):
         raise ValueError(f"expected (3, H, W), (1, H, W) or a batch of them, got {tuple(x.shape)}")
-    if not torch.isfinite(x).all():
-        raise ValueError("the image holds NaN or infinite values")
-    if x.detach().abs().max() > 2:
-        raise ValueError(f"values reach {x.detach().abs().max():.0f}: images are in [0, 1], divide by 255 first")
     if min(x.shape[-2:]) <= 2 * protocol.border:
         raise ValueError(f"a border of {protocol.border} pixels leaves nothing of an image of {tuple(x.shape[-2:])}")
     x = x if x.dtype == torch.float64 else x.float()
@@ -112,6 +110,16 @@ def prepare(x: Image, protocol: Protocol) -> Float[Tensor, "*batch oc oh ow"]:
         x = images.rgb_to_y(x)  # (..., 1, h, w)
     b = protocol.border
     return x[..., b : x.shape[-2] - b, b : x.shape[-1] - b]
+
+
+def _refuse_foreign(x: Tensor) -> None:
+    """Refuse numbers that cannot be an image in [0, 1]; noise, and a network, may leave the range a little."""
+    if not x.is_floating_point():
+        raise ValueError(f"the image holds {x.dtype}: images are floats in [0, 1]; divide levels by 255 first")
+    if not torch.isfinite(x).all():
+        raise ValueError("the image holds NaN or infinite values")
+    if x.numel() and x.detach().abs().max() > 2:
+        raise ValueError(f"values reach {x.detach().abs().max():.0f}: images are in [0, 1], divide by 255 first")
 
 
 def psnr(a: Image, b: Image, protocol: Protocol) -> float | Float[Tensor, "b"]:
@@ -236,7 +244,9 @@ def lr_psnr(sr: Image, hr: Image, scale: float, protocol: Protocol = DIINN_TEST)
     if not (math.isfinite(scale) and scale >= 1):
         raise ValueError(f"scale must be at least 1, got {scale}")
     size = (max(1, round(hr.shape[-2] / scale)), max(1, round(hr.shape[-1] / scale)))
-    return psnr(resize_antialiased(sr, size), resize_antialiased(hr, size), protocol)
+    _pair(sr, hr, Protocol())
+    x, y = (prepare(resize_antialiased(image, size), protocol) for image in (sr, hr))  # may leave [0, 1] at edges
+    return _result(-10 * (x - y).square().mean((-3, -2, -1)).log10())
 
 
 def noise_level(image: Float[Tensor, "3 h w"]) -> float:
@@ -247,6 +257,7 @@ def noise_level(image: Float[Tensor, "3 h w"]) -> float:
     """
     from skimage.restoration import estimate_sigma
 
+    _refuse_foreign(image)
     colours = (colour.double().numpy() for colour in image)  # one at a time: photos may be large
     return 255 / 3 * sum(float(np.asarray(estimate_sigma(colour))) for colour in colours if np.ptp(colour) > 0)
 
@@ -258,6 +269,7 @@ def blur(image: Float[Tensor, "3 h w"]) -> float:
     """
     from skimage.measure import blur_effect
 
+    _refuse_foreign(image)
     array = image.permute(1, 2, 0).double().numpy()  # (h, w, 3)
     if (array == array[0, 0]).all():
         raise ValueError("the photo has one colour everywhere: it is neither sharp nor blurred")
@@ -361,6 +373,10 @@ def bootstrap(values: Tensor, statistic: Callable[[Tensor], float | Tensor], dra
 def _pair(a: Tensor, b: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
     if a.shape != b.shape:
         raise ValueError(f"the images have different shapes, {tuple(a.shape)} and {tuple(b.shape)}")
+    ranges = [(float(x.min()), float(x.max())) for x in (a.detach(), b.detach()) if x.numel()]
+    if ranges and all(low < -LEEWAY or high > 1 + LEEWAY for low, high in ranges):  # a truth never does
+        both = " and ".join(f"{low:.3g} to {high:.3g}" for low, high in ranges)
+        raise ValueError(f"both images leave [0, 1]: they reach from {both}; bring them into that range first")
     return prepare(a, protocol), prepare(b.to(a.device), protocol)
 
 

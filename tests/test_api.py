@@ -10,7 +10,7 @@ from PIL import Image
 
 import restore_lib as rl
 from restore_lib import api
-from restore_lib.errors import CheckpointError, DataError, ImageError, RestoreError
+from restore_lib.errors import CheckpointError, DataError, ImageError, RestoreError, ResultWarning
 from restore_lib.pretrained import checkpoints
 
 
@@ -172,3 +172,39 @@ def test_importing_the_package_does_not_import_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
     with pytest.raises(AttributeError, match="nonsense"):
         rl.nonsense  # noqa: B018
+
+
+@pytest.mark.filterwarnings("ignore::restore_lib.errors.ResultWarning")
+def test_weak_noise_is_never_made_worse(rng):
+    photo = rl.images.centre_crop(rl.data.open("embedded")[0].image, 160)
+    assert torch.equal(rl.denoise(photo, 0), photo)
+    for _ in range(4):
+        sigma = 1.5 + 12 * float(torch.rand((), generator=rng))
+        noisy = photo + sigma / 255 * torch.randn(photo.shape, generator=rng)
+        errors = [(x.clamp(0, 1) - photo).square().mean().log10() for x in (rl.denoise(noisy, sigma), noisy)]
+        assert errors[0] < errors[1], sigma
+
+
+def test_the_mixture_is_the_best_of_all_where_errors_are_unrelated(rng):
+    truth = torch.rand(3, 200, 200, generator=rng)
+    noisy, clean = (truth + sigma * torch.randn(truth.shape, generator=rng) for sigma in (0.03, 0.05))
+    shares = torch.linspace(0, 1, 101)
+    errors = [(share * clean + (1 - share) * noisy - truth).square().mean() for share in shares]
+    found = (api.mixed(noisy, clean, 0.03, radius=60) - truth).square().mean()
+    assert found < 1.01 * min(errors) and found < 0.9 * errors[0]
+
+
+def test_strengths_beyond_the_denoisers_and_a_size_that_stays_are_told(photo):
+    with pytest.warns(ResultWarning, match="mixed with the photo"):
+        rl.denoise(photo, 2)
+    with pytest.warns(ResultWarning, match="some of it may stay"):
+        rl.denoise(photo, 200)
+    with pytest.warns(ResultWarning, match="stays 52 x 40"):
+        assert torch.equal(rl.upscale(photo, 1), photo)
+
+
+def test_colours_can_be_kept(photo, rng):
+    noisy = (photo + 0.2 * torch.randn(photo.shape, generator=rng)).clamp(0, 1)
+    plain, kept = (rl.upscale(noisy, 2, model="liif-cpu", keep_colours=keep) for keep in (False, True))
+    reduced = [rl.resampling.imresize(sr, size=(40, 52)) for sr in (plain, kept)]
+    assert (reduced[1] - noisy).abs().mean() < 0.7 * (reduced[0] - noisy).abs().mean()

@@ -81,6 +81,7 @@ def test_what_is_wrong_is_said_in_one_sentence(shelf, tmp_path, rng, capsys):
     tiny = flat_photo(tmp_path / "tiny.png", 20, rng, (11, 40))
     text = tmp_path / "text.png"
     text.write_text("no photo")
+    (tmp_path / "folder.png").mkdir()
     with pytest.raises(CheckpointError, match="restore train denoiser-25"):
         denoiser_for(25.0)
     save("denoiser-25-cpu", "denoiser-25", shelf)
@@ -91,6 +92,12 @@ def test_what_is_wrong_is_said_in_one_sentence(shelf, tmp_path, rng, capsys):
         ("denoise", tmp_path / "gone.png"): "does not exist",
         ("denoise", tiny): "smaller than 12 x 12",
         ("denoise", text): "text.png",
+        ("denoise", ""): "is a folder: name one image file",
+        ("denoise", "/"): "is a folder: name one image file",
+        ("upscale", "."): "is a folder: name one image file",
+        ("estimate-kernel", ""): "is a folder: name one image file",
+        ("denoise", photo, "--out", tmp_path / f"{'x' * 252}.png"): "name of more than 255 bytes",
+        ("denoise", photo, "--out", shelf.parent / "folder.png", "--overwrite"): "folder.png is a folder",
         ("denoise", photo, "--checkpoint", "denoiser-26-cpu"): "did you mean denoiser-25-cpu",
         ("denoise", photo, "--out", tmp_path / "out.doc"): "out.doc cannot be written",
         ("denoise", photo, "--out", text / "out.png"): "name another file with --out",
@@ -172,6 +179,8 @@ def bad_photos(folder, rng):
     photo = textured_photo(folder / "photo.png", rng)
     images.write(folder / "tiny.png", torch.rand(3, 65, 300, generator=rng))
     images.write(folder / "flat.png", torch.full((3, 90, 90), 0.4))
+    across, down = (torch.rand(3, 1, 1, generator=rng) * torch.linspace(0, 1, 90) for _ in range(2))
+    images.write(folder / "ramp.png", (across + down.mT) / 2)
     (folder / "text.png").write_text("no photo")
     (folder / "file").write_text("no folder")
     values = torch.rand(90, 90, generator=rng).numpy()
@@ -182,6 +191,7 @@ def bad_photos(folder, rng):
         ("text.png",): "text.png",
         ("tiny.png",): "at least 66 pixels",
         ("flat.png",): "flat",
+        ("ramp.png",): "smooth gradients alone",
         ("nan.tif",): "nan.tif",
         (photo, "--out", folder / "file"): "name another folder with --out",
         (photo, "--out", folder / "file" / "deep"): "name another folder with --out",
@@ -234,3 +244,14 @@ def test_of_a_large_photo_the_part_with_most_edges_is_taken(rng):
     assert part.shape == (3, 128, 128)
     inside = (part != 0.5).float().mean() * 128**2 / 64**2
     assert inside > 0.99  # wherever it lies, at the border too
+
+
+def test_strengths_without_a_denoiser_are_told_and_a_long_name_is_no_trouble(shelf, tmp_path, rng, capsys):
+    for sigma in (15, 60):
+        save(f"denoiser-{sigma}-cpu", f"denoiser-{sigma}", shelf, identity())
+    photo = flat_photo(tmp_path / f"{'n' * 242}.png", 20, rng)
+    for sigma, words in (("3", "it is mixed with the photo"), ("100", "some of it may stay"), ("20", "")):
+        assert restore("denoise", photo, "--sigma", sigma, "--overwrite") == 0
+        error = capsys.readouterr().err
+        assert words in error and error.count("\n") == bool(words)
+    assert len((tmp_path / f"{'n' * 242}-denoised.png").name) == 255

@@ -70,7 +70,9 @@ def test_a_photo_is_enlarged_by_any_factor_and_to_any_size(shelf, tmp_path, rng,
         assert f"{tmp_path / name}: {size[1]} x {size[0]} pixels, by diinn-cpu" in capsys.readouterr().out
         found = images.read(tmp_path / name)
         assert found.shape == (3, *size)
-        if "--fast" not in words:
+        if size == (21, 18):
+            assert torch.equal(found, images.read(photo))
+        elif "--fast" not in words:
             assert torch.equal(found, expected(network, photo, size, tmp_path))
 
 

@@ -2,6 +2,9 @@
 
 import errno
 import hashlib
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -66,3 +69,53 @@ def test_local_copies_are_looked_for_in_the_users_folder_first(tmp_path, monkeyp
     (tmp_path / "mine/data/set/a").touch()
     assert files.locate("set/a") == tmp_path / "mine/data/set/a"
     assert files.locate("set/b") is None
+
+
+KILLED = """
+import os, signal, sys
+from restore_lib import files
+with {block} as temporary:
+    {write}
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+@pytest.mark.parametrize(
+    ("block", "write"),
+    [
+        ("files.atomic_write(sys.argv[1] + '/a.png')", "temporary.write_text('half')"),
+        (
+            "files.temporary_folder(__import__('pathlib').Path(sys.argv[1]), '.a.')",
+            "(temporary / 'x').write_text('half')",
+        ),
+    ],
+)
+def test_what_a_killed_process_left_is_swept_and_what_a_running_one_needs_is_not(block, write, tmp_path):
+    words = [sys.executable, "-c", KILLED.format(block=block, write=write), str(tmp_path)]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+    (left,) = tmp_path.iterdir()
+
+    def write_again():
+        with files.atomic_write(tmp_path / "a.png") as temporary:
+            temporary.write_text("whole")
+        with files.temporary_folder(tmp_path, ".a."):
+            pass
+
+    write_again()
+    assert left.exists()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert left.exists()
+    write_again()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "写"])
+def test_names_as_long_as_the_file_system_has_them(letter, tmp_path):
+    longest = letter * ((files.LONGEST_NAME - 4) // len(letter.encode())) + ".txt"
+    with files.atomic_write(tmp_path / longest) as temporary:
+        temporary.write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == [longest]

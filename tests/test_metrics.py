@@ -116,7 +116,7 @@ def test_metrics_can_be_losses(rng):
 
 
 def test_lr_psnr_forgives_what_shrinking_removes(rng):
-    hr = resampling.imresize(torch.rand(3, 12, 15, generator=rng), size=(48, 60))
+    hr = 0.1 + 0.8 * resampling.imresize(torch.rand(3, 12, 15, generator=rng), size=(48, 60)).clamp(0, 1)
     checker = 0.05 * (-1.0) ** (torch.arange(48)[:, None] + torch.arange(60))
     assert metrics.lr_psnr(hr + checker, hr, 4) > metrics.psnr(hr + checker, hr, RGB) + 20
     size = (round(48 / 2.5), round(60 / 2.5))
@@ -348,3 +348,29 @@ def test_brisque_finds_noise_and_blur_worse_than_the_photo(forgotten, rng):
     soft = imresize(imresize(photo, scale=1 / 4), size=tuple(photo.shape[-2:])).clamp(0, 1)
     clean, *spoilt = (metrics.brisque(x) for x in (photo, noisy, soft))
     assert clean + 20 < min(spoilt) and max(spoilt) < 120
+
+
+@pytest.mark.parametrize("change", [lambda x: 2 * x - 1, lambda x: 1.5 * x, lambda x: x - 0.2])
+def test_of_two_images_one_lies_in_the_range(change, rng):
+    truth = torch.rand(3, 40, 40, generator=rng)
+    truth[0, 0, 0], truth[0, 0, 1] = 0, 1
+    noisy = truth + 0.1 * torch.randn(truth.shape, generator=rng)  # may leave [0, 1]
+    for metric in (lambda a, b: metrics.psnr(a, b, RGB), lambda a, b: metrics.ssim(a, b, RGB), metrics.lpips):
+        with pytest.raises(ValueError, match=r"both images leave \[0, 1\]: they reach from"):
+            metric(change(noisy), change(truth))
+    with pytest.raises(ValueError, match="both images"):
+        metrics.lr_psnr(change(noisy), change(truth), 2)
+    assert metrics.psnr(noisy, truth, RGB) > 15
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64, torch.bool])
+def test_integers_are_no_images(dtype):
+    image = torch.ones(3, 40, 40, dtype=dtype)
+    for metric in (
+        lambda x: metrics.psnr(x, x, RGB),
+        lambda x: metrics.ssim(x, x, RGB),
+        metrics.noise_level,
+        metrics.blur,
+    ):
+        with pytest.raises(ValueError, match="images are floats"):
+            metric(image)

@@ -3,14 +3,18 @@
 Importing torch takes seconds, so commands import what they need when they run.
 """
 
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from restore_lib import __version__
 from restore_lib.cli import checkpoints, data, info, photos, reproduce, train, weights
 from restore_lib.errors import RestoreError
+
+#: Base of what Typer raises for wrong words; it brings its own copy of Click, or uses Click, by its version.
+ClickException: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.command()(info.info)
@@ -35,10 +39,25 @@ def main(arguments: list[str] | None = None) -> None:
         Arguments, when not the process's own.
     """
     try:
-        app(arguments, prog_name="restore")
-    except RestoreError as error:
-        print(f"restore: {error}", file=sys.stderr)
+        code = app(arguments, prog_name="restore", standalone_mode=False)
+    except (RestoreError, ClickException) as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # pyright: ignore[reportAttributeAccessIssue]
+        else:
+            words = str(error) if isinstance(error, RestoreError) else error.format_message()
+            print(f"restore: {' '.join(words.split())}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # the reader of a pipe, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        place = f"{error.filename} cannot be used" if error.filename else "The command was stopped"
+        print(f"restore: {place} ({error.strerror or error}): check that it is there and yours.", file=sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        print("restore: stopped.", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(code or 0)
 
 
 def _print_version(wanted: bool) -> bool:

@@ -1,7 +1,9 @@
 """What the commands share: consoles, progress bars, and refusing in time what would fail after the work."""
 
 import os
+import shutil
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,10 +11,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from restore_lib.errors import ImageError
+from restore_lib.errors import ImageError, ResultWarning
+from restore_lib.files import LONGEST_NAME
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+SPARE = 2**20  # bytes that a result may need at least
 
 
 def console(width: int = 160) -> "Console":
@@ -54,13 +59,30 @@ def check_picture_name(target: Path) -> Path:
 
 def check_targets(targets: list[Path], overwrite: bool, kind: str = "folder") -> None:
     """Refuse, before the work, what would fail after it; ``kind`` is what --out names."""
+    folder = targets[0].parent
     for target in targets:
+        if len(os.fsencode(target.name)) > LONGEST_NAME:
+            raise ImageError(f"{target} has a name of more than {LONGEST_NAME} bytes: name another {kind} with --out.")
+        if target.is_dir():
+            raise ImageError(f"{target} is a folder: name another {kind} with --out.")
         if target.exists() and not overwrite:
             raise ImageError(f"{target} exists already: add --overwrite, or name another {kind} with --out.")
-    folder = targets[0].parent
     above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise ImageError(f"{folder} cannot be written to: name another {kind} with --out.")
+    if shutil.disk_usage(above).free < SPARE:
+        raise ImageError(f"The disk of {above} is full: free some space, or name another {kind} with --out.")
+
+
+@contextmanager
+def warnings_told() -> Iterator[None]:
+    """Print the warnings of the library, one line each on stderr, when the block ends well."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResultWarning)
+        yield
+    for warning in caught:
+        if issubclass(warning.category, ResultWarning):
+            print(f"restore: {warning.message}", file=sys.stderr)
 
 
 def tell_lost(target: Path, lost: list[str]) -> None:

