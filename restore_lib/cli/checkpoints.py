@@ -91,22 +91,20 @@ def verify(
 @checkpoints_app.command()
 def export(
     name: Name,
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")],
-    form: Annotated[str, typer.Option("--format", help="safetensors or onnx.")] = "safetensors",
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write: .safetensors, .pth or .onnx.")],
     folder: Folder = None,
 ) -> None:
-    """Write one file for other programs: safetensors with its card inside, or ONNX compared with the network."""
+    """Write one file for other programs: weights under the names they know, or ONNX compared with the network."""
     from restore_lib.pretrained import export
 
-    if form == "safetensors":
-        export.export_safetensors(name, output, folder=folder)
-        print(f"{output} written: the weights, with their card in the header")
-    elif form == "onnx":
+    if output.suffix.lower() == ".onnx":
         parity = export.export_checkpoint_onnx(name, output, folder=folder)
         sizes = " and ".join(f"{size[-2]} x {size[-1]}" for size in parity.sizes)
         print(f"{output} written: onnxruntime agrees to {parity.difference:.1g} on pictures of {sizes}")
     else:
-        raise CheckpointError(f"There is no format {form}: choose safetensors or onnx.")
+        export.export_weights(name, output, folder=folder)
+        header = ", with their card in the header" if output.suffix.lower() == ".safetensors" else ""
+        print(f"{output} written: the weights{header}")
 
 
 def _scores(scores) -> str:

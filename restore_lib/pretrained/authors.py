@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic_core import from_json
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from restore_lib.errors import CheckpointError
 from restore_lib.nets.edsr import EDSR, MEAN
 from restore_lib.nets.rrdbnet import RRDBNet
 from restore_lib.pretrained.author_names import constants_of, names_of
+from restore_lib.pretrained.checkpoints import misfit
 from restore_lib.pretrained.ncnn import NCNN, file_pair, rrdbnet_from_ncnn
-from restore_lib.pretrained.networks import network_class
+from restore_lib.pretrained.networks import build, network_class
 
 State = Mapping[str, Tensor]
 WRAPPINGS = ("params_ema", "params", "state_dict", "model", "sd")  # in this order: averaged weights come first
@@ -51,7 +54,8 @@ def load_author_checkpoint(path: str | PathLike) -> nn.Module:
     path
         A file of PyTorch: a Lightning checkpoint of DIINN's code (which trains LIIF and Meta-SR, too), LIIF's
         ``{"model": {"name", "args", "sd"}}``, or a state dict of Meta-SR, RDN, EDSR, ESRGAN, RealSR, Real-ESRGAN,
-        BasicSR or of DnCNN in KAIR. Or either file of a pair ``.param`` and ``.bin`` of ncnn that holds an RRDBNet.
+        BasicSR or of DnCNN in KAIR; such weights in a file of safetensors, or one that this library exported. Or
+        either file of a pair ``.param`` and ``.bin`` of ncnn that holds an RRDBNet.
 
     Raises
     ------
@@ -61,8 +65,14 @@ def load_author_checkpoint(path: str | PathLike) -> nn.Module:
     path = Path(path)
     if path.suffix.lower() in NCNN:
         return rrdbnet_from_ncnn(*file_pair(path))
+    texts: Mapping[str, str] = {}
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix.lower() == ".safetensors":
+            with safe_open(path, "pt") as stream:
+                texts = stream.metadata() or {}
+                content: object = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 - no mapping
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"There is no file {path}.") from error
     except Exception as error:  # damaged files fail in many ways
@@ -70,7 +80,7 @@ def load_author_checkpoint(path: str | PathLike) -> nn.Module:
             f"{path} cannot be read as weights: it is damaged or no PyTorch file; get it again from its authors."
         ) from error
     try:
-        return network_in(content)
+        return described_network(content, texts) if "architecture" in texts else network_in(content)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
 
@@ -88,6 +98,22 @@ def network_in(content: object) -> nn.Module:
             f"These weights have sizes or settings that no such network can have ({error}): the file is damaged or of "
             "a changed network."
         ) from error
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def described_network(content: object, texts: Mapping[str, str]) -> nn.Module:
+    """The network that the header of a file of safetensors describes, under its own or its authors' names."""
+    weights = weights_in(content)
+    try:
+        architecture = from_json(texts["architecture"])
+    except ValueError as error:
+        raise CheckpointError("The description of the network is damaged: export it again.") from error
+    if not isinstance(architecture, dict):
+        raise CheckpointError("The description of the network is damaged: export it again.")
+    network = build(architecture)
+    if misfit(weights, network.state_dict()):
+        weights = _fitted(network, weights)
     network.load_state_dict(weights)
     return network.eval()
 

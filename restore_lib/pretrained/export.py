@@ -1,7 +1,8 @@
-"""Trained networks for other programs: one safetensors file that carries its card, or ONNX that has been compared."""
+"""Trained networks for other programs: weights under the names that those know, or ONNX that has been compared."""
 
 import copy
 import importlib
+import io
 import json
 import logging
 import warnings
@@ -17,8 +18,10 @@ from torch import Tensor, nn
 from restore_lib.errors import CheckpointError, RestoreError
 from restore_lib.files import atomic_write
 from restore_lib.pretrained import checkpoints
+from restore_lib.pretrained.author_names import names_of
 from restore_lib.pretrained.model_card import Card
 
+WEIGHTS = (".safetensors", ".pth", ".pt")
 INPUT, OUTPUT = "image", "restored"
 TOLERANCE = 1e-4  # two libraries sum in different orders; a wrong operator is off by far more
 EXAMPLE = (2, 3, 48, 64)  # sides that two, four, eight and sixteen divide, as networks with strides want
@@ -32,25 +35,59 @@ class Parity:
     difference: float  #: Largest absolute one of outputs, relative to the largest output where that is above 1.
 
 
-def export_safetensors(name: str | Path, path: Path | str, *, folder: Path | str | None = None) -> Path:
-    """Copy the weights of a checkpoint, verified, into one file whose header carries the card as texts; returns its
-    path.
+def export_weights(name: str | Path, path: Path | str, *, folder: Path | str | None = None) -> Path:
+    """Write the weights of a checkpoint, verified, under the names that other programs know.
 
-    Parameters and errors as for :func:`restore_lib.pretrained.checkpoints.load_weights`; ``path`` lies in another
-    folder.
+    Where several are in use, BasicSR's; networks that no other program has keep their own names.
+    ``restore weights import`` reads the file.
+
+    Parameters
+    ----------
+    name, folder
+        As for :func:`restore_lib.pretrained.checkpoints.load_weights`.
+    path : path
+        File to write; returned. ``.safetensors`` carries the card as texts in its header; ``.pth`` is PyTorch's own
+        format, with the weights in ``"params"``.
+
+    Raises
+    ------
+    CheckpointError
+        The checkpoint is not a good one, or ``path`` lies in its folder, or ends in something else.
+    RestoreError
+        The disk is full or the folder cannot be written to.
     """
     path = Path(path)
+    if path.suffix.lower() not in WEIGHTS:
+        raise CheckpointError(f"{path} cannot be written: choose a name that ends in {', '.join(WEIGHTS)} or .onnx.")
     card = checkpoints.verify(name, folder=folder)
     _refuse_folder_of_checkpoints(path, name, folder)
-    texts = {"format": "pt"} | card_texts(card)
-    content = checkpoints.packed(checkpoints.load_weights(name, folder=folder), texts)
+    weights = known_elsewhere(checkpoints.load(name, folder=folder))
+    if path.suffix.lower() == ".safetensors":
+        content = checkpoints.packed(weights, {"format": "pt"} | card_texts(card))
+    else:
+        torch.save({"params": weights}, stream := io.BytesIO())
+        content = stream.getvalue()
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
     return path
 
 
+def known_elsewhere(network: nn.Module) -> dict[str, Tensor]:
+    """A network's weights under its authors' names, or its own where there are none."""
+    weights = {key: value.contiguous() for key, value in network.state_dict().items()}
+    try:
+        namings = list(names_of(network))
+    except ValueError:  # no other program has this network
+        return weights
+    names = namings[-1 if type(network).__name__ in ("RRDBNet", "EDSR") else 0]
+    return {names[key]: value for key, value in weights.items()}
+
+
 def export_checkpoint_onnx(name: str | Path, path: Path | str, *, folder: Path | str | None = None) -> Parity:
-    """Write the network of a checkpoint as ONNX; see :func:`export_safetensors` and :func:`export_onnx`."""
+    """Write the network of a checkpoint as ONNX.
+
+    Parameters as for :func:`export_weights`; result and errors as for :func:`export_onnx`.
+    """
     network = checkpoints.load(name, folder=folder)
     _refuse_folder_of_checkpoints(Path(path), name, folder)
     texts = card_texts(checkpoints.card(name, folder=folder))

@@ -13,6 +13,8 @@ from torch import nn
 from restore_lib.errors import CheckpointError
 
 #: Networks that cards can name, and the module of each. Modules are imported when a network of theirs is asked for.
+LARGEST = 25_088  # of the numbers in a description: what VGG-16 gives to its first full layer
+
 MODULES = {
     "DIINN": "restore_lib.implicit.diinn",
     "LIIF": "restore_lib.implicit.liif",
@@ -67,8 +69,18 @@ def build(architecture: Mapping[str, Any]) -> nn.Module:
     name = str(architecture.get("builder"))
     network = network_class(name)
     try:
+        _check_numbers(architecture["arguments"])
         return network(**architecture["arguments"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
         raise CheckpointError(
             f"{name} does not take the arguments on the card ({error}): use the version that trained these weights."
         ) from error
+
+
+def _check_numbers(value: object) -> None:
+    """Refuse numbers that no network here has, before memory, or hours, are asked for."""
+    if isinstance(value, (Mapping, list)):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            _check_numbers(part)
+    elif isinstance(value, (int, float)) and not abs(value) <= LARGEST:
+        raise ValueError(f"{value} is larger than {LARGEST}")

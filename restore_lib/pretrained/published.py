@@ -37,6 +37,7 @@ from restore_lib.pretrained.networks import build, describe
 
 FOLDER = "authors"  # below a data or cache folder
 PICKLED = (".pth", ".pt")
+SINGLE = (*PICKLED, ".safetensors")
 ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar")
 LARGEST = 1 << 29  # bytes of one file of weights, 15 times the largest published one
 
@@ -153,8 +154,8 @@ def import_weights(
 
 def _import_file(path: Path, name: str) -> str:
     """Keep the network of one file, or of one pair of ncnn's files; the name that it got."""
-    if path.suffix.lower() not in NCNN + PICKLED:
-        raise CheckpointError(f"{path} is no file of weights: give one that ends in {', '.join(PICKLED + NCNN)}.")
+    if path.suffix.lower() not in NCNN + SINGLE:
+        raise CheckpointError(f"{path} is no file of weights: give one that ends in {', '.join(SINGLE + NCNN)}.")
     weights = file_pair(path)[1] if path.suffix.lower() in NCNN else path
     if not weights.is_file():
         raise CheckpointError(f"There is no file {weights}: give the path of a file of weights.")
@@ -173,7 +174,8 @@ def _import_file(path: Path, name: str) -> str:
     network = load_author_checkpoint(path)
     model = PUBLISHED[published] if published else None
     texts = {"format": "pt", "original": digest}
-    texts["architecture"] = json.dumps((model and model.architecture) or architecture_of(network), sort_keys=True)
+    architecture = (model and model.architecture) or _described(path) or architecture_of(network)
+    texts["architecture"] = json.dumps(architecture, sort_keys=True)
     if model:
         texts |= {"title": model.title, "licence": model.licence}
     tensors = {}
@@ -183,6 +185,15 @@ def _import_file(path: Path, name: str) -> str:
     with files.atomic_write(files.cache_folder() / FOLDER / f"{name}.safetensors") as temporary:
         temporary.write_bytes(packed(tensors, texts))
     return name
+
+
+def _described(path: Path) -> dict[str, object] | None:
+    """What the header of a file that was exported here says of its network."""
+    if path.suffix.lower() != ".safetensors":
+        return None
+    with safe_open(path, "pt") as stream:
+        text = (stream.metadata() or {}).get("architecture")
+    return json.loads(text) if text else None
 
 
 def architecture_of(network: Any) -> dict[str, object]:

@@ -62,18 +62,18 @@ def test_an_unknown_name_is_one_sentence_and_exit_code_2(call, home, saved, comm
     assert code == 2 and err == f"restore: There is no checkpoint smal in {home}: did you mean small?\n"
 
 
-def test_the_command_exports_both_formats(home, saved, tmp_path, call):
-    for form, suffix in (("safetensors", "safetensors"), ("onnx", "onnx")):
+def test_the_command_exports_what_the_ending_says(home, saved, tmp_path, call):
+    for suffix in ("safetensors", "onnx", "pth"):
         path = tmp_path / f"out.{suffix}"
-        code, out, err = call("export", "small", "--format", form, "--output", path, "--folder", home)
+        code, out, err = call("export", "small", "--output", path, "--folder", home)
         assert (code, err) == (0, "") and out.startswith(f"{path} written") and path.exists()
     network = conv()
     checkpoints.load_into(network, "small", folder=home)
     picture = torch.rand(1, 3, 17, 33)
     with torch.no_grad():
         torch.testing.assert_close(answers(tmp_path / "out.onnx", picture), network(picture), rtol=1e-4, atol=1e-4)
-    code, _, err = call("export", "small", "--format", "torchscript", "-o", tmp_path / "a", "--folder", home)
-    assert code == 2 and err == "restore: There is no format torchscript: choose safetensors or onnx.\n"
+    code, _, err = call("export", "small", "-o", tmp_path / "a.bin", "--folder", home)
+    assert code == 2 and "choose a name that ends in .safetensors, .pth, .pt or .onnx" in err
 
 
 def test_errors_of_export_reach_the_shell(home, saved, tmp_path):

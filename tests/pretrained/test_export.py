@@ -12,9 +12,12 @@ from cards_made_up import CONV, Small, answers, card, conv, randomised
 from safetensors import safe_open
 from torch import nn
 
+from restore_lib.denoising.denoiser import Denoiser
 from restore_lib.denoising.dncnn import DnCNN
 from restore_lib.errors import CheckpointError, RestoreError
-from restore_lib.pretrained import checkpoints, describe, export
+from restore_lib.implicit import LIIF
+from restore_lib.nets import EDSR, RRDBNet
+from restore_lib.pretrained import checkpoints, describe, export, published
 
 
 @pytest.fixture
@@ -25,10 +28,11 @@ def home(tmp_path, rng):
 
 
 def test_one_file_of_safetensors_carries_weights_and_card(home, tmp_path):
-    path = export.export_safetensors("small", tmp_path / "out" / "mine.safetensors", folder=home)
+    path = export.export_weights("small", tmp_path / "out" / "mine.safetensors", folder=home)
     weights = checkpoints.load_weights("small", folder=home)
     found = safetensors.torch.load_file(path)
-    assert found.keys() == weights.keys() and all(torch.equal(found[k], weights[k]) for k in found)
+    assert all(torch.equal(found[f"model.{2 * i}.weight"], weights[f"convs.{i}.weight"]) for i in range(2))
+    assert len(found) == len(weights)
     with safe_open(path, "pt") as opened:
         texts = opened.metadata()
     assert texts["licence"] == "CC BY 4.0" and json.loads(texts["steps"]) == 12
@@ -39,7 +43,7 @@ def test_one_file_of_safetensors_carries_weights_and_card(home, tmp_path):
 def test_an_export_never_lands_among_the_checkpoints(home):
     for name, path in (("small", home / "small.safetensors"), (home / "small.safetensors", home / "b.safetensors")):
         with pytest.raises(CheckpointError, match="lies among the checkpoints themselves"):
-            export.export_safetensors(name, path, folder=None if name != "small" else home)
+            export.export_weights(name, path, folder=None if name != "small" else home)
     assert checkpoints.verify("small", folder=home) and checkpoints.names(home) == ["small"]
 
 
@@ -137,3 +141,43 @@ def test_a_missing_package_is_named_with_what_installs_it(tmp_path, monkeypatch,
         f'Export to ONNX needs {package}, which is not installed: run `pip install "restore_lib[export]"`.'
     )
     assert builtins.list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize(
+    ("kind", "arguments", "name"),
+    [
+        (RRDBNet, {"blocks": 2, "width": 6, "growth": 4}, "body.1.rdb3.conv5.weight"),  # as BasicSR writes it
+        (RRDBNet, {"blocks": 1, "width": 6, "growth": 4, "scale": 2}, "conv_up1.weight"),
+        (EDSR, {"blocks": 2, "width": 6, "scale": 4}, "upsample.2.weight"),
+        (DnCNN, CONV, "model.2.weight"),
+        (LIIF, {"encoder": "small", "hidden": [8]}, None),
+        (Denoiser, {"width": 4}, None),
+    ],
+)
+def test_what_is_exported_can_be_imported_and_has_the_names_that_others_know(
+    kind, arguments, name, suffix, tmp_path, rng
+):
+    network = randomised(kind(**arguments), rng).eval()
+    checkpoints.save_checkpoint(network, card(architecture=describe(kind, **arguments)), tmp_path / "shelf")
+    path = export.export_weights("small", tmp_path / f"a{suffix}", folder=tmp_path / "shelf")
+    weights = (
+        safetensors.torch.load_file(path) if suffix == ".safetensors" else torch.load(path, weights_only=True)["params"]
+    )
+    assert name is None or name in weights
+    if suffix == ".pth" and kind not in (RRDBNet, EDSR):
+        return  # other networks are known by their header
+    assert published.import_weights(path, "mine") == ["mine"]
+    found = published.load_published("mine")
+    assert type(found) is kind
+    own = network.state_dict()
+    for key, value in found.state_dict().items():
+        torch.testing.assert_close(value, own[key], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"builder": "RRDBNet", "arguments": {"blocks": 1000000000}}', "[[["])
+def test_a_header_that_lies_is_refused(text, tmp_path, rng):
+    content = checkpoints.packed({"a": torch.rand(3, generator=rng)}, {"architecture": text})
+    (tmp_path / "a.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError):
+        published.import_weights(tmp_path / "a.safetensors", "mine")
