@@ -1,7 +1,6 @@
 """Every recipe by name, and checkpoints of what ``restore train`` trained with them."""
 
 import hashlib
-import json
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from restore_lib.implicit import recipes as anyscale
 from restore_lib.pretrained import Card, build, provenance, save_checkpoint
 from restore_lib.realsr import recipes as sr
 from restore_lib.training.recipes import Recipe, at_tier, values
-from restore_lib.training.state import load_state, states
+from restore_lib.training.state import load_state, read_run, states
 
 RECIPES: dict[str, Recipe] = {
     **denoisers.RECIPES,
@@ -41,11 +40,8 @@ def keep(run: Path | str, tier: str, *, name: str | None = None, folder: Path | 
     state.
     """
     run = Path(run)
-    try:
-        about = json.loads((run / "run.json").read_text(encoding="utf-8"))
-        recipe: Any = at_tier(find(about["recipe"]), tier)
-    except (OSError, ValueError, KeyError) as error:
-        raise TrainingError(f"{run} holds no run: name a folder that `restore train` made.") from error
+    about = read_run(run)
+    recipe: Any = at_tier(find(about["recipe"]), tier)
     if {key: str(value) for key, value in values(recipe).items()} != about["values"]:
         raise TrainingError(f"{run} was trained with other values than recipe {recipe.name} has at tier {tier}.")
     saved = states(run)

@@ -1,6 +1,7 @@
 """The ``restore train`` command."""
 
 import ast
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -51,6 +52,10 @@ def train(
     folder = folder or Path("runs") / f"{name}__{tier}__seed{seed}"
     if not resume and states(folder):
         raise TrainingError(f"{folder} holds a run already: delete it, name another folder, or leave out --fresh.")
+    if not re.fullmatch(r"auto|[1-9]\d{0,3}", devices) or nodes < 1 or seed < 0:
+        raise TrainingError("--devices wants a number from 1 on or auto, --nodes one from 1 on, --seed one from 0 on.")
+    if keep and recipe != training.at_tier(find(name), tier):
+        raise TrainingError("--keep wants the recipe's own values: leave out --set, or --keep.")
     speed = PLAIN if plain else fastest(best_device(), compiled=compiled)
     fabric = make_fabric(speed, devices if devices == "auto" else int(devices), nodes)
     with interruptible(f"stopped and saved in {folder}; the same command goes on."):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
 from torch import Tensor
 
 from restore_lib.files import atomic_write
@@ -84,12 +85,15 @@ class Logger:
 
 
 def read_metrics(path: Path | str) -> list[dict[str, Any]]:
-    """Lines of a ``metrics.jsonl``; a last line that was cut off by a kill is left out."""
+    """Lines of a ``metrics.jsonl``; what comes after a line that was cut off by a kill, or is damaged, is left out."""
     lines = []
     if Path(path).exists():
-        for text in Path(path).read_text(encoding="utf-8").splitlines():
+        for text in Path(path).read_bytes().splitlines():
             try:
-                lines.append(json.loads(text))
+                line = from_json(text)
             except ValueError:
                 break
+            if not isinstance(line, dict):
+                break
+            lines.append(line)
     return lines

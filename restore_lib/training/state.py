@@ -14,15 +14,32 @@ from typing import Any
 
 import safetensors.torch
 import torch
+from pydantic import TypeAdapter
+from pydantic_core import from_json
 from safetensors import SafetensorError
 from torch import Tensor
+from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
 
 from restore_lib.errors import TrainingError
 from restore_lib.files import atomic_write
 from restore_lib.training.recipes import Recipe, fingerprint, values
 
+FORMAT = "restore_lib training state 2"
+BEFORE = "restore_lib training state 1"  # whose checksum covers the tensors alone
 KEPT = 2  # states on disk: the last one and, should that be damaged, the one before
 NAME = re.compile(r"state-(\d{9})\.safetensors")
+
+
+class RunFile(TypedDict):
+    """Content of ``run.json``."""
+
+    recipe: str
+    seed: int
+    fingerprint: str
+    values: dict[str, str]
+
+
+_RUN, _TEXTS = TypeAdapter(RunFile), TypeAdapter(dict[str, str])
 
 
 def claim(folder: Path | str, recipe: Recipe, seed: int) -> None:
@@ -34,11 +51,7 @@ def claim(folder: Path | str, recipe: Recipe, seed: int) -> None:
         with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         return
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        theirs = {key: content[key] for key in ours}
-    except (ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{path} is damaged: train in another folder, or delete this one.") from error
+    theirs = {key: value for key, value in read_run(folder).items() if key in ours}
     if theirs != ours:
         same_name = (theirs["recipe"], theirs["seed"]) == (recipe.name, seed)
         changed = "whose values have changed since" if same_name else "which is another run"
@@ -46,6 +59,17 @@ def claim(folder: Path | str, recipe: Recipe, seed: int) -> None:
             f"{folder} holds a run of recipe {theirs['recipe']} with seed {theirs['seed']}, {changed}: train in "
             "another folder, or delete this one to start again."
         )
+
+
+def read_run(folder: Path | str) -> RunFile:
+    """What ``run.json`` says of a run; TrainingError where there is none or it is damaged."""
+    path = Path(folder) / "run.json"
+    try:
+        return _RUN.validate_python(from_json(path.read_bytes()))
+    except OSError as error:
+        raise TrainingError(f"{folder} holds no run: name a folder that `restore train` made.") from error
+    except ValueError as error:
+        raise TrainingError(f"{path} is damaged: train in another folder, or delete this one.") from error
 
 
 def save_state(tree: Mapping[str, Any], step: int, folder: Path | str) -> Path:
@@ -57,12 +81,8 @@ def save_state(tree: Mapping[str, Any], step: int, folder: Path | str) -> Path:
     path = Path(folder) / f"state-{step:09d}.safetensors"
     tensors: dict[str, Tensor] = {}
     skeleton = _flatten(tree, tensors)
-    content = {
-        "format": "restore_lib training state 1",
-        "step": str(step),
-        "tree": json.dumps(skeleton),
-        "checksum": checksum(tensors),
-    }
+    content = {"format": FORMAT, "step": str(step), "tree": json.dumps(skeleton)}
+    content["checksum"] = checksum(tensors, content["step"], content["tree"])
     with atomic_write(path) as temporary:
         # Bytes first: a full disk is then an error of the operating system, with its plain message.
         temporary.write_bytes(safetensors.torch.save(tensors, content))
@@ -82,16 +102,20 @@ def load_state(path: Path | str) -> tuple[dict[str, Any], int]:
         content = path.read_bytes()
         tensors = safetensors.torch.load(content)
         size = struct.unpack("<Q", content[:8])[0]
-        about = json.loads(content[8 : 8 + size]).get("__metadata__", {})
+        about = _TEXTS.validate_python(from_json(content[8 : 8 + size]).get("__metadata__", {}))
     except OSError as error:
         raise TrainingError(f"{path} cannot be read ({error.strerror}).") from error
     except (SafetensorError, ValueError, struct.error) as error:
         raise TrainingError(f"{path} is damaged or no training state: {advice}") from error
-    if about.get("format") != "restore_lib training state 1":
+    kind, texts = about.get("format"), [about.get(key, "") for key in ("step", "tree")]
+    if kind not in (FORMAT, BEFORE):
         raise TrainingError(f"{path} holds no training state of this library: {advice}")
-    if about["checksum"] != checksum(tensors):
+    if about.get("checksum") != checksum(tensors, *texts if kind == FORMAT else ()):
         raise TrainingError(f"{path} has been altered since it was written: {advice}")
-    return _restore(json.loads(about["tree"]), tensors), int(about["step"])
+    try:
+        return _restore(from_json(texts[1]), tensors), int(texts[0])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise TrainingError(f"{path} is damaged or no training state: {advice}") from error
 
 
 def states(folder: Path | str) -> list[Path]:
@@ -99,9 +123,9 @@ def states(folder: Path | str) -> list[Path]:
     return sorted(path for path in Path(folder).glob("state-*.safetensors") if NAME.fullmatch(path.name))
 
 
-def checksum(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes of tensors, in order of their names."""
-    total = hashlib.sha256()
+def checksum(tensors: Mapping[str, Tensor], *texts: str) -> str:
+    """SHA-256 over texts, and over names, types, shapes and bytes of tensors, in order of their names."""
+    total = hashlib.sha256("".join(f"{text}\n" for text in texts).encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

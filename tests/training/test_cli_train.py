@@ -68,6 +68,8 @@ def test_a_run_in_two_pieces_kept_and_measured(restore, tmp_path):
         (("train", "nothing"), "There is no recipe called nothing: `restore recipes` shows what there is"),
         (("train", "small-denoiser", "--tier", "huge"), "There is no tier huge"),
         (("train", "small-denoiser", "--set", "steps"), "--set wants FIELD=VALUE"),
+        (("train", "small-denoiser", "--devices", "none"), "--devices wants a number"),
+        (("train", "small-denoiser", "--keep", "--set", "steps=3"), "--keep wants the recipe's own values"),
         (("train", "small-denoiser", "--set", "depht=3"), "has no field depht"),
         (("train", "small-denoiser", "--set", "steps=many"), "is of type int"),
         (("evaluate", "nothing"), "nothing"),

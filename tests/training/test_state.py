@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from restore_lib.errors import TrainingError
 from restore_lib.training import state
+from restore_lib.training.logging import read_metrics
 
 leaves = (
     st.none()
@@ -94,3 +95,48 @@ def test_what_json_cannot_hold_is_a_programming_error(tmp_path):
     with pytest.raises(TypeError, match="/optimizer is a set"):
         state.save_state({"optimizer": {1, 2}}, 1, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def mutants(content: bytes, rng, count: int):
+    """Copies with a bit flipped, a part cut out or doubled, or a value in the place of another."""
+    for _ in range(count):
+        at, other = (int(torch.randint(len(content), (), generator=rng)) for _ in range(2))
+        kind = int(torch.randint(5, (), generator=rng))
+        first, last = sorted((at, other))
+        yield [
+            content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :],
+            content[:first] + content[last:],
+            content[:last] + content[first:],
+            content[:at],
+            content[:first] + [b"[]", b"null", b"1e999", b'"x"', b"[" * 5000][other % 5] + content[last:],
+        ][kind]
+
+
+def test_a_damaged_file_of_a_run_is_one_sentence(tmp_path, rng):
+    path = tmp_path / "run.json"
+    whole = {"recipe": "a", "seed": 0, "fingerprint": "f", "values": {"steps": "5"}}
+    for content in mutants(json.dumps(whole).encode(), rng, 400):
+        path.write_bytes(content)
+        try:
+            assert set(state.read_run(tmp_path)) == set(whole)
+        except TrainingError as error:
+            assert str(error).count("\n") == 0
+    lines = b"".join(json.dumps({"step": i, "loss": i / 3}).encode() + b"\n" for i in range(4))
+    for content in mutants(lines, rng, 400):
+        path.write_bytes(content)
+        assert all(isinstance(line, dict) for line in read_metrics(path))
+
+
+def test_no_bit_of_a_state_changes_unseen(tmp_path, rng):
+    tree = {"networks": {"a": {"weight": torch.rand(3, generator=rng)}}, "optimizers": {"a": {"lr": 0.001}}}
+    path = state.save_state(tree, 5, tmp_path)
+    whole = path.read_bytes()
+    for content in mutants(whole, rng, 400):
+        path.write_bytes(content)
+        try:
+            found, step = state.load_state(path)
+        except TrainingError as error:
+            assert str(error).count("\n") == 0
+        else:  # nothing that matters was touched
+            assert step == 5 and found["optimizers"] == tree["optimizers"]
+            assert torch.equal(found["networks"]["a"]["weight"], tree["networks"]["a"]["weight"])
