@@ -139,7 +139,8 @@ def strengths() -> dict[str, float]:
     """Noise levels that denoisers were trained for, by recipe."""
     from restore_lib.recipes import RECIPES
 
-    return {name: float(recipe.sigma) for name, recipe in RECIPES.items() if getattr(recipe, "sigma", None)}
+    known = {name: getattr(recipe, "sigma", None) for name, recipe in RECIPES.items()}
+    return {name: float(sigma) for name, sigma in known.items() if sigma}
 
 
 def _tell_strength(level: float, model: str | None) -> None:

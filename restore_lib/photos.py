@@ -7,6 +7,7 @@
 
 import contextlib
 import io
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,12 @@ class Photo:
             return image
         from scipy.ndimage import distance_transform_edt
 
-        rows, columns = distance_transform_edt(self.alpha[0].numpy() == 0, return_distances=False, return_indices=True)
+        hidden = self.alpha[0].numpy() == 0
+        rows, columns = np.asarray(distance_transform_edt(hidden, return_distances=False, return_indices=True))
         return image[:, torch.from_numpy(rows), torch.from_numpy(columns)]
 
 
-def read(path: str | Path, *, max_pixels: int = images.MAX_PIXELS) -> Photo:
+def read(path: str | os.PathLike, *, max_pixels: int = images.MAX_PIXELS) -> Photo:
     """Read a PNG, JPEG, WebP, TIFF or BMP file, as :func:`restore_lib.images.read` does, and what it says of itself.
 
     Raises
@@ -111,7 +113,7 @@ def _words_of_tiff(path: Path) -> Image.Image:
         if tag in tags:
             exif[tag] = tags[tag]
     if RESOLUTION[0] in tags and RESOLUTION[1] in tags:
-        exif[RESOLUTION[0]], exif[RESOLUTION[1]] = (top / bottom for top, bottom in map(tags.get, RESOLUTION[:2]))
+        exif[RESOLUTION[0]], exif[RESOLUTION[1]] = (tags[tag][0] / tags[tag][1] for tag in RESOLUTION[:2])
     picture.info["icc_profile"] = tags.get(0x8773, b"")
     return picture
 
@@ -181,10 +183,10 @@ def _coloured(photo: Photo, picture: Image.Image, lost: list[str]) -> Photo:
     if not content:
         return photo
     try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
+        profile: Any = ImageCms.ImageCmsProfile(io.BytesIO(content))
         space = profile.profile.xcolor_space.strip()
         if space == "CMYK" and picture.mode == "CMYK":
-            light = ImageCms.profileToProfile(picture, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+            light: Any = ImageCms.profileToProfile(picture, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
             samples = decoders.pillow_samples(light)._replace(orientation=decoders.exif_orientation(picture))
             return replace(photo, image=torch.from_numpy(decoders.planes(samples)[0]))
     except Exception:  # little CMS tells no more than that it fails
@@ -196,7 +198,7 @@ def _coloured(photo: Photo, picture: Image.Image, lost: list[str]) -> Photo:
     return photo
 
 
-def write(path: str | Path, photo: Photo, *, bits: int | None = None, quality: int = 95) -> list[str]:
+def write(path: str | os.PathLike, photo: Photo, *, bits: int | None = None, quality: int = 95) -> list[str]:
     """Write a photo in the format that the suffix names, with all that the format holds.
 
     Parameters

@@ -101,6 +101,8 @@ class _Progress:
 def _download(missing: Sequence[KnownFile], quiet: bool, workers: int) -> None:
     """Fetch files side by side; the first failure ends all and is raised."""
     pooch.get_logger().setLevel("WARNING")
+    for folder in {(files.cache_folder() / file.path).parent for file in missing}:
+        files.sweep(folder, "tmp")  # what a killed download left
     stop = threading.Event()
     with _shown(missing, quiet) as (advance, finished), ThreadPoolExecutor(workers) as pool:
         jobs = [pool.submit(_fetch_one, file, stop, advance, finished) for file in missing]
@@ -156,7 +158,6 @@ def _fetch_one(
     target = folder / file.path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)  # pooch would trip over another worker's
-        files.sweep(target.parent, "tmp")  # what a killed download left
         box.fetch(file.path, downloader=cast(Any, download))
         target.chmod(0o644)  # pooch's temporary files are private
         finished()
