@@ -1,9 +1,10 @@
 # One command each; every one of them creates .venv first when it is missing.
 #   make book    execute the chapters and build the HTML book
 #   make test    everything that continuous integration runs
+#   make lab     open the chapters in JupyterLab
 #   make serve   read the built book at http://localhost:8000
 #   make lint    style only
-#   make outputs run the chapters at tier smoke and store the text that the tests compare
+#   make outputs run the chapters at tier smoke; store text that the tests compare and small figures
 #   make clean   remove what was built (not .venv)
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ PORT ?= 8000
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: setup book test test-notebooks serve lint outputs lock clean
+.PHONY: setup book lab test test-notebooks serve lint outputs lock clean
 
 setup: $(STAMP)
 
@@ -24,6 +25,9 @@ $(STAMP): requirements.txt pyproject.toml
 
 book: $(STAMP)
 	$(BIN)/python book/build.py
+
+lab: $(STAMP)
+	$(BIN)/python -m jupyter lab --ServerApp.root_dir=. notebooks/00_how_to_use_this_book.ipynb
 
 test: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -51,6 +55,7 @@ lint: $(STAMP)
 outputs: $(STAMP)
 	$(BIN)/python book/chapters.py notebooks/*.ipynb
 	$(BIN)/python book/equations.py
+	$(BIN)/python book/bibliography.py
 
 # The exact environment, for every Python and platform at once. CUDA packages are left to torch's own metadata:
 # a CPU build of torch then needs none of them, and a CUDA build brings those it was built with.

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
+from chapters import captioned
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.executors.utils import single_nb_execution
@@ -81,7 +82,7 @@ def execute(chapter: Path, outputs: Path, timeout: int = 600) -> str:
 
     A chapter that fails is left to Jupyter Book, which runs it again and reports the failing cell.
     """
-    cache, notebook = get_cache(outputs), nbformat.read(chapter, as_version=4)
+    cache, notebook = get_cache(outputs), captioned(nbformat.read(chapter, as_version=4))
     try:
         cache.match_cache_notebook(notebook)
         return f"{chapter.name}: unchanged"

@@ -8,7 +8,11 @@ import ast
 import importlib
 import json
 import re
+import sys
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+from bibliography import references, short_name
 
 
 def used_objects(notebook: Path) -> set[str]:
@@ -51,23 +55,25 @@ def qualified(thing) -> str | None:
 
 
 def link(app, what, name, obj, options, lines):
-    """Add the chapters that use ``obj``, and turn ``[key]`` into a citation where the bibliography has that key."""
-    keys = app.env.backlinks_keys
-    lines[:] = [re.sub(r"\[([a-z]+\d{4}[a-z]*)\]", lambda m: cite(m, keys), line) for line in lines]
+    """Add the chapters that use ``obj``, and turn ``[key]`` into a link where the bibliography has that key."""
+    names = app.env.backlinks_names
+    lines[:] = [re.sub(r"\[([a-z]+\d{4}[a-z]*)\]", lambda m: cite(m, names), line) for line in lines]
     chapters = [page for page, used in app.env.backlinks_used.items() if qualified(obj) in used]
     if chapters and what in ("function", "class"):
         lines += ["", "Used in " + ", ".join(f":doc:`/{page}`" for page in chapters) + ".", ""]
 
 
-def cite(match, keys):
-    """A citation role for a known key; the text as it stands otherwise."""
-    return f":cite:p:`{match[1]}`" if match[1] in keys else match[0]
+def cite(match, names):
+    """A link to the bibliography for a known key; the text as it stands otherwise."""
+    return f":ref:`[{names[match[1]]}] <{match[1]}>`" if match[1] in names else match[0]
 
 
 def read_book(app):
     """Collect, once a build, what every chapter uses and which papers the bibliography knows."""
     root = Path(app.srcdir)
-    app.env.backlinks_keys = set(re.findall(r"@\w+\{([^,\s]+)", (root / "book/references.bib").read_text("utf-8")))
+    app.env.backlinks_names = {
+        key: f"{short_name(entry)}, {entry.fields['year']}" for key, entry in references().entries.items()
+    }
     app.env.backlinks_used = {
         f"notebooks/{path.stem}": used_objects(path) for path in sorted((root / "notebooks").glob("*.ipynb"))
     }

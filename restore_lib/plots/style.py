@@ -45,6 +45,10 @@ class BookFigure(Figure):
         self.savefig(stream, format="png", facecolor="white")
         return stream.getvalue()
 
+    def __repr__(self) -> str:
+        width, height = (round(inches * self.dpi) for inches in self.get_size_inches())
+        return f"Figure, {width} x {height} pixels"
+
 
 def in_style(draw):
     """Run a drawing function under the book's style, whatever the caller's is."""

@@ -25,6 +25,24 @@ WIDE = """() => {
   const scrolls = [root, ...document.querySelectorAll(".bd-content, .bd-main")].some((e) => e.scrollWidth > width);
   return scrolls || outside.length ? [root.scrollWidth, ...outside.slice(0, 5)] : [];
 }"""
+CUT = """() => {
+  const article = document.querySelector(".bd-article");
+  article.querySelectorAll("details").forEach((details) => { details.open = true; });
+  const name = (e) => `${e.tagName} ${e.textContent.trim().slice(0, 60)}`;
+  const code = [...article.querySelectorAll("pre")].filter((e) => e.scrollWidth > e.clientWidth + 1);
+  const formulas = [...article.querySelectorAll("div.math")].filter((e) => {
+    const drawn = e.querySelector("svg").getBoundingClientRect(), number = e.querySelector(".eqno");
+    const end = number ? number.getBoundingClientRect().left : e.getBoundingClientRect().right;
+    return drawn.right > end + 1 || drawn.left < e.getBoundingClientRect().left - 1;
+  });
+  return [...code, ...formulas].map(name);
+}"""
+WRAPPED = """() => [...document.querySelectorAll(".bd-article .cell_input pre")].filter((e) => {
+  e.style.whiteSpace = "pre";
+  const wide = e.scrollWidth > e.clientWidth + 1;
+  e.style.whiteSpace = "";
+  return wide;
+}).map((e) => e.textContent.trim().slice(0, 60))"""
 UNNAMED = """() => [...document.querySelectorAll("img")]
   .filter((image) => !image.alt.trim()).map((image) => image.outerHTML.slice(0, 200))"""
 
@@ -48,6 +66,18 @@ def test_a_page_shows_without_errors_on_a_phone_and_a_desk(visit, name):
     wrong += [f"raw formula: {raw}" for raw in re.findall(r"\\(?:frac|sum|sigma|operatorname|begin)\b.{0,40}", seen)]
     wrong += visit.errors
     assert seen.strip() and not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_code_and_no_formula_is_cut(visit, name):
+    """Wide code wraps, on a desk that of chapters need not, and wide formulas are drawn smaller."""
+    visit.set_width(1200)
+    visit.open(name)
+    wrong = [f"cut at 1200 pixels: {text}" for text in visit.page.evaluate(CUT)]
+    wrong += [f"wrapped at 1200 pixels: {text}" for text in visit.page.evaluate(WRAPPED)]
+    visit.set_width(390)
+    wrong += [f"cut at 390 pixels: {text}" for text in visit.page.evaluate(CUT)]
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -15,6 +15,7 @@ SCRIPT = Path(__file__).resolve().parent.parent.parent / "book" / "build.py"
 
 @pytest.fixture
 def build(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)  # it imports its neighbour
     spec = importlib.util.spec_from_file_location("build_script", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "build_script", module)  # where its processes look for what they run

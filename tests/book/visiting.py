@@ -1,15 +1,38 @@
 """A page in a browser, and a record of everything that goes wrong on it or is asked from the network."""
 
 import re
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+FLAGS += ["--disable-sync", "--no-first-run"]
 AXE = Path(__file__).resolve().parent / "vendor" / "axe.min.js"
 RUN_AXE = """async (options) => {
   const { violations } = await axe.run({ resultTypes: ["violations"], ...options });
   return violations.filter((v) => ["serious", "critical"].includes(v.impact)).flatMap((v) =>
     v.nodes.map((n) => `${v.id}: ${n.target}: ${n.failureSummary.replaceAll("\\n", " ")}`));
 }"""
+
+
+def browser_path() -> str | None:
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
+@contextmanager
+def chromium():
+    """The browser that is installed; the test is skipped where Playwright or a browser is missing."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    path = browser_path()
+    if path is None:
+        pytest.skip("no Chromium or Chrome is installed")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
 
 
 def barriers(page, **options) -> list[str]:
