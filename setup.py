@@ -1,7 +1,7 @@
 """What pyproject.toml cannot say: an installed library brings the book's records and checkpoints along.
 
-A clone keeps them in results/ and checkpoints/. A wheel holds all records and cards, and the weights that chapters and
-commands use; lines ``exclude`` of MANIFEST.in name the others, which are downloaded when they are asked for.
+A clone keeps them in results/ and checkpoints/. A wheel holds all records, pictures and cards, and the weights that
+chapters and commands use; lines ``exclude`` of MANIFEST.in name the others, which are downloaded when asked for.
 """
 
 from fnmatch import fnmatch
@@ -20,7 +20,7 @@ class BuildWithData(build_py):
             return
         lines = (ROOT / "MANIFEST.in").read_text(encoding="utf-8").splitlines()
         left_out = [line.removeprefix("exclude ") for line in lines if line.startswith("exclude ")]
-        for pattern in ("checkpoints/*.json", "checkpoints/*.safetensors", "results/*.json"):
+        for pattern in ("checkpoints/*.json", "checkpoints/*.safetensors", "results/*.json", "results/pictures/*.png"):
             for path in sorted(ROOT.glob(pattern)):
                 name = path.relative_to(ROOT).as_posix()
                 if not any(fnmatch(name, one) for one in left_out):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -19,7 +20,7 @@ from restore_lib.experiments import paper_b_kernels, published, runs
 from restore_lib.experiments.ledger import Line, Section, section
 from restore_lib.experiments.protocols import BICUBIC as INTERPOLATIONS
 from restore_lib.experiments.protocols import quality, unchanged
-from restore_lib.experiments.records import Measurement, of_set
+from restore_lib.experiments.records import Measurement, of_set, results_folder
 from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Trial, of_checkpoint, trial
 from restore_lib.fast.tiling import upscale
 from restore_lib.nets.rrdbnet import interpolate_networks
@@ -66,6 +67,7 @@ SPREADS = ("psnr_spread", "lpips_alex_spread")
 EDSR, ESRGAN, REALSR, STAGE_1 = "edsr-l1-bicubic", "rrdb-gan-bicubic", "rrdb-gan-both", "rrdb-l1-both"
 ENDS = ("rrdb-l1-noise", "rrdb-gan-noise")  # noise alone, as the released code does for Track 1
 FEW = 4  # photos that each get a network of their own
+CROPS = {"kodim07": (150, 250, 256), "kodim19": (430, 120, 256)}  # top, left and side of what is kept as a picture
 ZSSR_SETTINGS: Mapping[str, ZSSRSettings] = {
     "zssr": quick(BICUBIC),
     "zssr-real": quick(REAL),
@@ -160,12 +162,13 @@ def track1_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
     for recipe in ("bicubic", *(ZSSR_SETTINGS if tier != "smoke" else ())):
         yield few_trial(recipe)
     for protocol, photos in ((TRACK1_WEAK_FEW, FEW), (TRACK1_WEAK, None)):
-        yield trial("bicubic", lambda: bicubic, KODAK, protocol, photos=photos)
+        about = {"photos": photos, "crops": CROPS if protocol is TRACK1_WEAK_FEW else None}
+        yield trial("bicubic", lambda: bicubic, KODAK, protocol, **about)
         for weights in own:
             if weights.recipe in WEAK_ROWS:
-                yield of_checkpoint(weights, whole, KODAK, protocol, photos=photos)
+                yield of_checkpoint(weights, whole, KODAK, protocol, **about)
         for name, network in networks.items():
-            yield trial(name, lambda network=network: whole(network), KODAK, protocol, photos=photos)
+            yield trial(name, lambda network=network: whole(network), KODAK, protocol, **about)
     for recipe in (name for name in WEAK_ROWS if name in ZSSR_SETTINGS and tier != "smoke"):
         yield few_trial(recipe, protocol=TRACK1_WEAK_FEW)
 
@@ -244,7 +247,15 @@ def few_trial(
         return k_zssr(lr, kernel, SCALE, settings, seed=seed).sr
 
     about = {"seed": seed, "steps": settings.steps, "settings": asdict(settings)}
-    return trial(recipe, lambda: model, KODAK, protocol, photos=FEW, **about)
+    return trial(recipe, lambda: model, KODAK, protocol, photos=FEW, crops=CROPS, **about)
+
+
+def pictures(photo: str, folder: Path | str | None = None) -> dict[str, Float[Tensor, "3 h w"]]:
+    """Kept results of the methods of Table 1 on a crop of a photo at the camera with weak noise, and the truth."""
+    home = Path(folder or results_folder()) / runs.PICTURES
+    titles = {name: title for name, (title, _) in WEAK_ROWS.items()} | {"truth": "truth"}
+    paths = {title: home / f"{name}__{TRACK1_WEAK_FEW.name}__{photo}.png" for name, title in titles.items()}
+    return {title: images.read(path) for title, path in paths.items() if path.exists()}
 
 
 SMALL = "other photos, another degradation, and networks trained for minutes: not comparable"

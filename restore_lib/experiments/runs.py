@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from restore_lib import data, tiers
+from restore_lib import data, images, tiers
 from restore_lib.errors import DataError
 from restore_lib.experiments.ledger import Protocol, Table
 from restore_lib.experiments.records import Measurement, RunRecord, load_all, measurement, save
@@ -28,6 +28,7 @@ Model = Callable[[Float[Tensor, "c h w"], tuple[int, int]], Float[Tensor, "c H W
 Models = Model | Mapping[str, Model]
 Tell = Callable[[str], None]
 T = TypeVar("T")
+PICTURES = "pictures"  # folder of kept results, beside the records
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def evaluate(
     seed: int = 0,
     device: torch.device | str = "cpu",
     progress: Callable[[str], None] | None = None,
+    keep: Callable[[str, Tensor, Tensor], None] | None = None,
 ) -> list[Measurement]:
     """Run a method over a data set and measure what comes out, one value an image for each condition and metric.
 
@@ -67,6 +69,8 @@ def evaluate(
         For protocols with noise. An image gets the same noise whichever other images are tested.
     progress
         Called with an image's name after each image.
+    keep
+        Called with an image's name, each result and what it should have been.
 
     Raises
     ------
@@ -90,6 +94,8 @@ def evaluate(
                     f"{item.name} at {condition}: the method returned {tuple(restored.shape)}, "
                     f"the protocol expects {tuple(target.shape)}"
                 )
+            if keep is not None:
+                keep(item.name, restored, target)
             for metric, number in protocol.measure(restored, target, value).items():
                 values.setdefault((condition, metric), []).append(number)
         if progress is not None:
@@ -117,6 +123,7 @@ class Trial:
     digest: str = ""  #: SHA-256 of the pictures, where ``data.open`` does not know them.
     ticks: int | None = None  #: How often it tells of progress: once for each picture by default.
     checkpoint: str = ""  #: The checkpoint whose card gets the means.
+    pictures: dict[str, Tensor] = field(default_factory=dict)  #: Results that are kept, by file name.
 
     def record(self, tier: str | None = None, tell: Tell | None = None) -> RunRecord:
         """Do the work and describe it; nothing is written."""
@@ -161,20 +168,31 @@ def trial(
     *,
     photos: int | None = None,
     summary: Callable[[list[Measurement]], list[Measurement]] = list,
+    crops: Mapping[str, tuple[int, int, int]] | None = None,
     **about: Any,
 ) -> Trial:
     """A method that :func:`evaluate` measures on an image set that :func:`restore_lib.data.open` knows.
 
     ``model`` makes the model, or one for each condition, when its turn comes; so many ``photos`` of the set are evenly
-    chosen; ``summary`` is what a record keeps of the measurements; ``about`` are further fields of :class:`Trial`.
+    chosen; ``summary`` is what a record keeps of the measurements; ``crops`` are (top, left, side) of pieces that are
+    kept as pictures, by the photo's name; ``about`` are further fields of :class:`Trial`.
     """
     items = evenly(data.open(dataset), photos)
     seed, device = about.get("seed") or 0, about.get("device", "cpu")
 
-    def measure(tell: Tell) -> list[Measurement]:
-        return summary(evaluate(model(), items, protocol, seed=seed, device=device, progress=tell))
+    pictures: dict[str, Tensor] = {}
 
-    return Trial(recipe, dataset, [item.name for item in items], protocol, measure, **about)
+    def keep(name: str, restored: Tensor, target: Tensor) -> None:
+        if crops and name in crops:
+            top, left, side = crops[name]
+            for who, image in ((recipe, restored), ("truth", target)):
+                pictures[f"{who}__{protocol.name}__{name}.png"] = image[:, top : top + side, left : left + side]
+
+    def measure(tell: Tell) -> list[Measurement]:
+        return summary(evaluate(model(), items, protocol, seed=seed, device=device, progress=tell, keep=keep))
+
+    names = [item.name for item in items]
+    return Trial(recipe, dataset, names, protocol, measure, pictures=pictures, **about)
 
 
 def of_checkpoint(
@@ -271,6 +289,8 @@ def run(
             continue
         record = one.record(tier, tell)
         written.append(save(record, folder))
+        for name, picture in one.pictures.items():
+            images.write(Path(folder) / PICTURES / name, picture.clamp(0, 1))
         if one.checkpoint:
             note_means(one.checkpoint, [record])
     return written
