@@ -7,6 +7,7 @@
     clean = rl.denoise("photo.png")                  # the noise is estimated
     large = rl.upscale("photo.png", 2.7)             # DIINN, at any scale
     blur = rl.estimate_kernel("photo.png").kernel    # KernelGAN
+    rl.adapt("photos/", "my-camera")                 # RealSR, for one's own camera: model="my-camera"
     network = rl.load("diinn-cpu")                   # any checkpoint, by name
 
 A picture is a path, a PIL image, a NumPy array or a tensor, and the result is of the same kind. Everything else lies
@@ -22,17 +23,18 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from restore_lib import data, denoising, images, implicit, metrics, noise, plots, pretrained, realsr, resampling
     from restore_lib.api import denoise, estimate_kernel, load, upscale
+    from restore_lib.realsr.adapt import adapt
 
-__all__ = ["__version__", "data", "denoise", "denoising", "estimate_kernel", "images", "implicit", "load", "metrics"]
-__all__ += ["noise", "plots", "pretrained", "realsr", "resampling", "upscale"]
+__all__ = ["__version__", "adapt", "data", "denoise", "denoising", "estimate_kernel", "images", "implicit", "load"]
+__all__ += ["metrics", "noise", "plots", "pretrained", "realsr", "resampling", "upscale"]
 
-FUNCTIONS = ("denoise", "estimate_kernel", "load", "upscale")
+FUNCTIONS = {"adapt": "realsr.adapt"} | dict.fromkeys(("denoise", "estimate_kernel", "load", "upscale"), "api")
 
 
 def __getattr__(name: str):
     """Import what is asked for: torch takes seconds, and not every use of the package needs it."""
     if name in FUNCTIONS:
-        return getattr(importlib.import_module("restore_lib.api"), name)
+        return getattr(importlib.import_module(f"restore_lib.{FUNCTIONS[name]}"), name)
     if name in __all__:
         return importlib.import_module(f"restore_lib.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -36,7 +36,6 @@ Progress = Callable[[int, int], None]
 DENOISERS = ("Denoiser", "DnCNN")
 ANY_SCALE = ("DIINN", "LIIF", "MetaSR")
 ONE_SCALE = ("RRDBNet", "EDSR")
-SHORT_NAMES = {"realsr": "realsr-df2k", "realesrgan": "realesrgan-x4plus", "meta-sr": "metasr"}
 
 
 def load(name: str) -> nn.Module:
@@ -308,7 +307,7 @@ def upscaler_for(model: str) -> str:
     CheckpointError, DataError
         There is none, or it does not enlarge pictures.
     """
-    name = SHORT_NAMES.get(model, model)
+    name = published.SHORT_NAMES.get(model, model)
     cards = [card for card in checkpoints.cards() if name in (card.recipe, card.name)]
     enlarging = [card for card in cards if enlarges(card)]
     if enlarging:
@@ -321,7 +320,7 @@ def upscaler_for(model: str) -> str:
     if name in (short.lower() for short in ANY_SCALE):
         raise CheckpointError(f"There is no checkpoint of {name} here yet: run `restore train {name} --keep`.")
     ours = {word for card in checkpoints.cards() if enlarges(card) for word in (card.recipe, card.name)}
-    near = get_close_matches(name, sorted({*theirs, *SHORT_NAMES, *ours}), n=1)
+    near = get_close_matches(name, sorted({*theirs, *published.SHORT_NAMES, *ours}), n=1)
     hint = f"did you mean {near[0]}?" if near else "choose one of diinn, liif, metasr, realsr, realesrgan."
     raise DataError(f"There is no model {name}: {hint}")
 

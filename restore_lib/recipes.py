@@ -1,21 +1,18 @@
 """Every recipe by name, and checkpoints of what ``restore train`` trained with them."""
 
 import hashlib
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from restore_lib import data
 from restore_lib.denoising import recipes as denoisers
 from restore_lib.denoising import vision_recipes
 from restore_lib.errors import TrainingError
 from restore_lib.implicit import recipes as anyscale
-from restore_lib.pretrained import Card, build, provenance, save_checkpoint
+from restore_lib.pretrained import Card, save_run
 from restore_lib.realsr import recipes as sr
 from restore_lib.training.recipes import Recipe, at_tier, values
-from restore_lib.training.state import load_state, read_run, states
+from restore_lib.training.state import read_run
 
 RECIPES: dict[str, Recipe] = {
     **denoisers.RECIPES,
@@ -33,7 +30,7 @@ def find(name: str) -> Recipe:
 
 
 def keep(run: Path | str, tier: str, *, name: str | None = None, folder: Path | str | None = None) -> Card:
-    """Make a named checkpoint of a run's last state: the averaged weights where there are any.
+    """Make a named checkpoint of a run's last state: the best or the averaged weights, where there are such.
 
     ``run`` is a folder that ``restore train`` made, at this tier; the name is ``RECIPE-TIER`` by default, and with
     another seed than 0 ``RECIPE-TIER-seedN``. TrainingError where the folder holds no run of a known recipe, or no
@@ -44,32 +41,9 @@ def keep(run: Path | str, tier: str, *, name: str | None = None, folder: Path | 
     recipe: Any = at_tier(find(about["recipe"]), tier)
     if {key: str(value) for key, value in values(recipe).items()} != about["values"]:
         raise TrainingError(f"{run} was trained with other values than recipe {recipe.name} has at tier {tier}.")
-    saved = states(run)
-    if not saved:
-        raise TrainingError(f"{run} holds no state yet: train it further.")
-    tree, steps = load_state(saved[-1])
-    main = next(iter(tree["networks"]))
-    network = build(recipe.architecture())
-    network.load_state_dict(tree["averaged"].get(main, tree["networks"][main]))
-    dataset, digest = training_data(recipe)
     seed = about["seed"]
-    new = Card(
-        name=name or f"{recipe.name}-{tier}{f'-seed{seed}' if seed else ''}",
-        recipe=recipe.name,
-        tier=tier,
-        steps=steps,
-        seed=seed,
-        dataset=dataset,
-        dataset_hash=digest,
-        architecture=recipe.architecture(),
-        versions=provenance.versions(),
-        device=provenance.device_name("cuda" if torch.cuda.is_available() else "cpu"),
-        date=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        commit=provenance.commit(),
-        licence=recipe.licence,
-        note=f"Trained for {steps:,} of {recipe.steps:,} steps; pictures: {dataset}. {recipe.remark}".strip(),
-    )
-    return save_checkpoint(network, new, folder, dtype=getattr(torch, recipe.stored))
+    name = name or f"{recipe.name}-{tier}{f'-seed{seed}' if seed else ''}"
+    return save_run(run, recipe, tier, name, training_data(recipe), folder)
 
 
 def training_data(recipe: Any) -> tuple[str, str]:

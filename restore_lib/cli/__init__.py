@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from restore_lib import __version__
-from restore_lib.cli import checkpoints, data, info, photos, reproduce, train, weights
+from restore_lib.cli import adapt, checkpoints, data, info, photos, reproduce, train, weights
 from restore_lib.errors import RestoreError
 
 #: Base of what Typer raises for wrong words; it brings its own copy of Click, or uses Click, by its version.
@@ -24,6 +24,7 @@ app.command()(train.evaluate)
 app.command()(photos.denoise)
 app.command()(photos.upscale)
 app.command()(photos.estimate_kernel)
+app.command()(adapt.adapt)
 app.add_typer(data.data_app, name="data")
 app.add_typer(reproduce.reproduce_app, name="reproduce")
 app.add_typer(checkpoints.checkpoints_app, name="checkpoints")

@@ -70,11 +70,11 @@ def train(
             tensorboard=True,
         )
     if fabric.is_global_zero:
-        if run.step == recipe.steps and keep:
+        if run.ended and keep:
             from restore_lib.recipes import keep as keep_run
 
             print(f"checkpoint {keep_run(folder, tier, folder=kept).name}")
-        ended = "finished" if run.step == recipe.steps else "the time is up; the same command goes on"
+        ended = "finished" if run.ended else "the time is up; the same command goes on"
         print(f"{folder}: step {run.step:,} of {recipe.steps:,}, {ended}")
 
 

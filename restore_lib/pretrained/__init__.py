@@ -2,6 +2,7 @@
 
 - ``checkpoints``, ``model_card``, ``networks``: our trainings by name, their cards, and the networks they hold
 - ``published``, ``authors``, ``author_names``, ``ncnn``: published weights, their files, what these call each weight
+- ``trained``: from a run of the loop to a checkpoint
 - ``export``, ``provenance``: networks for other programs; versions, devices and commits for cards and records
 """
 
@@ -22,7 +23,8 @@ from restore_lib.pretrained.checkpoints import (
 from restore_lib.pretrained.model_card import Card, Score, longest
 from restore_lib.pretrained.networks import build, describe
 from restore_lib.pretrained.published import load_published
+from restore_lib.pretrained.trained import save_run
 
 __all__ = ["Card", "Score", "build", "card", "cards", "checkpoints_folder", "describe", "load"]
 __all__ += ["load_author_checkpoint", "load_author_weights", "load_into", "load_published", "load_weights", "longest"]
-__all__ += ["names", "save_checkpoint", "search_folders", "update_card", "verify"]
+__all__ += ["names", "save_checkpoint", "save_run", "search_folders", "update_card", "verify"]

@@ -39,6 +39,7 @@ FOLDER = "authors"  # below a data or cache folder
 PICKLED = (".pth", ".pt")
 SINGLE = (*PICKLED, ".safetensors")
 ARCHIVES = (".whl", ".zip", ".tar.gz", ".tgz", ".tar")
+SHORT_NAMES = {"realsr": "realsr-df2k", "realesrgan": "realesrgan-x4plus", "meta-sr": "metasr"}
 LARGEST = 1 << 29  # bytes of one file of weights, 15 times the largest published one
 
 

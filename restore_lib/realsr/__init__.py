@@ -8,6 +8,7 @@ And what it builds on: KernelGAN [bellkligler2019kernelgan], ZSSR [shocher2018zs
 - Sec. 3.4, the training: ``losses`` (with discriminators and training steps); the network: ``nets.rrdbnet``
 - Table 1: ``recipes``, on photos of the ``hidden_camera``; its other methods: ``zssr``, and ``dsgan``, which learns
   the degradation
+- One's own photos: ``adapt``, all of it from published weights
 """
 
 from restore_lib.nets.rrdbnet import RRDBNet, interpolate_networks

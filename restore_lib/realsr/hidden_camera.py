@@ -290,14 +290,16 @@ def training_pairs(settings: PairSettings, seed: int = 0) -> PairedData:
         for name, photo in photos
     ] + [(item.name, images.modcrop(item.image, SCALE)) for item in items(settings.world, "targets")]
     generator = torch.Generator().manual_seed(seed)
-    return PairedData([_pair(name, hr, degradation, network, generator) for name, hr in hr_images], pool, SCALE)
+    return PairedData(
+        [pair_in_levels(name, hr, degradation, generator, network) for name, hr in hr_images], pool, SCALE
+    )
 
 
 @torch.no_grad()
-def _pair(
-    name: str, hr: Tensor, degradation: Degradation, network: nn.Module | None, generator: torch.Generator
+def pair_in_levels(
+    name: str, hr: Tensor, degradation: Degradation, generator: torch.Generator, network: nn.Module | None = None
 ) -> Pair:
-    """An HR image and its LR image before noise, both in uint8."""
+    """An HR image and its LR image before noise, by a random kernel or a network that degrades, both in uint8."""
     hr = images.from_uint8(images.to_uint8(hr))  # what LR images are made of is what they are compared with
     if network is None:
         pair = degradation.pair(name, hr, generator)
@@ -316,13 +318,15 @@ def true_kernels(count: int, seed: int = 1) -> list[Float[Tensor, "_ _"]]:
     return [x4_kernel(draw_blur(seeded(seed, str(i)))) for i in range(count)]
 
 
-def estimated_kernels(photos: Sequence[Float[Tensor, "3 _ _"]], seed: int = 0) -> list[Float[Tensor, "_ _"]]:
+def estimated_kernels(
+    photos: Sequence[Float[Tensor, "3 _ _"]], seed: int = 0, settings: KernelSettings | None = None
+) -> list[Float[Tensor, "_ _"]]:
     """KernelGAN's kernels of photos for x4, kept in the cache; without those that its diagnostics complain of.
 
     Half a minute a photo at first. On a noisy photo an estimation may fail, so there may be fewer kernels than photos;
     DataError when none succeeded.
     """
-    settings = KernelSettings()
+    settings = settings or KernelSettings()
     content = hashlib.sha256(f"{settings} {seed} {SCALE}".encode())
     for photo in photos:
         content.update(f"{tuple(photo.shape)}".encode() + photo.contiguous().numpy().tobytes())

@@ -5,20 +5,19 @@ A name says the network, the stage, and how LR images are made. ``rrdb-gan-bicub
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from restore_lib import metrics
 from restore_lib.nets.edsr import EDSR
 from restore_lib.nets.rrdbnet import RRDBNet, begin_as_interpolation
 from restore_lib.pretrained import build, describe, load_into
 from restore_lib.realsr import hidden_camera
-from restore_lib.realsr.degradation import Pair
 from restore_lib.realsr.dsgan import DSGAN
 from restore_lib.realsr.hidden_camera import SCALE, PairSettings, training_pairs
 from restore_lib.realsr.losses import (
@@ -100,7 +99,7 @@ class SRRecipe(Recipe):
             schedulers={"generator": torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))},
             step=stage_1_step,
             batches=partial(pairs.crops, batch=self.batch_size, size=self.size, seed=seed),
-            validate=validation(hidden_camera.validation_pairs(self.world)),
+            validate=validation(held_pairs(self.world)),
             average={"generator": self.decay} if self.decay else {},
         )
 
@@ -160,21 +159,28 @@ class GANRecipe(SRRecipe):
         weights = LossWeights(self.pixel_weight, self.feature_weight, self.adversarial_weight)
         task.step = partial(stage_2_step, weights=weights, kind=self.kind, together=self.together)
         lpips_net = "" if self.features == "untrained" else LPIPS_NET
-        task.validate = validation(hidden_camera.validation_pairs(self.world), lpips_net)
+        task.validate = validation(held_pairs(self.world), lpips_net)
         return task
 
 
-def validation(pairs: list[Pair], lpips_net: str = "") -> Callable[[Mapping[str, nn.Module]], Mapping[str, float]]:
-    """Mean PSNR, and LPIPS where a trunk is named, of the network ``generator`` over pairs."""
+def held_pairs(world: str) -> list[tuple[Tensor, Tensor]]:
+    """The hidden camera's validation pairs, (hr, lr)."""
+    return [(pair.hr, pair.lr) for pair in hidden_camera.validation_pairs(world)]
+
+
+def validation(
+    pairs: Sequence[tuple[Tensor, Tensor]], lpips_net: str = ""
+) -> Callable[[Mapping[str, nn.Module]], Mapping[str, float]]:
+    """Mean PSNR, and LPIPS where a trunk is named, of the network ``generator`` over pairs (hr, lr)."""
 
     def validate(networks: Mapping[str, nn.Module]) -> Mapping[str, float]:
         network, scores = networks["generator"], {"psnr": []} | ({"lpips": []} if lpips_net else {})
         device = next(network.parameters()).device
-        for pair in pairs:
-            sr = network(pair.lr[None].to(device))[0].float().cpu().clamp(0, 1)
-            scores["psnr"].append(metrics.psnr(sr, pair.hr, RULE))
+        for hr, lr in pairs:
+            sr = network(lr[None].to(device))[0].float().cpu().clamp(0, 1)
+            scores["psnr"].append(metrics.psnr(sr, hr, RULE))
             if lpips_net:
-                scores["lpips"].append(metrics.lpips(sr, pair.hr, lpips_net))
+                scores["lpips"].append(metrics.lpips(sr, hr, lpips_net))
         return {name: math.fsum(values) / len(values) for name, values in scores.items()}
 
     return validate

@@ -37,7 +37,7 @@ class Logger:
         if folder is None:
             return
         path = Path(folder) / "metrics.jsonl"
-        earlier = [line for line in read_metrics(path) if line["step"] <= start]
+        earlier = [line for line in read_metrics(path) if start and line["step"] <= start]
         with atomic_write(path) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in earlier), encoding="utf-8")
         self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115  closed by close()

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import nn
 
 from restore_lib.data.patches import prefetch
 from restore_lib.errors import TrainingError
@@ -64,7 +63,7 @@ def fit(
     Returns
     -------
     Run
-        ``step == recipe.steps`` when it has ended; less when the time was up.
+        ``ended`` is False when the time was up.
 
     Raises
     ------
@@ -87,7 +86,10 @@ def fit(
     logged_at = saved_at = time.monotonic()
 
     with closing(logger), closing(batches), stop_signals() as signals:
-        while run.step < recipe.steps:
+        if run.task.best and run.best is None:  # what the weights are worth that it begins with
+            logger.log(run.step, _validate(run))
+        run.ended = _ended(recipe, run)
+        while not run.ended:
             # batch
             run.step += 1
             _seed_everything(mix(seed, run.step, 0, rank))
@@ -98,8 +100,7 @@ def fit(
             run.update_averages()
             health.note(run.step, next(iter(losses.values())))
 
-            last = run.step == recipe.steps
-            validating = last or run.step % recipe.validate_every == 0
+            validating = run.step == recipe.steps or run.step % recipe.validate_every == 0
             if not (validating or run.step % LOG_EVERY == 0 or (signals and world == 1)):
                 continue  # several processes must agree on when they log, validate and save
 
@@ -111,12 +112,13 @@ def fit(
 
             # validate
             if validating and run.task.validate is not None:
-                logger.log(run.step, _validate(run, run.task.validate))
+                logger.log(run.step, _validate(run))
+            run.ended = fabric.broadcast(_ended(recipe, run))
             logged_step, logged_at = run.step, time.monotonic()
 
             # save
             due = fabric.broadcast(logged_at - saved_at > 60 * save_minutes)
-            if (last or stopping or due) and run.step > saved_step:
+            if (run.ended or stopping or due) and run.step > saved_step:
                 if fabric.is_global_zero:
                     save_state(run.state_dict(), run.step, folder)
                 saved_step, saved_at = run.step, time.monotonic()
@@ -153,18 +155,26 @@ def _start(recipe: Recipe, folder: Path, seed: int, speed: Speed, fabric: Fabric
     return run
 
 
+def _ended(recipe: Recipe, run: Run) -> bool:
+    """Whether all steps are done, or as many validations as the task's patience have brought nothing better."""
+    in_vain = run.step // recipe.validate_every - run.best["step"] // recipe.validate_every if run.best else 0
+    return run.step >= recipe.steps or 0 < run.task.patience <= in_vain
+
+
 @torch.no_grad()
-def _validate(run: Run, validate: Callable[[Mapping[str, nn.Module]], Mapping[str, float]]) -> dict[str, float]:
+def _validate(run: Run) -> dict[str, float]:
     """What a task's validation says of its networks in eval mode, averaged where there are averages."""
+    assert run.task.validate is not None
     networks = {name: run.averaged.get(name, network) for name, network in run.task.networks.items()}
     for network in networks.values():
         network.eval()
-    metrics = {name: float(value) for name, value in validate(networks).items()}
+    metrics = {name: float(value) for name, value in run.task.validate(networks).items()}
     for name, network in networks.items():
         network.train(name not in run.averaged)
     for name, value in metrics.items():
         if not math.isfinite(value):
             raise TrainingError(f"Validation after step {run.step} gave {name} = {value}.")
+    run.note_best(metrics)
     return metrics
 
 

@@ -4,6 +4,7 @@ import copy
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -32,14 +33,23 @@ class Task:
     frozen: dict[str, nn.Module] = field(default_factory=dict)  #: What losses look through, not trained.
     average: dict[str, float] = field(default_factory=dict)  #: Decay of the moving average of a network's weights.
     clip: dict[str, float] = field(default_factory=dict)  #: Largest gradient norm, by optimiser.
+    #: A metric of the validation and which of two values is better, as ``("lpips", min)``: the first network's best
+    #: weights (averaged where there are averages) are kept, from before the first step on.
+    best: tuple[str, Callable[[float, float], float]] | None = None
+    patience: int = 0  #: Validations in a row without a better one that end the run; 0: none do.
 
 
 class Run:
-    """A task while it runs: what a step may use. Its networks and frozen ones are ready to be called on its device."""
+    """A task while it runs: what a step may use. Its networks and frozen ones are ready to be called on its device.
+
+    ``best`` is the best validation so far (step, value and weights), where the task asks for it; ``ended`` says that
+    all steps are done, or that the task's patience is at its end.
+    """
 
     def __init__(self, task: Task, fabric: Fabric, speed: Speed, seed: int):
         self.task, self.fabric, self.speed, self.seed, self.step = task, fabric, speed, seed, 0
-        self.device = fabric.device
+        self.device, self.ended = fabric.device, False
+        self.best: dict[str, Any] | None = None
         self.averaged = {
             name: copy.deepcopy(task.networks[name]).requires_grad_(False).eval().to(self.device)
             for name in task.average
@@ -90,6 +100,16 @@ class Run:
                 else:
                     mean.copy_(now)
 
+    def note_best(self, metrics: Mapping[str, float]) -> None:
+        """Keep the weights that a validation has just looked at, if it was the best one so far."""
+        if self.task.best is None:
+            return
+        metric, better = self.task.best
+        value, name = metrics[metric], next(iter(self.task.networks))
+        if self.best is None or (value != self.best["value"] and better(value, self.best["value"]) == value):
+            weights = self.averaged.get(name, self.task.networks[name]).state_dict()
+            self.best = {"step": self.step, "value": value, "weights": {k: v.clone() for k, v in weights.items()}}
+
     def state_dict(self) -> dict:
         """Everything the next step depends on, but the number of the step."""
         return {
@@ -97,11 +117,11 @@ class Run:
             "averaged": {name: network.state_dict() for name, network in self.averaged.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.task.optimizers.items()},
             "schedulers": {name: scheduler.state_dict() for name, scheduler in self.task.schedulers.items()},
-        }
+        } | ({"best": self.best} if self.best else {})
 
     def load_state_dict(self, state: Mapping) -> None:
         """Go on from what :meth:`state_dict` gave; TrainingError where it is the state of another task."""
-        task = self.task
+        task, self.best = self.task, state.get("best")
         own = {"networks": task.networks, "averaged": self.averaged}
         own |= {"optimizers": task.optimizers, "schedulers": task.schedulers}
         for part, objects in own.items():

@@ -109,7 +109,7 @@ def test_validation_is_the_mean_over_pairs():
     pairs = hidden_camera.validation_pairs("embedded")
     exact = {"generator": torch.nn.Upsample(scale_factor=4, mode="nearest")}
     exact["generator"].register_parameter("p", torch.nn.Parameter(torch.zeros(1)))
-    found = validation(pairs)(exact)
+    found = validation([(pair.hr, pair.lr) for pair in pairs])(exact)
     up = pairs[0].lr.repeat_interleave(4, 1).repeat_interleave(4, 2)
     mse = ((up * 255).round() / 255 - pairs[0].hr)[:, 4:-4, 4:-4].double().square().mean()
     assert found["psnr"] == pytest.approx(float(-10 * mse.log10()), abs=1e-3)

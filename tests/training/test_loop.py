@@ -78,6 +78,39 @@ def test_a_run_in_pieces_ends_with_the_bits_of_a_run_in_one(tmp_path, recipe):
     assert [line["step"] for line in pieces] == sorted(line["step"] for line in pieces)
 
 
+def validations(folder) -> dict[int, float]:
+    return {line["step"]: line["error"] for line in read_metrics(folder / "metrics.jsonl") if "error" in line}
+
+
+def test_the_best_weights_are_kept_and_patience_ends_a_run(tmp_path):
+    for rate in (0.01, 0.1):
+        folder = tmp_path / str(rate)
+        recipe = Toy(steps=400, patience=3, learning_rate=rate)
+        run = train(folder, recipe, seed=3)
+        errors = validations(folder)
+        best = min(errors, key=errors.get)
+        assert run.ended and 0 in errors and run.best["step"] == best and run.best["value"] == errors[best]
+        assert run.step == min(best + 3 * recipe.validate_every, recipe.steps) == max(errors)
+        net = run.task.networks["net"]
+        net.load_state_dict(run.best["weights"])
+        with torch.no_grad():
+            assert float(run.task.validate({"net": net.eval()})["error"]) == errors[best]
+
+
+def test_patience_survives_stops(tmp_path):
+    recipe = Toy(steps=400, patience=3)
+    whole = train(tmp_path / "whole", recipe, seed=3)
+    for _ in range(60):
+        run = train(tmp_path / "pieces", recipe, seed=3, max_minutes=0)
+        if run.ended:
+            break
+    assert run.step == whole.step < recipe.steps and run.best["step"] == whole.best["step"]
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "pieces"))
+    assert "/best/weights/body.0.weight" in weights(tmp_path / "pieces")
+    again = train(tmp_path / "pieces", recipe, seed=3)
+    assert again.ended and again.step == whole.step, "it is not trained further"
+
+
 def test_another_seed_is_another_run_and_the_same_seed_the_same(tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         train(tmp_path / name, Toy(steps=10), seed=seed)

@@ -50,6 +50,7 @@ class Toy(Recipe):
     learning_rate: float = 0.01
     poison: int = 0  # a step whose loss is spoilt
     spoilt: float = float("nan")
+    patience: int = 0  # with a best validation to wait for
 
     def task(self, seed: int) -> Task:
         net = Net(self.norm, self.dropout)
@@ -74,6 +75,8 @@ class Toy(Recipe):
             validate=lambda nets: {"error": (nets["net"](fixed) - fixed).square().mean()},
             average={"net": 0.9},
             clip={"net": 0.5},
+            best=("error", min) if self.patience else None,
+            patience=self.patience,
         )
 
 

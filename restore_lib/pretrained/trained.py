@@ -1,0 +1,76 @@
+"""From a run of :func:`restore_lib.training.fit` to a named checkpoint."""
+
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from restore_lib.errors import TrainingError
+from restore_lib.pretrained import provenance
+from restore_lib.pretrained.checkpoints import save_checkpoint
+from restore_lib.pretrained.model_card import Card
+from restore_lib.pretrained.networks import build
+from restore_lib.training.state import load_state, read_run, states
+
+
+def save_run(
+    run: Path | str,
+    recipe: Any,
+    tier: str,
+    name: str,
+    training_data: tuple[str, str],
+    folder: Path | str | None = None,
+    **about: object,
+) -> Card:
+    """Make a named checkpoint of a run's last state: the best weights or the averaged ones, where there are such.
+
+    Parameters
+    ----------
+    run : path
+        Folder of the run.
+    recipe : Recipe
+        What was trained, at its tier; with a method ``architecture``.
+    tier, name : str
+        Of the recipe, and of the checkpoint.
+    training_data : (str, str)
+        Name and SHA-256 of what it was trained on.
+    folder : path, optional
+        Where checkpoints are kept.
+    **about
+        Further fields of the card, such as ``metrics``.
+
+    Raises
+    ------
+    TrainingError
+        The folder holds no state.
+    """
+    saved = states(run)
+    if not saved:
+        raise TrainingError(f"{run} holds no state yet: train it further.")
+    tree, steps = load_state(saved[-1])
+    main = next(iter(tree["networks"]))
+    weights = tree["averaged"].get(main, tree["networks"][main])
+    if "best" in tree:
+        weights, steps = tree["best"]["weights"], tree["best"]["step"]
+    network = build(recipe.architecture())
+    network.load_state_dict(weights)
+    dataset, digest = training_data
+    card = Card(
+        name=name,
+        recipe=recipe.name,
+        tier=tier,
+        steps=steps,
+        seed=read_run(Path(run))["seed"],
+        dataset=dataset,
+        dataset_hash=digest,
+        architecture=recipe.architecture(),
+        versions=provenance.versions(),
+        device=provenance.device_name("cuda" if torch.cuda.is_available() else "cpu"),
+        date=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        commit=provenance.commit(),
+        licence=recipe.licence,
+        note=f"Trained for {steps:,} of {recipe.steps:,} steps; pictures: {dataset}. {recipe.remark}".strip(),
+    )
+    return save_checkpoint(network, replace(card, **about), folder, dtype=getattr(torch, recipe.stored))
