@@ -403,8 +403,9 @@ def adapt(
     name = name or f"{model}-{re.sub('[^a-z0-9._+-]+', '-', photos.resolve().name.lower()).strip('-')}"
     refuse_taken(name, folder)
     begin(model)  # what would fail later fails now
+    others = Path(clean).expanduser() if clean else None
     recipe = at_tier(ADAPT, tier, start=model, **changes)
-    recipe = replace(recipe, material=prepare(recipe, photos, clean and Path(clean).expanduser(), seed=seed, tell=tell))
+    recipe = replace(recipe, material=prepare(recipe, photos, others, seed=seed, tell=tell))
     material, run = recipe.material, Path(run or Path("runs") / f"adapt-{name}")
     used = f"{material.photos} photos, {material.kernels} kernels, {len(material.pairs.noises)} patches of noise"
     tell(f"{used}. Training in {run}: {recipe.steps:,} steps at most, {recipe.cost.get(tier, 'minutes on a GPU')}")
