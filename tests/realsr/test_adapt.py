@@ -168,7 +168,7 @@ def test_the_command(start, folder, tmp_path, monkeypatch, capsys):
         (("nowhere",), "There is no folder nowhere"),
         (("empty",), "empty holds no photo of at least 128 x 128 pixels"),
         (("one",), "take two at least"),
-        (("busy",), "no flat place to collect noise from: add some of sky or walls"),
+        (("busy",), "has a flat place to collect noise from: add some of sky or walls"),
         (("My Camera", "--model", "realsr"), "run `restore weights import realsr-df2k`"),
         (("My Camera", "--model", "nonsense"), "There is no checkpoint nonsense"),
         (("My Camera", "--model", "other"), "other is no RRDBNet that enlarges by 4"),
