@@ -405,8 +405,9 @@ def adapt(
     begin(model)  # what would fail later fails now
     others = Path(clean).expanduser() if clean else None
     recipe = at_tier(ADAPT, tier, start=model, **changes)
-    recipe = replace(recipe, material=prepare(recipe, photos, others, seed=seed, tell=tell))
-    material, run = recipe.material, Path(run or Path("runs") / f"adapt-{name}")
+    material = prepare(recipe, photos, others, seed=seed, tell=tell)
+    recipe = replace(recipe, material=material, licence=licence(model))
+    run = Path(run or Path("runs") / f"adapt-{name}")
     used = f"{material.photos} photos, {material.kernels} kernels, {len(material.pairs.noises)} patches of noise"
     tell(f"{used}. Training in {run}: {recipe.steps:,} steps at most, {recipe.cost.get(tier, 'minutes on a GPU')}")
     trained = fit(recipe, run, seed=seed, speed=fastest(best_device()), max_minutes=max_minutes, quiet=quiet)
@@ -420,7 +421,6 @@ def adapt(
         name,
         (f"photos in {photos.resolve().name}", str(material)),
         folder,
-        licence=licence(model),
         metrics=[
             Score("held photos", f"{len(material.held)} pairs of Algorithm 1", condition, metric, held[step][metric])
             for condition, step in ((model, 0), ("adapted", trained.best["step"]))
