@@ -162,6 +162,8 @@ def test_every_line_has_a_method_that_runs():
     table = paper_b.TRACK1_TABLE
     methods = {recipe.name for recipe in SR} | {"bicubic"} | set(paper_b.AUTHORS)
     names = {"track1-here": methods, "track1-few": {"bicubic", *paper_b.ZSSR_SETTINGS}}
+    names["track1-weak-few"] = set(paper_b.WEAK_ROWS)
+    names["track1-weak"] = set(paper_b.WEAK_ROWS) - set(paper_b.ZSSR_SETTINGS)
     names["track1-between"] = {"rrdb-gan-noise-between"}
     names["track1-precision"] = {"rrdb-gan-both-precision", "realsr-df2k-precision"}
     for line in table.lines:
