@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -263,8 +263,8 @@ def cosine(step: int, steps: int, warm: int = 100) -> float:
 
 def line(x: Sequence[float] | np.ndarray, y: Sequence[float] | np.ndarray) -> tuple[float, float]:
     """Slope of the line of least squares, and its standard error."""
-    slope, _, _, _, error = stats.linregress(x, y)
-    return float(slope), float(error)
+    fit = cast(Any, stats.linregress(x, y))
+    return float(fit.slope), float(fit.stderr)
 
 
 def father(image: Float[Tensor, "3 h w"], settings: ZSSRSettings, scale: float = 1.0) -> Father:
