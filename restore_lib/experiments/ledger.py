@@ -329,7 +329,7 @@ class Ranking:
         """Kendall's rank correlation: 1 for the same order, -1 for the reversed one, about 0 for unrelated ones."""
         from scipy.stats import kendalltau  # half a second that pages without a ranking need not wait for
 
-        return float(kendalltau(range(len(self.entries)), self.places).statistic)
+        return float(kendalltau(range(len(self.entries)), self.places)[0])
 
 
 def ranking(section: Section, records: Sequence[RunRecord], metric: str) -> Ranking:

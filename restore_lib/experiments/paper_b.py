@@ -120,7 +120,7 @@ TRACK1_WEAK_FEW = replace(
     TRACK1_WEAK,
     name="track1-weak-few",
     title=f"the methods of Table 1 at such a camera ({FEW} of 24 photos)",
-    rules=TRACK1_WEAK.rules | {"photos": f"{FEW} of 24, because some methods train on each photo"},
+    rules={**TRACK1_WEAK.rules, "photos": f"{FEW} of 24, because some methods train on each photo"},
 )
 TRACK1_BETWEEN = replace(
     TRACK1,

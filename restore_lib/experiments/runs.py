@@ -61,7 +61,7 @@ def evaluate(
         ``model(given, size)`` returns the restored image (c, H, W) from ``given`` (c, h, w) in [0, 1] and ``size`` (H,
         W); values may leave [0, 1]. Or one model for each condition: ``{"sigma 25": ..., "sigma 50": ...}``.
     dataset
-        Items with a ``name``, as :func:`restore_lib.data.open` gives them.
+        Items with a ``name``, as ``data.open`` gives them.
     conditions, device
         Names out of ``protocol.conditions``, all by default; where inputs are put, though results are measured on the
         CPU.
@@ -171,7 +171,7 @@ def trial(
     crops: Mapping[str, tuple[int, int, int]] | None = None,
     **about: Any,
 ) -> Trial:
-    """A method that :func:`evaluate` measures on an image set that :func:`restore_lib.data.open` knows.
+    """A method that :func:`evaluate` measures on an image set that ``data.open`` knows.
 
     ``model`` makes the model, or one for each condition, when its turn comes; so many ``photos`` of the set are evenly
     chosen; ``summary`` is what a record keeps of the measurements; ``crops`` are (top, left, side) of pieces that are

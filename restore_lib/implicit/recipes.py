@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import UInt8
@@ -131,10 +131,10 @@ class FrozenEncoderRecipe(Recipe):
 
         Computing these for the first time takes some minutes.
         """
-        network = build(self.architecture())
+        network: Any = build(self.architecture())
         white, network.encoder = network.encoder, network.encoder.encoder
         if self.trunk:
-            network.encoder.load_state_dict(load_published(self.trunk).encoder.state_dict())
+            network.encoder.load_state_dict(cast(AnyScale, load_published(self.trunk)).encoder.state_dict())
         photos = list(data.open(self.dataset, self.split or None))
         more = data.open(self.also) if self.also else []
         store = PatchStore.build([*photos[: -self.held], *more])
