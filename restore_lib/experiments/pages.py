@@ -131,12 +131,15 @@ def ranking(table: str, section: str, metrics: Sequence[str], folder: Folder = N
         for place, (entry, ours) in enumerate(zip(order.entries, order.places, strict=True), 1):
             cells = entry.cells()
             rows.append((entry.line.group, [cells["paper"], Cell(f"{place}."), cells["ours"], Cell(f"{ours}.")]))
-        count = len(rows) * (len(rows) - 1) // 2
         other = [f"{a.line.group} and {b.line.group}" for a, b in order.reversed_pairs]
         parts.append(framed(title_of(metric), ("", "paper", "place", "ours", "place"), plain_rows(rows)))
+        if not order.pairs:
+            parts.append("<p>Fewer than two of the published methods have been measured here.</p>")
+            continue
         tau = f'<span data-source="tau:{order_source(order)}">{order.tau:.2f}</span>'
         parts.append(
-            f"<p>{count - len(other)} of {count} pairs of methods stand in the published order, Kendall's τ is {tau}. "
+            f"<p>{order.pairs - len(other)} of {order.pairs} pairs of methods stand in the published order, "
+            f"Kendall's τ is {tau}. "
             f"The other way round here: {escape('; '.join(other)) or 'none'}.</p>"
         )
     return Page("".join(parts))

@@ -63,3 +63,8 @@ def test_the_published_order_is_the_paper_s(results, metric, names):
     shown = [entry.line.group for entry in order(results, metric).entries]
     assert set(shown) == set(names) and shown[0] == names[0]
     assert shown.index("ESRGAN (small)") > shown.index("EDSR (small)")  # in both of the paper's metrics
+
+
+def test_without_records_no_order_is_claimed(tmp_path):
+    html = pages.ranking("realsr-track1", "weak", ["psnr"], tmp_path).html
+    assert "Fewer than two" in html and "τ" not in html
