@@ -5,8 +5,8 @@ kernels (Sec. 3.2), noise (Sec. 3.3) and, reduced by 2, images to enlarge to. Th
 weights with the three losses of Sec. 3.4; pairs of photos that are kept from training say when to stop, and which
 weights were best: never worse ones on those pairs than the published ones.
 
-On a CPU the first blocks stay as they were published. No gradient passes them, so that they cost a third of what
-trained blocks do, and no memory.
+On a CPU the first blocks stay as they were published. No gradient passes them: they cost their forward pass alone, and
+no memory.
 """
 
 import hashlib
@@ -228,7 +228,7 @@ class AdaptRecipe(Recipe):
     size: int = sourced(128, "official code", "Side of an HR crop in pixels.")
     start: str = sourced("realsr-df2k", "ours; the official code starts from ESRGAN's", "Weights that it begins with.")
     trained_blocks: int = sourced(
-        5, "ours: a third of the time of all 23", "Blocks that are trained, the last ones, with all that follows them."
+        5, "ours: no gradient passes the others", "Blocks that are trained, the last ones, with all that follows them."
     )
     learning_rate: float = sourced(5e-5, "ours; the official code has 1e-4 from ESRGAN's weights", "Adam's step.")
     warmup: int = sourced(100, "ours: the discriminator is new", "Steps in which the learning rate rises from zero.")
@@ -337,7 +337,7 @@ ADAPT = AdaptRecipe(
             "validate_every": 200,
         },
     },
-    cost={"smoke": "seconds", "cpu": "about an hour on two cores", "gpu": "minutes"},
+    cost={"smoke": "seconds", "cpu": "an hour or two"},
     stored="float16",
 )
 
@@ -409,7 +409,7 @@ def adapt(
     recipe = replace(recipe, material=material, licence=licence(model))
     run = Path(run or Path("runs") / f"adapt-{name}")
     used = f"{material.photos} photos, {material.kernels} kernels, {len(material.pairs.noises)} patches of noise"
-    tell(f"{used}. Training in {run}: {recipe.steps:,} steps at most, {recipe.cost.get(tier, 'minutes on a GPU')}")
+    tell(f"{used}. Training in {run}: {recipe.steps:,} steps at most, {recipe.cost.get(tier, 'not timed yet')}")
     trained = fit(recipe, run, seed=seed, speed=fastest(best_device()), max_minutes=max_minutes, quiet=quiet)
     if not trained.best or not trained.best["step"]:
         return None
