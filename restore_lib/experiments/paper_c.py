@@ -96,9 +96,9 @@ ABLATION_SET, BORDER_SET = "b100", "set5"
 
 AUTHORS = "liif-authors"
 TRUNK = {  # decoders of full size on the encoder of LIIF's authors
-    "metasr-trunk": "Meta-SR, full size on LIIF's encoder",
-    "liif-trunk": "LIIF, trained again on its encoder",
-    "diinn-trunk": "DIINN, full size on LIIF's encoder",
+    "metasr-trunk": "Meta-SR, full size",
+    "liif-trunk": "LIIF, full size, trained again",
+    "diinn-trunk": "DIINN, full size",
 }
 TITLES = {
     "bicubic": "bicubic interpolation",
@@ -106,7 +106,7 @@ TITLES = {
     "liif": "LIIF",
     "diinn": "DIINN",
     AUTHORS: "LIIF, authors' weights",
-} | TRUNK
+}
 ABLATION = {
     "diinn-a": "(a) modulation by itself, positional layer",
     "diinn-b": "(b) modulation by itself",
@@ -240,7 +240,9 @@ def step_lines() -> Iterator[Line]:
             yield log_line(STEPS, row, column, group, f"{scale}, {1000 * int(column.split()[1]):,} steps")
 
 
-BORDER_TITLES = {name: title for name, title in TITLES.items() if name not in {AUTHORS, *TRUNK}}
+FULL_TITLES = {AUTHORS: "LIIF, as its authors trained it"} | TRUNK
+FULL_SIZE = "decoders of full size on the encoder of LIIF's authors"
+BORDER_TITLES = {name: title for name, title in TITLES.items() if name != AUTHORS}
 BORDER_TITLES |= {WITHOUT_ENSEMBLE: ABLATION[WITHOUT_ENSEMBLE], AUTHORS: TITLES[AUTHORS]}
 SCALES_TABLE = Experiment(
     "diinn2023-scales",
@@ -257,6 +259,12 @@ SCALES_TABLE = Experiment(
             reference=lambda line: {"why": NOT_SEEN},
         ),
         Section("liif", f"{LIIF.title}, every scale", LIIF.rules, list(liif_lines())),
+        section(
+            LIIF, ("psnr",), FULL_TITLES, {x: SET_TITLES[x] for x in WHOLE}, name="full", title=FULL_SIZE, keep=measured
+        ),
+        section(
+            DIINN, QUALITY, FULL_TITLES, {"set5": SET_TITLES["set5"]}, name="full-rgb", title=FULL_SIZE, keep=measured
+        ),
         Section("logs", "the authors' own training, at its end", LOG_RULES, LOG_LINES),
         Section("steps", "the authors' own training, on its way", LOG_RULES, list(step_lines())),
         section(DIINN, QUALITY, ABLATION, {ABLATION_SET: ""}, name="ablation", title="what each part is worth"),
