@@ -84,9 +84,15 @@ RULES = {
 }
 
 
-def hidden_pair(item: Item, scale: float, generator: torch.Generator, sets: str = PHOTO_SETS) -> tuple[Tensor, Tensor]:
+def hidden_pair(item: Item, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """A test photo's degraded reduction, which is always the same one, and the photo."""
-    pair = hidden_camera.unseen_pair(item, sets)
+    pair = hidden_camera.unseen_pair(item, PHOTO_SETS)
+    return pair.lr, pair.hr
+
+
+def weak_pair(item: Item, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The same at the camera with weak noise."""
+    pair = hidden_camera.unseen_pair(item, WEAK)
     return pair.lr, pair.hr
 
 
@@ -114,7 +120,7 @@ TRACK1_WEAK = replace(
         "low resolution": "MATLAB's bicubic reduction by 4, noise of photos of DND that training never sees, weakened "
         "to a luma variance of 10 (the released rule accepts up to 20), 8 bit; another noise for each"
     },
-    prepare=partial(hidden_pair, sets=WEAK),
+    prepare=weak_pair,
 )
 TRACK1_WEAK_FEW = replace(
     TRACK1_WEAK,

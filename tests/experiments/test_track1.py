@@ -28,6 +28,7 @@ def few(monkeypatch, tmp_path, rng):
     image_set, whole = ImageSet("kodak24", "", items, {}), data.open
     monkeypatch.setattr(data, "open", lambda name, split=None: image_set if name == "kodak24" else whole(name, split))
     monkeypatch.setattr(paper_b, "PHOTO_SETS", "embedded")
+    monkeypatch.setattr(paper_b, "WEAK", "embedded")
     monkeypatch.setattr(metrics, "lpips", lambda a, b, net: 0.25 + float((a - b).abs().mean()))
     return image_set
 
@@ -53,7 +54,8 @@ def test_the_quick_tier_interpolates_and_says_how_photos_differ(few, tmp_path):
     seen = []
     written = run(paper_b.TRACK1_TABLE, tmp_path, tier="smoke", progress=lambda image, total: seen.append(total))
     records = {record.protocol: record for record in load_all(tmp_path)}
-    assert len(written) == 2 and set(records) == {"track1-here", "track1-few"} and seen == [4] * 4
+    assert len(written) == 4 and set(records) == {"track1-here", "track1-few", "track1-weak-few", "track1-weak"}
+    assert seen == [8] * 8
     record = records["track1-here"]
     values = record.find("x4", "psnr").per_image
     spread = abs(values[0] - values[1]) / math.sqrt(2)
