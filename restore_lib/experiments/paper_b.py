@@ -112,21 +112,16 @@ TRACK1_FEW = replace(
     rules=RULES | {"photos": f"{FEW} of 24, because each gets a training of its own"},
 )
 TRACK1_WEAK = replace(
-    TRACK1,
-    name="track1-weak",
-    title="a camera whose noise the released rule accepts (Kodak)",
+    TRACK1_FEW,
+    name="track1-weak-few",
+    title=f"the methods of Table 1 at a camera whose noise the released rule accepts ({FEW} of 24 photos)",
     rules=RULES
     | {
         "low resolution": "MATLAB's bicubic reduction by 4, noise of photos of DND that training never sees, weakened "
-        "to a luma variance of 10 (the released rule accepts up to 20), 8 bit; another noise for each"
+        "to a luma variance of 10 (the released rule accepts up to 20), 8 bit; another noise for each",
+        "photos": f"{FEW} of 24, because some methods train on each photo",
     },
     prepare=weak_pair,
-)
-TRACK1_WEAK_FEW = replace(
-    TRACK1_WEAK,
-    name="track1-weak-few",
-    title=f"the methods of Table 1 at such a camera ({FEW} of 24 photos)",
-    rules={**TRACK1_WEAK.rules, "photos": f"{FEW} of 24, because some methods train on each photo"},
 )
 TRACK1_BETWEEN = replace(
     TRACK1,
@@ -167,16 +162,15 @@ def track1_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
         yield from precision_trials(own, networks)
     for recipe in ("bicubic", *(ZSSR_SETTINGS if tier != "smoke" else ())):
         yield few_trial(recipe)
-    for protocol, photos in ((TRACK1_WEAK_FEW, FEW), (TRACK1_WEAK, None)):
-        about = {"photos": photos, "crops": CROPS if protocol is TRACK1_WEAK_FEW else None}
-        yield trial("bicubic", lambda: bicubic, KODAK, protocol, **about)
-        for weights in own:
-            if weights.recipe in WEAK_ROWS:
-                yield of_checkpoint(weights, whole, KODAK, protocol, **about)
-        for name, network in networks.items():
-            yield trial(name, lambda network=network: whole(network), KODAK, protocol, **about)
+    about = {"photos": FEW, "crops": CROPS}
+    yield trial("bicubic", lambda: bicubic, KODAK, TRACK1_WEAK, **about)
+    for weights in own:
+        if weights.recipe in WEAK_ROWS:
+            yield of_checkpoint(weights, whole, KODAK, TRACK1_WEAK, **about)
+    for name, network in networks.items():
+        yield trial(name, lambda network=network: whole(network), KODAK, TRACK1_WEAK, **about)
     for recipe in (name for name in WEAK_ROWS if name in ZSSR_SETTINGS and tier != "smoke"):
-        yield few_trial(recipe, protocol=TRACK1_WEAK_FEW)
+        yield few_trial(recipe, protocol=TRACK1_WEAK)
 
 
 def between_trials(own: Iterable[Card]) -> Iterator[Trial]:
@@ -260,7 +254,7 @@ def pictures(photo: str, folder: Path | str | None = None) -> dict[str, Float[Te
     """Kept results of the methods of Table 1 on a crop of a photo at the camera with weak noise, and the truth."""
     home = Path(folder or results_folder()) / runs.PICTURES
     titles = {name: title for name, (title, _) in WEAK_ROWS.items()} | {"truth": "truth"}
-    paths = {title: home / f"{name}__{TRACK1_WEAK_FEW.name}__{photo}.png" for name, title in titles.items()}
+    paths = {title: home / f"{name}__{TRACK1_WEAK.name}__{photo}.png" for name, title in titles.items()}
     return {title: images.read(path) for title, path in paths.items() if path.exists()}
 
 
@@ -332,10 +326,7 @@ TRACK1_TABLE = Experiment(
     (
         printed_section("methods", TRACK1, TRACK1_ROWS, (*METRICS, *SPREADS)),
         printed_section("few", TRACK1_FEW, FEW_ROWS, METRICS),
-        printed_section("weak", TRACK1_WEAK_FEW, WEAK_ROWS, METRICS),
-        printed_section(
-            "weak-all", TRACK1_WEAK, {k: v for k, v in WEAK_ROWS.items() if k not in ZSSR_SETTINGS}, METRICS
-        ),
+        printed_section("weak", TRACK1_WEAK, WEAK_ROWS, METRICS),
         section(TRACK1, METRICS, BY_PAIRS, PLACE, name="pairs", title="by how LR images are made"),
         section(TRACK1, METRICS, WEIGHTS, PLACE, name="weights", title="by the weights of the losses"),
         section(TRACK1_BETWEEN, METRICS, {f"{ENDS[1]}-between": "RealSR, noise alone"}, PLACE, name="between"),
