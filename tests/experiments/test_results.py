@@ -56,6 +56,8 @@ def measured(call):
         return 4 * 3 * 3  # sets, scales, protocols
     if function == "photos":
         lines = [line for line in experiments.find(table).section("photos").lines if line.condition == section]
+    elif function == "ranking":
+        lines = [line for line in experiments.find(table).section(section).lines if line.paper]
     else:
         lines = experiments.find(table).section(section).lines
         lines = [line for line in lines if line.metric in names.get("metrics", [line.metric])]
