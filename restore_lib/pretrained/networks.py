@@ -38,7 +38,7 @@ MODULES = {
 
 
 def network_class(name: str) -> type[nn.Module]:
-    """The class that a name, or a dotted path's last part, has in :data:`MODULES`; CheckpointError for others."""
+    """The class that a name, or a dotted path's last part, has in ``MODULES``; CheckpointError for others."""
     last = name.rpartition(".")[2]
     if last not in MODULES:
         raise CheckpointError(f"{name} is no network of this library: use the version that trained these weights.")
