@@ -69,5 +69,5 @@ class AnyScale(nn.Module):
     def colours_around(
         self, around: Float[Tensor, "p c 3 3"], offset: Float[Tensor, "k q 2"], ratio: Float[Tensor, "q 2"]
     ) -> Float[Tensor, "q 3"]:
-        """Colours of single pixels of any pictures from features alone, see :func:`restore_lib.fast.decoders.decode_around`."""
+        """Colours of single pixels of any pictures, see :func:`~restore_lib.fast.decoders.decode_around`."""
         return decoders.decode_around(self.decoder, around, offset, ratio) * self.unit + self.mean.flatten()
