@@ -68,6 +68,8 @@ class RRDBNet(nn.Module):
         super().__init__()
         if scale not in DOUBLINGS:
             raise ValueError(f"scale must be 1, 2 or 4, got {scale}: the network doubles its picture, or does not")
+        if min(blocks, width, growth) < 1:
+            raise ValueError(f"blocks={blocks}, width={width}, growth={growth}: each must be at least 1")
         self.scale = scale
         self.first = nn.Conv2d(3, width, 3, padding=1)
         self.blocks = nn.ModuleList(RRDB(width, growth) for _ in range(blocks))

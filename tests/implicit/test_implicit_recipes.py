@@ -14,7 +14,15 @@ from restore_lib.data.patches import PatchStore, augment, to_float
 from restore_lib.errors import TrainingError
 from restore_lib.implicit import DIINN, LIIF, MetaSR, recipes
 from restore_lib.implicit.crops import AnyScaleCrops, chosen
-from restore_lib.implicit.recipes import ABLATION, DECODERS, DIINN_RECIPE, RECIPES, centre_levels, validation
+from restore_lib.implicit.recipes import (
+    ABLATION,
+    DECODERS,
+    DIINN_RECIPE,
+    RECIPES,
+    AnyScaleRecipe,
+    centre_levels,
+    validation,
+)
 from restore_lib.pretrained import build
 from restore_lib.recipes import find
 from restore_lib.resampling import resize_antialiased
@@ -172,7 +180,10 @@ def started(recipe) -> Run:
     return run
 
 
-@pytest.mark.parametrize("kind", RECIPES.values(), ids=lambda kind: kind.name)
+ON_CROPS = [recipe for recipe in RECIPES.values() if isinstance(recipe, AnyScaleRecipe)]  # others: test_trunk.py
+
+
+@pytest.mark.parametrize("kind", ON_CROPS, ids=lambda kind: kind.name)
 def test_every_recipe_learns_from_a_batch(kind, embedded, monkeypatch):
     monkeypatch.setattr(PatchStore, "build", lambda *_, **__: embedded)
     run = started(smoke(kind, warmup=1))
@@ -241,8 +252,8 @@ def test_the_middle_of_a_photo_is_its_middle(rng):
 
 
 def test_every_recipe_has_its_name_a_source_for_each_field_and_a_network_at_each_tier():
-    assert len(RECIPES) == 12
-    for recipe in RECIPES.values():
+    assert len(ON_CROPS) == 12
+    for recipe in ON_CROPS:
         assert find(recipe.name) is recipe
         for tier in ("smoke", "cpu", "gpu", "paper"):
             one = at_tier(recipe, tier)

@@ -49,7 +49,8 @@ def test_the_slope_rule_is_numpys_and_the_librarys_own(drawn):
             assert falls == (-1.5 * slope < covariance[0, 0] ** 0.5)
             control = RateControl(BICUBIC)
             for step, error in zip(steps.tolist(), row.tolist(), strict=True):
-                control.tested(step, error)
+                control.steps.append(step)
+                control.errors.append(error)
             control.after(1199 + 60 * 4)
             assert bool(control.changes) == falls
         assert 0.1 < found.double().mean() < 0.9
