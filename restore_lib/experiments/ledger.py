@@ -73,6 +73,7 @@ def title_of(metric: str) -> str:
 
 
 def decimals_of(metric: str) -> int:
+    """How many decimals a metric is printed with."""
     return METRICS.get(metric, (metric, 3))[1]
 
 
@@ -256,6 +257,7 @@ def signed(number: Decimal) -> str:
 
 
 def published_cell(number: Number | None, blank: str) -> Cell:
+    """A published number as it was printed, or the word for a blank."""
     return Cell(number.text, number.key) if number else Cell(blank)
 
 
@@ -355,6 +357,7 @@ def columns_of(section: Section) -> tuple[str, ...]:
 
 
 def print_table(table: Table, records: Sequence[RunRecord], console) -> None:
+    """Print a table on a console of rich: protocols, numbers, differences and reasons."""
     from rich.table import Table as Grid
 
     console.print(f"[bold]{table.title}[/bold]")

@@ -64,6 +64,7 @@ def plain_rows(rows: Iterable[tuple[str, Sequence[Cell]]]) -> str:
 
 
 def condition_title(name: str) -> str:
+    """A condition as tables call it: ×2 for x2."""
     return re.sub(r"^x(?=[0-9])", "×", name)
 
 
@@ -219,10 +220,12 @@ def spread(shown: Sequence[Entry]) -> Cell:
 
 
 def chosen(table: str, section: str, folder: Folder) -> tuple[Section, list[RunRecord]]:
+    """A section by its names, and the records of the folder."""
     return experiments.find(table).section(section), load_all(folder or results_folder())
 
 
 def protocol(part: Section) -> str:
+    """The rules of a section as a list."""
     items = [f"<li><strong>{escape(rule)}</strong>: {escape(text)}</li>" for rule, text in part.rules.items()]
     return f'<ul class="protocol">{"".join(items)}</ul>'
 

@@ -59,6 +59,7 @@ SMALL_METHODS = {"noisy": "noisy", "small-denoiser": "small-denoiser"}
 
 
 def small_denoiser_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
+    """Noisy pictures as they are, and the small denoiser on them."""
     for name in sets:
         yield trial("noisy", lambda: unchanged, name, AWGN_25, seed=0)
     weights = card("small-denoiser-cpu")

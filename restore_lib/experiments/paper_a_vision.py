@@ -194,6 +194,7 @@ def batches(x: Tensor, pixels: int) -> Iterator[Tensor]:
 
 @torch.no_grad()
 def denoised(name: str, x: Tensor) -> Tensor:
+    """Pictures (n, 3, h, w) by the denoiser of that name, in bfloat16 where that is native."""
     with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16("cpu")):
         return torch.cat([same_size(network(name), part).float() for part in batches(x, 60_000)])
 
@@ -206,6 +207,7 @@ def predictions(name: str, x: Tensor) -> Tensor:
 
 
 def numbers_of(case: str, source: str, count: int) -> list[int]:
+    """Which of ``count`` test pictures a case sees: all, but for CBM3D, which is slow."""
     return evenly(range(count), CBM3D_PICTURES[source] if case == "cbm3d" else None)
 
 
@@ -283,6 +285,7 @@ def vision_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
 
 
 def vision_trial(task: VisionTask, case: str, seed: int) -> Trial:
+    """One case of a task, with the denoisers of one seed."""
     truth = test_pictures(task.source, task.goal)
     names = [denoiser_of(case, task.source, task.goal, sigma) for sigma in task.sigmas]
     used = [name for name in [*names, task.network] if name and name != "efficientnet-lite0"]

@@ -430,6 +430,7 @@ METHODS |= {recipe.name: recipe.title for recipe in SR if recipe.name not in MET
 
 
 def track2_section(name: str, dataset: str, names: Sequence[str], methods: Mapping[str, str]) -> Section:
+    """Real photos of one kind; the large photo itself has indices alone."""
 
     def keep(line: Line) -> bool:
         return line.recipe != "reference" or line.metric in INDICES

@@ -294,6 +294,7 @@ NOISE = Protocol(
 
 
 def noise_measurements(dataset: str, tell: Tell) -> list[Measurement]:
+    """Statistics of a set's noise, collected, injected and, where pairs tell it, the camera's own."""
     items = data.open(dataset)
     pairs = all("noisy" in item.parts for item in items)
     kinds = compare(
@@ -307,6 +308,7 @@ def noise_measurements(dataset: str, tell: Tell) -> list[Measurement]:
 
 
 def noise_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
+    """One trial for each set of noisy photos."""
     for name in sets:
         about = {"seed": 0, "settings": asdict(NOISE_RULES[name]), "ticks": 1}
         names = [item.name for item in data.open(name)]
@@ -378,6 +380,7 @@ def enlarged(
 
 
 def div2krk_protocol(condition: str) -> EvaluationProtocol:
+    """The protocol of one condition of DIV2KRK's tables."""
     scale, sigma = CONDITIONS[condition]
     rule = metrics.Protocol(channels="y", border=scale, quantize=True)
     rules = {

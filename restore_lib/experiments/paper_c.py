@@ -65,6 +65,7 @@ def whole_cells(item, scale: float, generator: torch.Generator) -> Pair:
 
 
 def border_metrics(sr: Float[Tensor, "3 h w"], hr: Float[Tensor, "3 h w"], scale: float) -> dict[str, float]:
+    """Jumps and errors at borders, of the clipped, unrounded result."""
     sr = sr.clamp(0, 1)
     return {"border_jump": border_jump(sr, int(scale)), "border_error": border_error(sr, hr, int(scale))}
 
@@ -149,6 +150,7 @@ def on_set(protocol: EvaluationProtocol, dataset: str) -> EvaluationProtocol:
 
 
 def as_model(network: nn.Module) -> Model:
+    """A network as evaluation calls it: one photo at a time, and the size that is wanted."""
     return lambda lr, size: network(lr[None], size)[0].float()
 
 
@@ -198,6 +200,7 @@ SET_TITLES = {dataset: set_title(dataset) for dataset in SETS}
 
 
 def measured(line: Line) -> bool:
+    """Whether a method is measured on a set under a protocol."""
     return line.protocol in {protocol.name for protocol in WHERE[line.recipe].get(line.dataset, ())}
 
 

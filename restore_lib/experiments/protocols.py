@@ -22,10 +22,12 @@ Pair = tuple[Float[Tensor, "c h w"], Float[Tensor, "c H W"]]
 
 
 def to_8bit(image: Float[Tensor, "c h w"]) -> UInt8[Tensor, "c h w"]:
+    """Values in [0, 1] as levels, clipped and rounded."""
     return (image.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def from_8bit(image: UInt8[Tensor, "c h w"]) -> Float[Tensor, "c h w"]:
+    """Levels as values in [0, 1]."""
     return image.float() / 255
 
 

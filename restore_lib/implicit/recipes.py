@@ -33,8 +33,8 @@ MIDDLE = 192  # pixels of a held photo that are looked at, a multiple of every s
 
 
 @dataclass(frozen=True)
-class AnyScaleRecipe(Recipe):
-    """An encoder and a decoder, trained by absolute differences on several scales at once."""
+class DecoderRecipe(Recipe):
+    """An encoder and a decoder; the recipes below say what is trained, and on what."""
 
     network: str = sourced("diinn", "paper", "diinn, liif or metasr: the decoder.")
     variant: str = sourced("f", "paper's ablation: its final model", "DIINN's row of the ablation, a to f.")
@@ -43,6 +43,24 @@ class AnyScaleRecipe(Recipe):
     encoder: str = sourced("small", "ours; the papers have rdn", "What makes features.")
     width: int = sourced(64, "ours; the papers have 256", "Channels of the decoder's layers.")
     layers: int = sourced(4, "paper; also LIIF's", "Hidden layers of DIINN's two branches, and of LIIF.")
+
+    def architecture(self) -> Mapping[str, object]:
+        """The network as plain data, for the checkpoint's card."""
+        if self.network == "diinn":
+            options = {"width": self.width, "layers": self.layers, "third": self.third}
+            return describe(DIINN, variant=self.variant, encoder=self.encoder, **options)
+        if self.network == "liif":
+            hidden = [self.width] * self.layers
+            return describe(LIIF, encoder=self.encoder, hidden=hidden, ensemble=self.ensemble)
+        if self.network == "metasr":
+            return describe(MetaSR, encoder=self.encoder, width=self.width)
+        raise TrainingError(f"Recipe {self.name} knows the networks diinn, liif and metasr, got {self.network!r}.")
+
+
+@dataclass(frozen=True)
+class AnyScaleRecipe(DecoderRecipe):
+    """An encoder and a decoder, trained by absolute differences on several scales at once."""
+
     steps: int = sourced(3000, "ours: 5 minutes; the official code has 50,000", "Updates of the weights.")
     batch_size: int = sourced(3, "ours; the official code has 16 on 4 GPUs", "Photos in a step.")
     scales: tuple = sourced((2, 3, 4), "paper", "Every photo of a step gives a crop for each.")
@@ -58,10 +76,6 @@ class AnyScaleRecipe(Recipe):
     also: str = sourced("div2k_test_lr_x4", "ours: 25 sharp photos more", "A further set of photos.")
     held: int = sourced(8, "ours", "Last photos of the part, kept for validation and not trained on.")
     validate_every: int = sourced(1000, "ours", "Steps between two validations.")
-
-    def architecture(self) -> Mapping[str, object]:
-        """The network as plain data, for the checkpoint's card."""
-        return architecture(self)
 
     def crops(self) -> AnyScaleCrops:
         """The photos to train on, and how crops are taken of them."""
@@ -91,21 +105,16 @@ class AnyScaleRecipe(Recipe):
 
 
 @dataclass(frozen=True)
-class FrozenEncoderRecipe(Recipe):
+class FrozenEncoderRecipe(DecoderRecipe):
     """A decoder on a published encoder that stays as it is, trained on single pixels of all photos and scales.
 
     The encoder is that of the authors' LIIF, which grew up with LIIF's decoder in 1,000 epochs; a fixed 1x1 layer after
     it decorrelates its features.
     """
 
-    network: str = sourced("diinn", "paper", "diinn, liif or metasr: the decoder.")
-    variant: str = sourced("f", "paper's ablation: its final model", "DIINN's row of the ablation, a to f.")
-    third: str = sourced("area", "official code; the paper has side", "DIINN's third coordinate, 1/s^2 or 1/s (side).")
-    ensemble: bool = sourced(True, "LIIF's paper", "LIIF's mixing of four answers.")
     encoder: str = sourced("edsr-baseline-white", "LIIF's paper; DIINN's has rdn; decorrelated: ours", "Features.")
     trunk: str = sourced("liif-authors", "ours", "Published model whose encoder it is; empty: random weights.")
     width: int = sourced(256, "paper; also LIIF's", "Channels of the decoder's layers.")
-    layers: int = sourced(4, "paper; also LIIF's", "Hidden layers of DIINN's two branches, and of LIIF.")
     steps: int = sourced(10_000, "ours; LIIF has 1,000,000", "Updates of the weights.")
     batch_size: int = sourced(4096, "ours; LIIF has 36,864", "Pixels in a step, each of any photo, scale and place.")
     scales: tuple = sourced((2, 3, 4), "paper", "Scales of every photo.")
@@ -117,10 +126,6 @@ class FrozenEncoderRecipe(Recipe):
     also: str = sourced("div2k_test_x4", "ours: 100 sharp photos more", "A further set of photos.")
     held: int = sourced(8, "ours", "Last photos of the part, kept for validation and not trained on.")
     validate_every: int = sourced(1000, "ours", "Steps between two validations.")
-
-    def architecture(self) -> Mapping[str, object]:
-        """The network as plain data, for the checkpoint's card."""
-        return architecture(self)
 
     def rate(self, step: int) -> float:
         """Factor of the learning rate before a step, counted from 0."""
@@ -161,20 +166,7 @@ class FrozenEncoderRecipe(Recipe):
         )
 
 
-def architecture(recipe: Any) -> Mapping[str, object]:
-    """The network of a recipe above as plain data."""
-    if recipe.network == "diinn":
-        options = {"width": recipe.width, "layers": recipe.layers, "third": recipe.third}
-        return describe(DIINN, variant=recipe.variant, encoder=recipe.encoder, **options)
-    if recipe.network == "liif":
-        hidden = [recipe.width] * recipe.layers
-        return describe(LIIF, encoder=recipe.encoder, hidden=hidden, ensemble=recipe.ensemble)
-    if recipe.network == "metasr":
-        return describe(MetaSR, encoder=recipe.encoder, width=recipe.width)
-    raise TrainingError(f"Recipe {recipe.name} knows the networks diinn, liif and metasr, got {recipe.network!r}.")
-
-
-def warm_cosine(recipe: Any, step: int) -> float:
+def warm_cosine(recipe: "AnyScaleRecipe | FrozenEncoderRecipe", step: int) -> float:
     """A rise from zero in ``warmup`` steps, then half a cosine down to zero at the last step."""
     return min((step + 1) / recipe.warmup, 0.5 * (1 + math.cos(math.pi * min(step / recipe.steps, 1))))
 

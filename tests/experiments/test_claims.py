@@ -3,8 +3,8 @@
 import pytest
 
 from restore_lib import experiments
-from restore_lib.experiments import ledger, load_all, results_folder
-from restore_lib.experiments.paper_b import AUTHORS, EDSR, ENDS, REALSR, STAGE_1
+from restore_lib.experiments import ledger, load_all, published, results_folder
+from restore_lib.experiments.paper_b import AUTHORS, EDSR, ENDS, ESRGAN, REALSR, STAGE_1
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +56,39 @@ def test_at_weak_noise_the_authors_weights_do_what_they_were_trained_for(measure
     """The chapter's picture of Table 1: little PSNR for less than half of EDSR's and ESRGAN's LPIPS."""
     assert -1.5 < gap(measured, "realsr-df2k", EDSR, part="weak") < 0
     assert 2 * measured["weak", "realsr-df2k", "lpips_alex"] < measured["weak", EDSR, "lpips_alex"]
+
+
+def test_at_the_noisier_camera_published_weights_are_in_another_world(measured):
+    assert abs(gap(measured, "realsr-df2k", "bicubic")) < 0.1  # "that of interpolation"
+    assert gap(measured, "realsr-df2k", ESRGAN, "lpips_alex") > 0
+    lpips = {recipe: v for (part, recipe, metric), v in measured.items() if (part, metric) == ("methods", "lpips_alex")}
+    assert min(lpips, key=lpips.__getitem__) == "realesrgan-x4plus"
+    for gan in (ESRGAN, REALSR, ENDS[1], "rrdb-gan-learned"):
+        assert gap(measured, "realesrgan-x4plus", gan) > 0
+
+
+def test_at_weak_noise_realsr_has_the_best_lpips(measured):
+    lpips = {recipe: v for (part, recipe, metric), v in measured.items() if (part, metric) == ("weak", "lpips_alex")}
+    assert min(lpips, key=lpips.__getitem__) == "realsr-df2k"
+
+
+def test_sources_that_are_not_cleaned_up_have_no_lower_psnr(measured):
+    for stage in ("l1", "gan"):
+        assert gap(measured, f"rrdb-{stage}-uncleaned", f"rrdb-{stage}-both", part="pairs") >= 0
+
+
+def test_what_the_discriminator_sees_trades_psnr_for_lpips_and_two_lines_are_better_in_both(measured):
+    crop, both = "rrdb-gan-both-vgg-judge", ("rrdb-gan-both-adversarial-0.02", "rrdb-gan-both-joint-batch")
+    assert gap(measured, crop, REALSR, part="weights") > 0 < gap(measured, crop, REALSR, "lpips_alex", "weights")
+    for other in both:
+        assert gap(measured, other, REALSR, part="weights") > 0 > gap(measured, other, REALSR, "lpips_alex", "weights")
+
+
+def test_what_is_said_of_the_printed_table():
+    def number(method, metric):
+        return float(published.number("ji2020-track1", method, metric).text)
+
+    assert 0 < number("EDSR", "PSNR") - number("ZSSR", "PSNR") < 0.2
+    assert all(number("EDSR", "PSNR") - number(x, "PSNR") > 6 for x in ("ESRGAN", "K-ZSSR"))
+    assert 0.4 < number("EDSR", "PSNR") - number("RealSR", "PSNR") < 0.6
+    assert all(2 * number("RealSR", "LPIPS") < number(x, "LPIPS") for x in ("EDSR", "ESRGAN", "ZSSR", "K-ZSSR"))

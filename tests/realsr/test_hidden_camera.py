@@ -72,6 +72,10 @@ def test_weak_noise_is_what_the_released_rule_takes_for_noise(photos, rng):
         for half in ("source", "test")
     }
     assert all(kept["weak noise"]) and not all(kept["photos"])
+    for half in ("source", "test"):  # most of the other camera's noise is stronger, as chapter 13 says
+        loud, weak = camera("photos", half), camera("weak noise", half)
+        stronger = [loud.strength(pool) > weak.strength(pool) for pool in weak.noise_pools]
+        assert sum(stronger) > len(stronger) / 2
 
 
 def test_a_camera_without_blur_adds_noise_of_the_variance_asked_for(rng):
