@@ -137,7 +137,7 @@ def ranking(table: str, section: str, metrics: Sequence[str], folder: Folder = N
         if not order.pairs:
             parts.append("<p>Fewer than two of the published methods have been measured here.</p>")
             continue
-        tau = f'<span data-source="tau:{order_source(order)}">{order.tau:.2f}</span>'
+        tau = f'<span data-source="tau:{order_source(order)}">{order.tau:.2f}</span>'.replace(">-", ">−")
         parts.append(
             f"<p>{order.pairs - len(other)} of {order.pairs} pairs of methods stand in the published order, "
             f"Kendall's τ is {tau}. "

@@ -253,7 +253,7 @@ def few_trial(
 def pictures(photo: str, folder: Path | str | None = None) -> dict[str, Float[Tensor, "3 h w"]]:
     """Kept results of the methods of Table 1 on a crop of a photo at the camera with weak noise, and the truth."""
     home = Path(folder or results_folder()) / runs.PICTURES
-    titles = {name: title for name, (title, _) in WEAK_ROWS.items()} | {"truth": "truth"}
+    titles = {name: title.partition(",")[0] for name, (title, _) in WEAK_ROWS.items()} | {"truth": "truth"}
     paths = {title: home / f"{name}__{TRACK1_WEAK.name}__{photo}.png" for name, title in titles.items()}
     return {title: images.read(path) for title, path in paths.items() if path.exists()}
 

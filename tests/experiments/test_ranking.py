@@ -51,7 +51,7 @@ def test_the_page_says_what_is_the_other_way_round_and_backs_each_number(results
     assert unbacked_numbers(html, results) == []
     for metric in ("psnr", "lpips_alex"):
         found = order(results, metric)
-        assert f">{found.tau:.2f}<" in html
+        assert f">{found.tau:.2f}<".replace("-", "−") in html
         for better, worse in found.reversed_pairs:
             assert f"{better.line.group} and {worse.line.group}".replace("'", "&#x27;") in html
     changed = re.sub(r"(<span data-source=\"tau:[^>]*>)[^<]*", r"\g<1>0.77", html, count=1)
