@@ -92,12 +92,13 @@ def test_only_text_and_small_pictures_are_stored(path):
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_cells_are_short_and_import_the_library(path):
     for cell in cells(path, "code"):
-        assert cell.source.count("\n") <= 25, cell.source[:80]
+        build_it = "build-it" in tags(cell)  # a network that a reader writes, and check_network compares
+        assert cell.source.count("\n") < (40 if build_it else 26), cell.source[:80]
         code = re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", cell.source)
         bases = {
             ast.unparse(b) for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ClassDef) for b in node.bases
         }
-        assert not bases & {"nn.Module", "torch.nn.Module"}, "models live in restore_lib"
+        assert build_it or not bases & {"nn.Module", "torch.nn.Module"}, "models live in restore_lib"
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from restore_lib.teaching import exercises
 
@@ -74,6 +74,78 @@ def check(number: str, answer: Callable, *, seed: int | None = None) -> CheckRes
         if problem:
             return CheckResult(False, f"{number}: not yet. {problem}".replace("{seed}", str(seed + turn)))
     return CheckResult(True, f"{number}: correct on {ROUNDS} of {ROUNDS} fresh inputs.")
+
+
+def check_network(yours: nn.Module, reference: nn.Module, *inputs: Tensor) -> CheckResult:
+    """Compare a network that you built with the library's: its layers, its parameters, and what it answers.
+
+    Parameters
+    ----------
+    yours, reference : Module
+        Your network, and the library's. Weights are copied into yours: the first layer of a shape from the first of
+        the same shape, and so on, whatever layers are called. Both are compared in ``eval()`` mode.
+    *inputs : Tensor
+        What both are given.
+
+    Returns
+    -------
+    CheckResult
+        ``passed`` and a sentence: parameters, shape and largest difference, or the first layer that differs.
+
+    Examples
+    --------
+    >>> x = torch.rand(2, 3)
+    >>> check_network(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), nn.Linear(3, 4), x).passed
+    False
+    >>> check_network(nn.Sequential(nn.Linear(3, 4)), nn.Linear(3, 4), x)
+    Correct: 16 parameters in 1 layer, an output of 2 x 4, largest difference 0.
+    """
+    left, count = _layers(yours), sum(x.numel() for x in yours.parameters())
+    wanted = sum(x.numel() for x in reference.parameters())
+    for layer in (layer for same in _layers(reference).values() for layer in same):
+        shapes = _shapes(layer)
+        if not left.get(shapes):
+            counts = f"yours has {count:,} parameters, the library's {wanted:,}"
+            return CheckResult(False, f"Not yet: {counts}. The library has one more layer like {layer}.")
+        left[shapes].pop(0).load_state_dict(_own_state(layer), strict=False)
+    if more := [layer for same in left.values() for layer in same]:
+        return CheckResult(False, f"Not yet: your network has one more layer like {more[0]} than the library's.")
+    modes = yours.training, reference.training
+    try:
+        with torch.no_grad():
+            mine, theirs = yours.eval()(*inputs), reference.eval()(*inputs)
+    except Exception as error:
+        return CheckResult(False, f"Your network stopped with {type(error).__name__}: {error}")
+    finally:
+        yours.train(modes[0]), reference.train(modes[1])
+    if mine.shape != theirs.shape:
+        return CheckResult(
+            False, f"Not yet: it answers with shape {tuple(mine.shape)}, the library's with {tuple(theirs.shape)}."
+        )
+    apart, layers = float((mine - theirs).abs().max()), sum(len(same) for same in _layers(reference).values())
+    if not apart <= 1e-5 * (1 + float(theirs.abs().max())):
+        return CheckResult(False, f"Not yet: with the same weights the outputs differ by up to {apart:.3g}.")
+    size, plural = " x ".join(map(str, mine.shape)), "s" * (layers > 1)
+    close = "0" if apart < 1e-6 else f"{apart:.0e}"
+    text = f"{wanted:,} parameters in {layers} layer{plural}, an output of {size}, largest difference {close}"
+    return CheckResult(True, f"Correct: {text}.")
+
+
+def _own_state(layer: nn.Module) -> dict[str, Tensor]:
+    return {name: value for name, value in layer.state_dict().items() if "." not in name}
+
+
+def _shapes(layer: nn.Module) -> tuple:
+    return tuple(sorted((name, tuple(value.shape)) for name, value in _own_state(layer).items()))
+
+
+def _layers(network: nn.Module) -> dict[tuple, list[nn.Module]]:
+    """The modules that have weights of their own, by the names and shapes of these."""
+    found: dict[tuple, list[nn.Module]] = {}
+    for layer in network.modules():
+        if any(True for _ in layer.parameters(recurse=False)):
+            found.setdefault(_shapes(layer), []).append(layer)
+    return found
 
 
 def hint(number: str, step: int = 1) -> str:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from restore_lib.teaching import check, hint
+from restore_lib.teaching import check, check_network, hint
 from restore_lib.teaching.checks import ROUNDS, CheckResult, all_exercises
 
 EXERCISES = all_exercises()
@@ -89,3 +90,36 @@ def test_a_result_prints_in_lines_that_a_page_shows_whole():
     lines = text.splitlines()
     assert len(lines) > 4 and all(len(line) <= 76 for line in lines[:-1])
     assert lines[-1].startswith("https://"), "a long word is not cut"
+
+
+class TestNetworks:
+    def reference(self):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1))
+
+    def test_another_order_of_names_is_the_same_network(self):
+        class Mine(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.norm = nn.BatchNorm2d(4)
+                self.first, self.second = (nn.Conv2d(n, 4, 3, padding=1) for n in (3, 4))
+
+            def forward(self, x):
+                return self.second(self.norm(self.first(x)).relu())
+
+        mine, theirs = Mine(), self.reference()
+        theirs[1].running_mean.uniform_()
+        found = check_network(mine, theirs, torch.rand(1, 3, 8, 8))
+        assert found.passed and "268 parameters in 3 layers, an output of 1 x 4 x 8 x 8" in found.message
+        assert mine.training and torch.equal(mine.first.weight, theirs[0].weight)
+
+    @pytest.mark.parametrize(("layers", "words"), [
+        ((nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1)), "one more layer like BatchNorm2d"),
+        ((nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3, padding=1)), "outputs differ by up to"),
+        ((nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1)), "with shape (1, 4, 6, 6)"),
+        ((nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.Linear(2, 2)), "your network has one more"),
+        ((nn.Flatten(), nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3)), "stopped with"),
+    ])  # fmt: skip
+    def test_what_differs_is_said(self, layers, words):
+        found = check_network(nn.Sequential(*layers), self.reference(), torch.rand(1, 3, 8, 8))
+        assert not found.passed and words in found.message
