@@ -190,7 +190,7 @@ def store_outputs(path: Path | str, tier: str = "smoke") -> None:
     """Execute a notebook in its own folder at ``tier`` and write its outputs into the file, unless a cell fails."""
     path = Path(path)
     notebook = nbformat.read(path, as_version=4)
-    environment = os.environ | {"RESTORE_TIER": tier}
+    environment = os.environ | {"RESTORE_TIER": tier, "RESTORE_LABS": "still"}
     client = NotebookClient(
         notebook, timeout=600, coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}}
     )
@@ -207,7 +207,8 @@ def store_outputs(path: Path | str, tier: str = "smoke") -> None:
         cell.execution_count = count
         cell.metadata.pop("execution", None)
         tags = set(cell.metadata.get("tags", []))
-        folded = {**cell.metadata.pop("jupyter", {}), "source_hidden": bool(tags & HIDDEN)}
+        folded = {"source_hidden": bool(tags & HIDDEN), "outputs_hidden": "hide-output" in tags}
+        folded = cell.metadata.pop("jupyter", {}) | folded
         if any(folded.values()):
             cell.metadata["jupyter"] = {kind: value for kind, value in folded.items() if value}
         captioned_below = below is not None and CAPTION.fullmatch(below.source.strip())

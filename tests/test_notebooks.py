@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import importlib.util
 import io
 import re
 import shutil
@@ -156,6 +157,22 @@ def test_the_printed_solution_passes_its_check(path, number):
     exec("\n".join(re.findall(r"```python\n(.*?)```", solutions(path)[number], re.S)), space)
     result = teaching.check(number, space[name])
     assert result.passed, str(result)
+
+
+def test_outputs_are_compared_with_a_tolerance_for_decimals():
+    spec = importlib.util.spec_from_file_location("notebooks_conftest", ROOT / "notebooks" / "conftest.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    same = [("a 1.20 dB", "a 1.22 dB"), ("x  0.001", "x -0.001"), ("1,234.5 b", "1,234.3 b"), ("1.2e-05", "1.4e-05")]
+    apart = [
+        ("a 1.20 dB", "a 1.23 dB"),
+        ("12 of 24", "13 of 24"),
+        ("True", "False"),
+        ("1.2e-05", "1.2e-04"),
+        ("1.0", ""),
+    ]
+    assert all(module.Near(one) == two for one, two in same)
+    assert all(module.Near(one) != two for one, two in apart)
 
 
 def test_the_tool_that_stores_outputs_keeps_text_and_small_figures(tmp_path, monkeypatch):

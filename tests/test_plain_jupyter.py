@@ -19,6 +19,11 @@ PAGES = sorted((ROOT / "book").glob("**/*.md"))
 LINK = re.compile(r"\[(?P<text>(?:[^\[\]]|\\.)*)\]\((?P<file>[^()#\s]*)(?:#(?P<name>[^()\s]+))?\)")
 CODE = re.compile(r"^(```+).*?^\1|`[^`\n]+`", re.S | re.M)
 MATH = re.compile(r"(?<!\\)\$\$.+?\$\$|(?<![\\$])\$(?!\s)[^$]+?(?<!\s)\$(?!\d)", re.S)
+VERDICTS = {  # chapters that still print "True" where a value belongs; a chapter that does not is taken off
+    path.stem
+    for path in CHAPTERS
+    if path.name[:2] in ("00", "03", "04", "05", "06", "08", "10", "12", "13", "14", "16")
+}
 every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
 
@@ -120,7 +125,48 @@ def test_code_that_the_book_folds_is_folded_in_jupyter(path):
     for cell in nbformat.read(path, as_version=4).cells:
         if cell.cell_type == "code":
             hidden = bool(chapters.HIDDEN & set(cell.metadata.get("tags", [])))
-            assert cell.metadata.get("jupyter", {}).get("source_hidden", False) == hidden, cell.source[:80]
+            folded = cell.metadata.get("jupyter", {})
+            assert folded.get("source_hidden", False) == hidden, cell.source[:80]
+            assert folded.get("outputs_hidden", False) == ("hide-output" in cell.metadata.get("tags", []))
+
+
+OPTION = re.compile(r"^<details>\n<summary>(?P<guess>[^\n]+)</summary>\n\n(?P<says>.+?)\n\n</details>$", re.S | re.M)
+QUIZ = [path for path in CHAPTERS if any("## Quiz" in text for text in texts(path))]
+
+
+def test_a_quiz_explains_every_guess():
+    """Five questions of three or four guesses, one of them right, each with its reason."""
+    for path in QUIZ:
+        (quiz,) = (text for text in texts(path) if "## Quiz" in text)
+        questions = re.split(r"^\*\*\d\.\*\* ", quiz, flags=re.M)[1:]
+        assert len(questions) == 5, path.stem
+        for question in questions:
+            says = [match["says"].split(".")[0] for match in OPTION.finditer(question)]
+            assert 3 <= len(says) <= 4 and sorted(set(says)) == ["No", "Right"] and says.count("Right") == 1, question
+            assert all(len(match["says"]) > 25 for match in OPTION.finditer(question)), question
+
+
+def verdicts(text: str) -> list[str]:
+    """Lines that say no more than whether something is true."""
+    return re.findall(r"^(?:.*: +)?(?:True|False)\b.*$", text, re.M)
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("better by 8 dB: True", 1), ("False", 1), ("a:   False   b: True", 1), ("align=True 2.5 dB", 0),
+    ("gain: 8.2 dB", 0),
+])  # fmt: skip
+def test_verdicts_are_found(text, found):
+    assert len(verdicts(text)) == found
+
+
+@every_chapter
+def test_cells_print_values_and_no_verdicts(path):
+    if path.stem in VERDICTS:
+        pytest.skip("prints verdicts still")
+    for cell in nbformat.read(path, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            text = output.get("text") or output.get("data", {}).get("text/plain", "")
+            assert verdicts(text) == [], cell.source[:80]
 
 
 @pytest.mark.parametrize("path", [*CHAPTERS, *PAGES], ids=lambda path: path.stem)

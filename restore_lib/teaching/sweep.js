@@ -3,6 +3,7 @@
   function wake(root) {
     var range = root.querySelector("input"), output = root.querySelector("output");
     var images = root.querySelectorAll("img"), shown = Number(range.defaultValue);
+    var caption = root.querySelector(".rl-caption");
     var sources = data.pictures.map(function (row, pane) {
       return row.map(function (picture) {
         return picture === null ? images[pane].src : "data:image/webp;base64," + picture;
@@ -15,6 +16,7 @@
       range.setAttribute("aria-valuetext", label);
       if (step === shown) { return; }
       shown = step;
+      if (caption) { caption.textContent = data.captions[step]; }
       images.forEach(function (image, pane) {
         image.src = sources[pane][step];
         image.alt = root.dataset.alt + " (" + image.dataset.label + ", " + label + ")";

@@ -26,6 +26,7 @@ def sweep(
     steps: Sequence[str],
     alt: str,
     start: int = 0,
+    captions: Sequence[str] | None = None,
 ) -> Widget:
     """Show a picture of each series, two in a row; a slider steps through all series at once.
 
@@ -34,11 +35,13 @@ def sweep(
     Parameters
     ----------
     series : mapping of str to sequence of Float[Tensor, "c h w"]
-        Two or more names, and pictures in [0, 1], all of one size: ``{"bicubic": [...], "DIINN": [...]}``.
+        Names, and pictures in [0, 1], all of one size: ``{"bicubic": [...], "DIINN": [...]}``.
     steps, start : sequence of str, int
         A label for each step of the slider, such as ``"x2.5"``; the step that is shown first.
     alt : str
         What the pictures show, for readers who do not see them.
+    captions : sequence of str, optional
+        A line of text below the pictures for each step.
 
     Examples
     --------
@@ -47,8 +50,10 @@ def sweep(
     >>> sweep({"a cat": list(fades[0]), "a dog": list(fades[1])}, steps=("dark", "dusk", "day"), alt="Two animals")
     <sweep: a cat | a dog>
     """
+    if captions is not None and len(captions) != len(steps):
+        raise ValueError(f"{len(captions)} captions: give one for each of the {len(steps)} steps")
     arrays = _checked(series, steps, alt, start)
-    html = _page(arrays, list(series), list(steps), alt, int(start))
+    html = _page(arrays, list(series), list(steps), alt, int(start), list(captions or ()))
     if len(html) > LARGEST:
         raise ValueError(f"the piece has {len(html):,} bytes, more than {LARGEST:,}: show fewer steps or smaller ones")
     return Widget(html, f"<sweep: {' | '.join(series)}>")
@@ -60,8 +65,8 @@ def _checked(
     """Pictures in 8 bits, after checking that there is one of each series for each step, all of one size."""
     if not alt.strip():
         raise ValueError("alt is empty: say in a few words what the pictures show")
-    if len(series) < 2 or not all(name.strip() for name in series):
-        raise ValueError(f"series is named {list(series)}: give two or more, each with a name")
+    if not series or not all(name.strip() for name in series):
+        raise ValueError(f"series is named {list(series)}: give at least one, each with a name")
     if isinstance(steps, str) or len(steps) < 2 or not all(step.strip() for step in steps):
         raise ValueError(f"steps is {steps!r}: give labels for two or more steps")
     if not 0 <= start < len(steps):
@@ -76,26 +81,50 @@ def _checked(
     return arrays
 
 
-def _page(arrays: list[list[np.ndarray]], names: list[str], steps: list[str], alt: str, start: int) -> str:
+def _page(
+    arrays: list[list[np.ndarray]], names: list[str], steps: list[str], alt: str, start: int, captions: list[str]
+) -> str:
     """The HTML: the first step's pictures as they stand, and the script with all others."""
-    height, width = arrays[0][0].shape[:2]
     pictures = [[webp(array, QUALITY) for array in row] for row in arrays]
-    panes = "".join(
-        f'<div class="rl-pane"><img src="data:image/webp;base64,{row[start]}" width="{width}" height="{height}" '
-        f'draggable="false" data-label="{escape(name)}" alt="{escape(f"{alt} ({name}, {steps[start]})")}">'
-        f'<span class="rl-tag">{escape(name)}</span></div>'
-        for name, row in zip(names, pictures, strict=True)
-    )
     bar = (
         f'<div class="rl-bar"><input type="range" min="0" max="{len(steps) - 1}" value="{start}" step="1" '
         f'autocomplete="off" aria-label="Step"><output aria-hidden="true">{escape(steps[start])}</output></div>'
     )
-    digest = hashlib.sha256(json.dumps([pictures, steps, names, alt, start]).encode())
+    digest = hashlib.sha256(json.dumps([pictures, steps, names, alt, start, captions]).encode())
     # The first step's pictures stand in the page itself: the script takes them from there.
     waiting = [[None if step == start else picture for step, picture in enumerate(row)] for row in pictures]
-    data = {"steps": steps, "pictures": waiting}
-    body = f'<p class="rl-step">{escape(steps[start])}</p><div class="rl-row">{panes}</div>{bar}'
+    data = {"steps": steps, "pictures": waiting, "captions": captions}
+    size = arrays[0][0].shape[:2]
+    row = _row([row[start] for row in pictures], names, [f"{alt} ({name}, {steps[start]})" for name in names], size)
+    below = f'<p class="rl-caption" role="status">{escape(captions[start])}</p>' if captions else ""
+    body = f'<p class="rl-step">{escape(steps[start])}</p>{row}{bar}{below}'
     attributes = f' data-alt="{escape(alt)}"'
-    return self_contained(
-        "sweep", "rl-sweep", digest, alt, (height, width), SHARP, body, data=data, attributes=attributes
+    return self_contained("sweep", _classes(names), digest, alt, size, SHARP, body, data=data, attributes=attributes)
+
+
+def live_page(pictures: Mapping[str, Float[Tensor, "_c _h _w"]], caption: str, alt: str) -> str:
+    """One step as it would stand in a page, without a slider or a script: what a kernel sends for each setting."""
+    arrays = [to_uint8(picture) for picture in pictures.values()]
+    size = arrays[0].shape[:2]
+    names = list(pictures)
+    row = _row([webp(array, QUALITY) for array in arrays], names, [f"{alt} ({name})" for name in names], size)
+    body = f'{row}<p class="rl-caption" role="status" aria-live="polite">{escape(caption)}</p>'
+    return self_contained("sweep", _classes(names), hashlib.sha256(), alt, size, SHARP, body, script=False)
+
+
+def _classes(names: list[str]) -> str:
+    return "rl-sweep" if len(names) > 1 else "rl-sweep rl-single"
+
+
+def _row(pictures: list[str], names: list[str], alts: list[str], size: Sequence[int]) -> str:
+    height, width = size
+    return (
+        '<div class="rl-row">'
+        + "".join(
+            f'<div class="rl-pane"><img src="data:image/webp;base64,{picture}" width="{width}" height="{height}" '
+            f'decoding="sync" draggable="false" data-label="{escape(name)}" alt="{escape(alt)}">'
+            f'<span class="rl-tag">{escape(name)}</span></div>'
+            for picture, name, alt in zip(pictures, names, alts, strict=True)
+        )
+        + "</div>"
     )

@@ -168,6 +168,7 @@ def self_contained(
     data: object = None,
     attributes: str = "",
     style: str = "",
+    script: bool = True,
 ) -> str:
     """HTML with the style sheets and the script of ``name`` around a body, and ``data`` for the script.
 
@@ -178,11 +179,13 @@ def self_contained(
     height, width = size
     shown = width * max(1, wide // max(height, width))
     sheets = "".join((HERE / f"{sheet}.css").read_text(encoding="utf-8") for sheet in dict.fromkeys(("widgets", name)))
-    script = (HERE / f"{name}.js").read_text(encoding="utf-8").replace("TOKEN", token)
-    if data is not None:  # as an argument of the script, where "<" could end it: escaped, no text in it is markup
-        script = script.replace('"DATA"', json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
-    return (
+    page = (
         f'<style>\n{sheets}</style><div class="rl-widget {classes} {token}" role="group" aria-label="{escape(alt)}"'
         f'{attributes} style="--width: {shown}px; --ratio: {width} / {height}{style}">{body}</div>'
-        f"<script>\n{script}</script>"
     )
+    if not script:
+        return page
+    code = (HERE / f"{name}.js").read_text(encoding="utf-8").replace("TOKEN", token)
+    if data is not None:  # as an argument of the script, where "<" could end it: escaped, no text in it is markup
+        code = code.replace('"DATA"', json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
+    return f"{page}<script>\n{code}</script>"
