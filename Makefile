@@ -56,6 +56,7 @@ outputs: $(STAMP)
 	$(BIN)/python book/chapters.py notebooks/*.ipynb
 	$(BIN)/python book/equations.py
 	$(BIN)/python book/bibliography.py
+	$(BIN)/python book/diagrams.py
 
 # The exact environment, for every Python and platform at once. CUDA packages are left to torch's own metadata:
 # a CPU build of torch then needs none of them, and a CUDA build brings those it was built with.
