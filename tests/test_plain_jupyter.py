@@ -62,6 +62,9 @@ class Page(HTMLParser):
         if tag not in ("br", "img", "hr", "input", "col"):
             self.open.append(tag)
 
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
     def handle_endtag(self, tag):
         assert tag in self.open, f"</{tag}> closes nothing"
         while self.open.pop() != tag:
