@@ -346,6 +346,7 @@ def estimate_kernel(
     seed: int = 0,
     restarts: int = 1,
     steps: int = 3000,
+    device: str | torch.device | None = None,
     progress: Progress | None = None,
 ) -> "KernelEstimate":
     """Estimate the blur that a picture was, or could have been, reduced with, by KernelGAN.
@@ -360,6 +361,8 @@ def estimate_kernel(
         Factor of the reduction.
     seed, restarts, steps : int
         Equal seeds give equal kernels on the same computer; of several restarts the average is taken.
+    device : optional
+        A GPU where there is one, by default.
     progress : callable, optional
         Called with (steps done, steps).
 
@@ -384,7 +387,8 @@ def estimate_kernel(
         steps=steps, check_every=max(steps // 15, 1), rate_every=max(steps // 4, 1), shave=0
     )
     window = images.sharpest_window(rgb[0])
-    return realsr.estimate_kernel(window, scale, seed, restarts, settings=settings, progress=progress)
+    device = device or best_device()
+    return realsr.estimate_kernel(window, scale, seed, restarts, settings=settings, device=device, progress=progress)
 
 
 def check_estimation(scale: int, seed: int, restarts: int, steps: int) -> None:

@@ -258,7 +258,7 @@ def noise_level(image: Float[Tensor, "3 h w"]) -> float:
     from skimage.restoration import estimate_sigma
 
     _refuse_foreign(image)
-    colours = (colour.double().numpy() for colour in image)  # one at a time: photos may be large
+    colours = (colour.double().cpu().numpy() for colour in image)  # one at a time: photos may be large
     return 255 / 3 * sum(float(np.asarray(estimate_sigma(colour))) for colour in colours if np.ptp(colour) > 0)
 
 
@@ -270,7 +270,7 @@ def blur(image: Float[Tensor, "3 h w"]) -> float:
     from skimage.measure import blur_effect
 
     _refuse_foreign(image)
-    array = image.permute(1, 2, 0).double().numpy()  # (h, w, 3)
+    array = image.permute(1, 2, 0).double().cpu().numpy()  # (h, w, 3)
     if (array == array[0, 0]).all():
         raise ValueError("the photo has one colour everywhere: it is neither sharp nor blurred")
     return float(np.asarray(blur_effect(array, channel_axis=-1)))

@@ -1,7 +1,7 @@
 """A GPU that is not there: tensors that say they are on ``cuda:0``, compute on the CPU, and refuse what CUDA refuses.
 
 :func:`make_believe` is a context in which ``device="cuda"`` gives such tensors, from factories, ``to`` and ``cuda``. It
-counts what would make a real GPU slow (:class:`Counts`). What it cannot show: speed, memory, rounding of CUDA's kernels.
+counts what would make a real GPU slow (:class:`Counts`). It cannot show speed, memory, or how CUDA's kernels round.
 """
 
 import contextlib
@@ -297,6 +297,12 @@ def _autocast(counts: Counts):
     return Autocast
 
 
+def _without_gradients(mode):
+    """``inference_mode`` as ``no_grad``: views of tensors of other classes cannot be taken in the former."""
+    mode.instead = torch.no_grad()
+    mode.instead.__enter__()
+
+
 class _Accelerator(CPUAccelerator):
     def setup_device(self, device):
         """Any device is set up."""
@@ -319,6 +325,8 @@ def make_believe(capability: tuple[int, int] = (9, 0)) -> Iterator[Counts]:
             (torch, "Generator", _generator),
             (torch, "autocast", _autocast(counts)),
             (torch.Tensor, "pin_memory", _pin),
+            (torch.inference_mode, "__enter__", _without_gradients),
+            (torch.inference_mode, "__exit__", lambda mode, *error: mode.instead.__exit__(*error)),
             (torch.cuda, "is_available", lambda: True),
             (torch.cuda, "get_device_capability", lambda device=None: capability),
             (torch.cuda, "get_device_name", lambda device=None: "make-believe"),

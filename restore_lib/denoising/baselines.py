@@ -28,7 +28,7 @@ def wavelets(noisy: Photo, sigma: float) -> Photo:
         shifted = np.roll(array, (down, right), axis=(0, 1))
         shrunk = restoration.denoise_wavelet(shifted, convert2ycbcr=True, channel_axis=-1, rescale_sigma=True)
         total = total + np.roll(shrunk, (-down, -right), axis=(0, 1))
-    return _tensor(total / 16)
+    return _tensor(total / 16).to(noisy)
 
 
 def cbm3d(noisy: Photo, sigma: float, *, cache: bool = True) -> Photo:
@@ -43,7 +43,7 @@ def cbm3d(noisy: Photo, sigma: float, *, cache: bool = True) -> Photo:
     path = files.cache_folder() / "cbm3d" / f"{content.hexdigest()[:32]}.png"
     if cache and path.exists():
         try:
-            return images.read(path)
+            return images.read(path).to(noisy)
         except ImageError:
             path.unlink()
     try:
@@ -56,11 +56,11 @@ def cbm3d(noisy: Photo, sigma: float, *, cache: bool = True) -> Photo:
     clean = (clean * 65535).round() / 65535
     if cache:
         images.write(path, clean, bits=16)
-    return clean
+    return clean.to(noisy)
 
 
 def _array(image: Photo) -> np.ndarray:
-    return np.ascontiguousarray(image.permute(1, 2, 0).numpy(), dtype=np.float32)
+    return np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy(), dtype=np.float32)
 
 
 def _tensor(array: np.ndarray) -> Photo:

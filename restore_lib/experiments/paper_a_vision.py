@@ -30,7 +30,7 @@ from restore_lib.fast.folding import folded
 from restore_lib.nets import efficientnet
 from restore_lib.pretrained import card, load
 from restore_lib.resampling import resize_antialiased
-from restore_lib.training.precision import has_bfloat16
+from restore_lib.training.precision import best_device, has_bfloat16
 
 VISION_SEEDS = (0, 1, 2)  # draws of the noise
 CBM3D_PICTURES = {"scenes": 60, "tiny": 100, "camvid": 12}  # evenly over the set: it takes seconds for each
@@ -174,7 +174,7 @@ def imagenet_crop(photo: Tensor) -> Tensor:
 @cache
 def network(name: str) -> nn.Module:
     """A network of a checkpoint, its batch norms folded into the convolutions; or the pretrained EfficientNet-Lite0."""
-    return folded(efficientnet.pretrained() if name == "efficientnet-lite0" else load(name))
+    return folded(efficientnet.pretrained() if name == "efficientnet-lite0" else load(name)).to(best_device())
 
 
 def noisy(clean: Labelled, sigma: int, seed: int) -> Tensor:
@@ -189,20 +189,21 @@ def noisy(clean: Labelled, sigma: int, seed: int) -> Tensor:
 def batches(x: Tensor, pixels: int) -> Iterator[Tensor]:
     """Batches of at most so many pixels: what a layer writes must still be in the processor's cache for the next."""
     at_once = max(1, pixels // (x.shape[-2] * x.shape[-1]))
-    return (part.contiguous(memory_format=torch.channels_last) for part in x.split(at_once))
+    return (part.to(best_device()).contiguous(memory_format=torch.channels_last) for part in x.split(at_once))
 
 
 @torch.no_grad()
 def denoised(name: str, x: Tensor) -> Tensor:
     """Pictures (n, 3, h, w) by the denoiser of that name, in bfloat16 where that is native."""
-    with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16("cpu")):
-        return torch.cat([same_size(network(name), part).float() for part in batches(x, 60_000)])
+    device = best_device()
+    with torch.autocast(device, torch.bfloat16, enabled=has_bfloat16(device)):
+        return torch.cat([same_size(network(name), part).float().cpu() for part in batches(x, 60_000)])
 
 
 @torch.no_grad()
 def predictions(name: str, x: Tensor) -> Tensor:
     """Scores (n, classes) of a classifier, or classes (n, h, w) of a segmenter."""
-    answers = [network(name)(part) for part in batches(x, 200_000)]
+    answers = [network(name)(part).cpu() for part in batches(x, 200_000)]
     return torch.cat([scores if scores.ndim == 2 else scores.argmax(1).to(torch.uint8) for scores in answers])
 
 

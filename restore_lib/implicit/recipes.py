@@ -25,6 +25,7 @@ from restore_lib.implicit.metasr import MetaSR
 from restore_lib.implicit.trunk import FeatureCache
 from restore_lib.pretrained import build, describe, load_published
 from restore_lib.resampling import resize_antialiased
+from restore_lib.training.precision import best_device
 from restore_lib.training.recipes import Recipe, sourced, variant
 from restore_lib.training.task import Task
 
@@ -143,7 +144,8 @@ class FrozenEncoderRecipe(DecoderRecipe):
         photos = list(data.open(self.dataset, self.split or None))
         more = data.open(self.also) if self.also else []
         store = PatchStore.build([*photos[: -self.held], *more])
-        features = FeatureCache.build(store, network, self.scales, progress=_report)
+        features = FeatureCache.build(store, network.to(best_device()), self.scales, progress=_report)
+        network.cpu()
         white.fit(features.sample())
         features.mix, network.encoder = white.mix.weight.detach()[:, :, 0, 0], white.requires_grad_(False)
         return network, features

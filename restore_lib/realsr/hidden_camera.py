@@ -34,6 +34,7 @@ from restore_lib.realsr.kernelgan import KernelSettings, estimate_kernels
 from restore_lib.realsr.kernels import KernelWarning, gaussian_kernel
 from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, collect, fill, luma, noise_variance
 from restore_lib.resampling import downscale, imresize
+from restore_lib.training.precision import best_device
 
 SCALE = 4
 BLUR_WIDTHS = (0.4, 1.0)  # standard deviations of the blur along its axes, in pixels of the degraded photo
@@ -284,7 +285,7 @@ def training_pairs(settings: PairSettings, seed: int = 0) -> PairedData:
         chosen = [photos[i * len(photos) // count][1] for i in range(min(count, len(photos)))]
         kernels = estimated_kernels(chosen) if settings.kernels == "estimated" else true_kernels(count)
     degradation = Degradation(SCALE, kernels)
-    network = load(settings.learned) if settings.learned else None
+    network = load(settings.learned).to(best_device()) if settings.learned else None
     hr_images = [
         (name, clean_up(photo, settings.clean_up) if settings.clean_up > 1 else images.modcrop(photo, SCALE))
         for name, photo in photos
@@ -300,7 +301,9 @@ def pair_in_levels(
     name: str, hr: Tensor, degradation: Degradation, generator: torch.Generator, network: nn.Module | None = None
 ) -> Pair:
     """An HR image and its LR image before noise, by a random kernel or a network that degrades, both in uint8."""
-    hr = images.from_uint8(images.to_uint8(hr))  # what LR images are made of is what they are compared with
+    hr = images.from_uint8(images.to_uint8(hr)).to(
+        best_device()
+    )  # what LR images are made of is what they are compared with
     if network is None:
         pair = degradation.pair(name, hr, generator)
     else:
@@ -335,7 +338,9 @@ def estimated_kernels(
     if kernels is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", KernelWarning)  # those are left out below
-            estimates = [one for one in estimate_kernels(photos, SCALE, seed, settings=settings, strict=False) if one]
+            place = {"device": best_device(), "together": 4 if best_device() == "cpu" else 32}
+            estimates = estimate_kernels(photos, SCALE, seed, settings=settings, strict=False, **place)
+            estimates = [one for one in estimates if one]
         good = [one for one in estimates if not one.diagnostics.problems]
         kernels = [one.kernel for one in good or estimates]
         if not kernels:

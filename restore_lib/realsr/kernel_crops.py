@@ -18,6 +18,7 @@ from restore_lib.resampling import imresize
 CROP, SMALL = 64, 26  # sides of the generator's input, and of its output and the discriminator's input
 SMOOTH = 2.5 / 255  # second difference: rounding a smooth gradient to 8 bits makes 2 levels at most
 NOISE = 1 / 255  # standard deviation of the discriminator's noise, in [0, 1] for the photo's crops
+DRAWN = 50  # steps whose noise is drawn, and brought to the photo's device, at once
 
 
 class CropSampler:
@@ -41,6 +42,7 @@ class CropSampler:
         self.places = np.stack([places(chances, size, steps, draw) for chances, size in maps])  # (2, steps, 2)
         self.image, self.noise_stays = 2 * image - 1, noise_stays
         self._noise = torch.Generator().manual_seed(int(draw.integers(2**62)))
+        self._drawn: list[Tensor] = []
 
     def crops(self, step: int) -> tuple[Float[Tensor, "3 64 64"], Float[Tensor, "3 26 26"], Float[Tensor, "3 26 26"]]:
         """The generator's crop, the discriminator's noisy crop, and noise for the discriminator's other input.
@@ -48,7 +50,10 @@ class CropSampler:
         All in [-1, 1], where the last noise is half as strong as the one in the crop, as in the released code.
         """
         (top, left), (top_d, left_d) = self.places[:, step].tolist()
-        noise = NOISE * torch.randn(2, 3, SMALL, SMALL, generator=self._noise).to(self.image)
+        if not self._drawn:
+            drawn = [torch.randn(2, 3, SMALL, SMALL, generator=self._noise) for _ in range(DRAWN)]
+            self._drawn = list(NOISE * torch.stack(drawn).to(self.image))
+        noise = self._drawn.pop(0)  # (2, 3, 26, 26)
         crop = self.image[:, top : top + CROP, left : left + CROP]
         real = self.image[:, top_d : top_d + SMALL, left_d : left_d + SMALL]
         if self.noise_stays:

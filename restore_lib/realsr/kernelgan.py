@@ -300,17 +300,23 @@ def train(
     options = {"lr": settings.learning_rate, "betas": BETAS}
     trainer = ComposedStep(pairs, terms, **options) if fast else LayerByLayer(pairs, settings)
     schedules = [Schedule(settings) for _ in pairs]
-    steps, kernels, losses = [0], [trainer.kernels().cpu()], []
+    steps, kernels, losses, weights, known = [0], [trainer.kernels().cpu()], [], {}, 0
     with few_threads() if fast else nullcontext():
         for number in range(settings.steps):
             for optimizer in trainer.optimizers:
                 optimizer.param_groups[0]["lr"] = schedules[0].rate(number)
             crops = zip(*(sampler.crops(number) for sampler in samplers), strict=True)
             crop, real, noise = (torch.stack(part) for part in crops)
-            weights = {name: crop.new_tensor([s.weights[name] for s in schedules]) for name in schedules[0].weights}
+            if not weights:
+                weights = {k: crop.new_tensor([s.weights[k] for s in schedules]) for k in schedules[0].weights}
             losses.append(trainer.step(crop, real, noise, weights))
-            for schedule, bicubic in zip(schedules, losses[-1]["bicubic"].tolist(), strict=True):
-                schedule.after(number, bicubic)
+            if number % settings.check_every == 0 or number + 1 == settings.steps:
+                # Weights change at these steps alone: only here a GPU is waited for.
+                bicubic = torch.stack([terms["bicubic"] for terms in losses[known:]], 1).tolist()  # (n, steps since)
+                for schedule, since in zip(schedules, bicubic, strict=True):
+                    for step, loss in enumerate(since, known):
+                        schedule.after(step, loss)
+                weights, known = {}, number + 1
             if (number + 1) % EVERY == 0 or number + 1 == settings.steps:
                 steps.append(number + 1)
                 kernels.append(trainer.kernels().cpu())
@@ -412,7 +418,7 @@ def estimate_kernels(
     estimates = []
     for i, image in enumerate(inner):
         try:
-            estimates.append(conclude(image, runs[i * restarts : (i + 1) * restarts], scale, held[i]))
+            estimates.append(conclude(image.cpu(), runs[i * restarts : (i + 1) * restarts], scale, held[i]))
         except ImageError:
             if strict:
                 raise

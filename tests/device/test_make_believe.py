@@ -118,7 +118,8 @@ def test_a_moved_network_keeps_its_parameters_and_learns_as_on_the_cpu(gpu):
     for fused in (None, True):
         pairs = [(each, torch.optim.Adam(each.parameters(), 0.1, fused=fused)) for each in (net, moved)]
         moved.to("cuda")
-        assert all(p is q and p.is_cuda and isinstance(p, nn.Parameter) for p, q in zip(moved.parameters(), before))
+        kept = zip(moved.parameters(), before, strict=True)
+        assert all(p is q and p.is_cuda and isinstance(p, nn.Parameter) for p, q in kept)
         for each, optimizer in pairs:
             for _ in range(3):
                 optimizer.zero_grad()
