@@ -39,6 +39,7 @@ def every(rng) -> dict[str, Figure]:
         "noise_curve": plots.noise_curve({"n": (signal, signal)}, {"l": (1.0, 0.0)}),
         "heat_map": plots.heat_map(photo[0], photo, "m"),
         "training_curve": plots.training_curve({"a": [(1, 20.0), (2, 21.0)], "b": [(1, 20.0)]}),
+        "dot_plot": plots.dot_plot(["a", "b"], {"x": {"ours": [(1.0, 0.1), None], "paper": [(2.0, math.nan), None]}}),
     }
 
 
@@ -164,6 +165,23 @@ def test_a_noise_curve_holds_the_points_and_the_line():
     np.testing.assert_allclose(points.get_ydata(), np.interp(points.get_xdata(), line.get_xdata(), line.get_ydata()))
 
 
+def test_a_dot_plot_has_a_mark_for_each_number_and_a_bar_for_each_spread():
+    panels = {"x": {"ours": [(1.0, 0.1), None, (3.0, math.nan)], "paper": [None, (2.0, math.nan), None]}}
+    figure = plots.dot_plot(["a", "b", "c"], panels | {"y": {"ours": [None] * 3, "paper": [(5.0, 0.5)] * 3}})
+    left, right = figure.axes
+    marks = [
+        [list(zip(*line.get_data(), strict=True)) for line in (bar.lines[0] for bar in ax.containers)]
+        for ax in (left, right)
+    ]
+    assert marks[0] == [[(1.0, 0), (3.0, 2)], [(2.0, 1)]]
+    assert marks[1] == [[], [(5.0, 0), (5.0, 1), (5.0, 2)]]
+    bars = [s for s in left.containers[0].lines[2][0].get_segments() if len(s) and np.isfinite(s).all()]
+    ends = [bar[:, 0] for bar in bars]
+    assert np.allclose(ends, [[0.9, 1.1]])
+    assert [text.get_text() for text in left.get_yticklabels()] == ["a", "b", "c"] and left.yaxis_inverted()
+    assert [ax.get_xlabel() for ax in figure.axes] == ["x", "y"]
+
+
 def test_a_training_curve_holds_the_points():
     figure = plots.training_curve({"a": [(1, 0.5), (9, 0.25)], "b": [(2, 1.0)]}, "loss", log=True)
     first, second = figure.axes[0].lines
@@ -190,6 +208,9 @@ def test_a_heat_map_keeps_the_given_scale(rng):
         lambda: plots.psnr_lpips_scatter({}),
         lambda: plots.noise_curve({}),
         lambda: plots.training_curve({}),
+        lambda: plots.dot_plot([], {"x": {"ours": []}}),
+        lambda: plots.dot_plot(["a"], {}),
+        lambda: plots.dot_plot(["a"], {"x": {"ours": [(1.0, 0.0)]}, "y": {"ours": [(1.0, 0.0), None]}}),
         lambda: plots.training_curve({"a": []}),
         lambda: plots.line_profile([torch.rand(3, 8, 8)], ["a"], 8),
         lambda: plots.line_profile([torch.rand(3, 8, 8)], ["a"], 0, channel=3),

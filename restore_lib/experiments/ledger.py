@@ -263,10 +263,12 @@ def published_cell(number: Number | None, blank: str) -> Cell:
 
 def entries(section: Section, records: Sequence[RunRecord], metric: str | None = None) -> list[Entry]:
     """Lines of a section, or of one metric in it, joined with the records that answer them."""
-    joined = []
+    joined, places = [], {}  # records are many, and few of them answer a line
+    for record in records:
+        places.setdefault((record.recipe, record.dataset, record.protocol), []).append(record)
     for line in section.lines:
         if metric in (None, line.metric):
-            answers = newest(line.answered_by(records))
+            answers = newest(line.answered_by(places.get((line.recipe, line.dataset, line.protocol), [])))
             joined.append(Entry(line, over_seeds(answers, line.condition, line.metric, line.image), answers))
     return joined
 

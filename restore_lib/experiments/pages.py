@@ -4,17 +4,32 @@
 alone. Records lie in ``folder``, the repository's ``results`` by default.
 """
 
+import base64
+import io
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import groupby
 from pathlib import Path
+from textwrap import fill
+from types import SimpleNamespace
 
-from restore_lib import experiments
+from restore_lib import experiments, plots
 from restore_lib.experiments import ledger as ledgers
 from restore_lib.experiments import published
-from restore_lib.experiments.ledger import BLANK, Cell, Entry, Line, Section, decimals_of, entries, title_of
+from restore_lib.experiments.ledger import (
+    BLANK,
+    LOWER_IS_BETTER,
+    Cell,
+    Entry,
+    Line,
+    Section,
+    decimals_of,
+    entries,
+    title_of,
+)
 from restore_lib.experiments.records import RunRecord, load_all, results_folder
 
 PLAIN = 'style="background: none"'  # stripes are no help where a cell spans several lines
@@ -146,6 +161,83 @@ def ranking(table: str, section: str, metrics: Sequence[str], folder: Folder = N
     return Page("".join(parts))
 
 
+def order(
+    text: str,
+    table: str,
+    section: str,
+    metric: str,
+    condition: str,
+    groups: Sequence[str] | None = None,
+    folder: Folder = None,
+) -> Page:
+    """A sentence: ``text``, then the methods of a section, or ``groups`` of them, in our order, the best one first."""
+    part, records = chosen(table, section, folder)
+    measured = [e for e in entries(part, records, metric) if e.ours and e.line.condition == condition]
+    measured = [e for e in measured if e.line.group in (groups or [e.line.group])]
+    sign = 1 if metric in LOWER_IS_BETTER else -1
+    best_first = sorted(measured, key=lambda entry: sign * entry.ours.value if entry.ours else 0)
+    places = "; ".join(f"{escape(e.line.group)}, {span(e.cells()['ours'])}" for e in best_first)
+    return Page(f"<p>{escape(text)}, best first: {places}.</p>")
+
+
+def sentence(text: str, table: str, section: str, metric: str, folder: Folder = None, **lines: tuple[str, str]) -> Page:
+    """A sentence with numbers of a section in it.
+
+    ``lines`` name places of the section by group and condition, and ``text`` has ``{name.ours}``, ``{name.paper}`` or
+    ``{name.difference}`` for each. ValueError for a place that the section does not have.
+    """
+    part, records = chosen(table, section, folder)
+    found = {(entry.line.group, entry.line.condition): entry.cells() for entry in entries(part, records, metric)}
+    if absent := [place for place in lines.values() if place not in found]:
+        raise ValueError(f"{table}, {section} has no {metric} of {absent[0]}")
+    numbers = {name: SimpleNamespace(**{k: span(c) for k, c in found[at].items()}) for name, at in lines.items()}
+    return Page(f"<p>{text.format(**numbers)}</p>")
+
+
+def span(cell: Cell) -> str:
+    """A number within a sentence, with the record or source behind it."""
+    return f'<span data-source="{escape(cell.source)}">{escape(cell.text)}</span>' if cell.source else cell.text
+
+
+def chart(
+    table: str,
+    section: str,
+    *,
+    columns: str = "condition",
+    metrics: Sequence[str] | None = None,
+    conditions: Sequence[str] | None = None,
+    groups: Sequence[str] | None = None,
+    folder: Folder = None,
+) -> Page:
+    """A section as a picture: a row for each method, ours as filled marks, published numbers as open ones.
+
+    A panel for each condition, or, with ``columns="metric"``, for each metric; of those named, or of all. Bars are the
+    spread over trainings.
+    """
+    part, records = chosen(table, section, folder)
+    metrics = metrics or part.metrics[: None if columns == "metric" else 1]
+    lines = [line for line in part.lines if line.condition in (conditions or [line.condition])]
+    lines = [line for line in lines if line.group in (groups or [line.group])]
+    shown = ledgers.pivot(replace(part, lines=lines), records, columns=columns, metric=metrics)
+    panels = {}
+    for name in dict.fromkeys(str(getattr(line, columns)) for line in part.lines):
+        if not any(name in cells for cells in shown.values()):
+            continue
+        at = [cells.get(name) for cells in shown.values()]
+        ours = [(e.ours.value, e.ours.spread or math.nan) if e and e.ours else None for e in at]
+        paper = [(e.line.paper.value, math.nan) if e and e.line.paper else None for e in at]
+        title = fill(title_of(name if columns == "metric" else metrics[0]), 12)
+        title = title if columns == "metric" else f"{condition_title(name)}\n{title}"
+        panels[title] = {"ours": ours} | ({"paper": paper} if any(line.paper for line in lines) else {})
+    figure, drawn = plots.dot_plot([str(row) for row in shown], panels), io.BytesIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None})
+    source = f"data:image/svg+xml;base64,{base64.b64encode(drawn.getvalue()).decode()}"
+    quantities = ", ".join(panels).replace("\n", " ")
+    alt = f"{part.title}: {quantities}. The tables below hold the same numbers."
+    image = f'<img style="width: 100%; min-width: 34em; max-width: 46em" src="{source}" alt="{escape(alt)}">'
+    return Page(f'<div class="chart" style="overflow-x: auto">{image}</div>')
+
+
 def order_source(order: ledgers.Ranking) -> str:
     """Reference of a rank correlation: the numbers that were ranked, best published first."""
     return order.metric + ":" + "|".join(entry.record_key for entry in order.entries)
@@ -220,8 +312,10 @@ def spread(shown: Sequence[Entry]) -> Cell:
 
 
 def chosen(table: str, section: str, folder: Folder) -> tuple[Section, list[RunRecord]]:
-    """A section by its names, and the records of the folder."""
-    return experiments.find(table).section(section), load_all(folder or results_folder())
+    """A section by its names, without groups of lines of which no number is known, and the records of the folder."""
+    part, records = experiments.find(table).section(section), load_all(folder or results_folder())
+    known = {e.line.group for e in entries(part, records) if e.ours or e.line.paper or e.line.log}
+    return replace(part, lines=[x for x in part.lines if x.group in known or not known]), records
 
 
 def protocol(part: Section) -> str:
@@ -232,6 +326,11 @@ def protocol(part: Section) -> str:
 
 def folded(title: str, html: str) -> str:
     return f"<details><summary>{escape(title)}</summary>{html}</details>"
+
+
+def fold(title: str, page: Page) -> Page:
+    """A long table behind its title."""
+    return Page(folded(title, page.html))
 
 
 def provenance(shown: Sequence[Entry]) -> str:
@@ -273,6 +372,18 @@ def waiting() -> Page:
     """Every published table that no recipe measures yet, folded."""
     tables = [table.printed for table in experiments.all_tables().values() if table.printed]
     return Page("".join(folded(t.title, printed(t.name).html) for t in tables))
+
+
+def unmeasured(folder: Folder = None) -> Page:
+    """Lines of the tables that no record answers and no published number alone is shown for, by table and section."""
+    records, rows = load_all(folder or results_folder()), []
+    for table in experiments.EXPERIMENTS.values():
+        for part in table.sections:
+            blank = [e.line for e in entries(part, records, part.metrics[0]) if e.line.recipe and not e.ours]
+            waiting = [line for line in blank if not line.image]  # photos of a set are measured with the set
+            for group, lines in groupby(waiting, lambda line: line.group):
+                rows.append((table.title, part.title, group, ", ".join(condition_title(x.condition) for x in lines)))
+    return listing("Not measured yet", ("table", "section", "set and method", "conditions"), rows)
 
 
 def index(folder: Folder = None) -> Page:

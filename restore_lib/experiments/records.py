@@ -9,6 +9,7 @@ import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -139,7 +140,15 @@ def load_all(folder: Path | str | None = None) -> list[RunRecord]:
 
     RecordError where one of the files is not a good record.
     """
-    return [load(path) for path in sorted(Path(folder or results_folder()).glob("*.json"))]
+    return [
+        _unchanged(path, path.stat().st_mtime_ns) for path in sorted(Path(folder or results_folder()).glob("*.json"))
+    ]
+
+
+@cache
+def _unchanged(path: Path, modified: int) -> RunRecord:
+    """A record that pages ask for many times, read once as long as its file stays the same."""
+    return load(path)
 
 
 def results_folder() -> Path:

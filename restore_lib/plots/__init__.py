@@ -6,13 +6,14 @@ pictures pixel by pixel, never smoothed. Functions refuse to draw nothing, and t
 shown (ValueError).
 """
 
-from restore_lib.plots.curves import line_profile, noise_curve, psnr_lpips_scatter, spectrum, training_curve
+from restore_lib.plots.curves import dot_plot, line_profile, noise_curve, psnr_lpips_scatter, spectrum, training_curve
 from restore_lib.plots.pictures import heat_map, image_row, kernel_map, noise_patches
 from restore_lib.plots.style import COLOURS, WIDTH
 
 __all__ = [
     "COLOURS",
     "WIDTH",
+    "dot_plot",
     "heat_map",
     "image_row",
     "kernel_map",

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from restore_lib.plots.style import COLOURS, MARKERS, WIDTH, BookFigure, in_style, same_length
@@ -86,6 +87,38 @@ def training_curve(
         ax.plot(steps, values, color=COLOURS[index % len(COLOURS)], label=label, **style)
     ax.set(xlabel="step", ylabel=quantity, yscale="log" if log else "linear")
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
+    return figure
+
+
+@in_style
+def dot_plot(labels: Sequence[str], panels: Mapping[str, Mapping[str, Sequence[tuple[float, float] | None]]]) -> Figure:
+    """Show numbers by name, a row for each label and a panel beside the others for each quantity, each on its scale.
+
+    A panel maps the names of its series (``"ours"``, ``"paper"``), which all panels share, to (value, spread) for each
+    label, with NaN for a spread that is not known, or None where there is no number. The first series has filled marks,
+    the others open ones; spreads are bars.
+    """
+    same_length(labels)
+    same_length(panels)
+    if wrong := {len(numbers) for panel in panels.values() for numbers in panel.values()} - {len(labels)}:
+        raise ValueError(f"{len(labels)} labels and {wrong.pop()} numbers: give a number or None for each label")
+    figure = BookFigure(figsize=(WIDTH, 1.3 + 0.36 * len(labels)))
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for ax, (quantity, series) in zip(axes, panels.items(), strict=True):
+        for index, (name, numbers) in enumerate(series.items()):
+            rows = [(row, *number) for row, number in enumerate(numbers) if number]
+            at, values, spreads = zip(*rows, strict=True) if rows else ((), (), ())
+            style = {"color": COLOURS[1 + index], "markerfacecolor": "none" if index else COLOURS[1 + index]}
+            ax.errorbar(values, at, xerr=spreads, fmt=MARKERS[index], markersize=8, capsize=3, label=name, **style)
+        ax.set_xlabel(quantity)
+        ax.margins(0.15)
+        ax.grid(axis="y", color="#dddddd")
+        ax.xaxis.set_major_locator(MaxNLocator(3))
+    axes[0].set_yticks(range(len(labels)), labels)
+    axes[0].invert_yaxis()
+    figure.legend(
+        *axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=len(next(iter(panels.values())))
+    )
     return figure
 
 

@@ -143,8 +143,8 @@ def test_folded_cells_in_a_row_unfold_as_one_and_no_code_is_lost(page, chapter):
     assert [words[:3] for words in first] == [c.source.split()[:3] for c in shown]
 
 
-@pytest.mark.parametrize("page", ["book/results"], indirect=True)
-def test_every_number_on_the_results_page_is_backed(page):
+@pytest.mark.parametrize("page", [p for p in PAGES if p.startswith("book/results")], indirect=True)
+def test_every_number_on_the_results_pages_is_backed(page):
     assert unbacked_numbers(article(page)) == []
     assert unbacked_numbers(article(page) + "<table><tr><td>31.415</td></tr></table>") == ["31.415"]
 

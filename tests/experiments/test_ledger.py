@@ -257,3 +257,45 @@ def test_a_single_photo_is_averaged_over_seeds(tmp_path):
     actual = over_seeds(records, "x2", "psnr", "a")
     assert actual.value == 20.5 and actual.runs == 2
     assert over_seeds(records, "x2", "psnr", "c") is None
+
+
+def test_a_sentence_holds_the_numbers_of_its_places_and_refuses_others(results):
+    text = "Set5: {a.ours} dB, printed {a.paper}, {a.difference}; twice as large {b.ours}."
+    html = pages.sentence(text, "bicubic", "classic", "psnr", results, a=("Set5", "x3"), b=("Set5", "x2")).html
+    assert re.sub("<.*?>", "", html) == "Set5: 30.38 dB, printed 30.39, −0.01; twice as large 33.66."
+    assert unbacked_numbers(html, results) == []
+    assert unbacked_numbers(html.replace(">30.38<", ">30.40<"), results) == ["30.40"]
+    with pytest.raises(ValueError, match="no psnr of"):
+        pages.sentence("{a.ours}", "bicubic", "classic", "psnr", results, a=("Set6", "x3"))
+
+
+@pytest.mark.parametrize(("metric", "first"), [("psnr", "EDSR (small)"), ("lpips_alex", "ZSSR")])
+def test_an_order_begins_with_the_best_by_that_metric(tmp_path, metric, first):
+    values = {"edsr-l1-bicubic": {"psnr": [25.0], "lpips_alex": [0.5]}, "zssr": {"psnr": [24.5], "lpips_alex": [0.25]}}
+    part = experiments.find("realsr-track1").section("weak")
+    for line in part.lines:
+        name = {"EDSR (small)": "edsr-l1-bicubic", "ZSSR": "zssr"}.get(line.group)
+        if name and line.metric == metric:
+            about = {"recipe": line.recipe, "dataset": line.dataset, "protocol": line.protocol}
+            save(record({line.condition: values[name]}, images=["a"], **about), tmp_path)
+    html = pages.order("By this metric", "realsr-track1", "weak", metric, "x4", folder=tmp_path).html
+    assert re.findall(r"EDSR \(small\)|ZSSR", html)[0] == first
+    assert unbacked_numbers(html, tmp_path) == []
+
+
+def test_a_chart_names_what_it_shows_and_keeps_to_what_was_asked_for(results):
+    html = pages.chart("bicubic", "classic", conditions=["x2", "x3"], groups=["Set5"], folder=results).html
+    assert 'src="data:image/svg+xml;base64,' in html
+    alt = re.search(r'alt="([^"]+)"', html)[1]
+    assert "×2 PSNR in dB" in alt and "×3 PSNR in dB" in alt and "×4" not in alt
+
+
+def test_what_is_not_measured_is_listed_and_not_shown_in_tables(tmp_path):
+    name, part = "realsr-track1", experiments.find("realsr-track1").section("pairs")
+    first = part.lines[0]
+    about = {"recipe": first.recipe, "dataset": first.dataset, "protocol": first.protocol}
+    save(record({first.condition: {m: [0.5] for m in part.metrics}}, images=["a"], **about), tmp_path)
+    shown, waiting = pages.pivot(name, "pairs", folder=tmp_path).html, unescape(pages.unmeasured(tmp_path).html)
+    others = {line.group for line in part.lines} - {first.group}
+    assert first.group in unescape(shown) and others
+    assert all(group not in unescape(shown) and group in waiting for group in others)
