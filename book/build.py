@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,6 +33,7 @@ INPUTS = [f"restore_lib/**/*.{kind}" for kind in ("py", "json", "tsv", "css", "j
 ]
 SETTINGS = ("RESTORE_TIER", "RESTORE_DATA")
 AT_ONCE = 2  # chapters: each needs about a gigabyte
+EVERY = 60  # seconds between lines that say what is being waited for
 
 
 def cache_key() -> str:
@@ -77,38 +78,53 @@ def kernel_sockets() -> Iterator[Config]:
         yield Config(KernelManager={"transport": "ipc", "ip": str(Path(folder, "kernel"))})
 
 
-def execute(chapter: Path, outputs: Path, timeout: int = 600) -> str:
+def execute(chapter: Path, outputs: Path) -> str:
     """Run a chapter's cells and keep what they print in the cache, unless it is there already; say how it went.
 
-    A chapter that fails is left to Jupyter Book, which runs it again and reports the failing cell.
+    A cell may take as long as it likes: computers differ, and some are busy. RuntimeError for a chapter that fails,
+    with the cell, its error and the command that runs this chapter alone.
     """
     cache, notebook = get_cache(outputs), captioned(nbformat.read(chapter, as_version=4))
     try:
         cache.match_cache_notebook(notebook)
-        return f"{chapter.name}: unchanged"
+        return "unchanged"
     except KeyError:
         quiet = ["--log-level=ERROR"]  # kernels warn that they talk to us unencrypted, inside this computer
         with kernel_sockets() as config:
             result = single_nb_execution(
-                notebook, str(chapter.parent), timeout, False, extra_arguments=quiet, config=config
+                notebook, str(chapter.parent), None, False, extra_arguments=quiet, config=config
             )
     if result.err is not None:
-        return f"{chapter.name}: failed after {result.time:.0f} s"
+        alone = f"RESTORE_TIER={os.environ['RESTORE_TIER']} {sys.executable} -m jupyter execute {chapter}"
+        raise RuntimeError(f"failed after {result.time:.0f} s:\n{result.err}\nTo run it alone: {alone}")
     bundle = CacheBundleIn(notebook, str(chapter), data={"execution_seconds": result.time})
     cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
-    return f"{chapter.name}: {result.time:.0f} s"
+    return f"{result.time:.0f} s"
 
 
-def execute_all(outputs: Path) -> None:
-    """Run the chapters that are not in the cache, some side by side: one by one they leave processors idle."""
+def execute_all(outputs: Path) -> list[str]:
+    """Run the chapters that are not in the cache, some side by side; return what went wrong with each that failed.
+
+    One by one they would leave processors idle. Now and then a line tells which chapters are being waited for.
+    """
     get_cache(outputs).db  # noqa: B018 - the data base is made here, before several processes would make it
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // AT_ONCE)))
     # later chapters take longer: begun first, they do not leave one process to work alone at the end
     chapters = sorted((ROOT / "notebooks").glob("*.ipynb"), reverse=True)
+    failures, start = [], time.monotonic()
     with ProcessPoolExecutor(AT_ONCE) as pool:
-        running = [pool.submit(execute, chapter, outputs) for chapter in chapters]
-        for done in as_completed(running):
-            print(done.result(), flush=True)
+        waiting = {pool.submit(execute, chapter, outputs): chapter.name for chapter in chapters}
+        while waiting:
+            for done in wait(waiting, timeout=EVERY, return_when=FIRST_COMPLETED).done or [None]:
+                if done is None:
+                    running = [name for future, name in waiting.items() if future.running()][:AT_ONCE]
+                    print(f"... {time.monotonic() - start:.0f} s: {', '.join(running)} at work", flush=True)
+                    continue
+                name = waiting.pop(done)
+                said = f"{name}: {done.exception() or done.result()}"
+                failures += [said] if done.exception() else []
+                print(said.partition("\n")[0].rstrip(":"), flush=True)
+    return failures
 
 
 def main() -> int:
@@ -120,7 +136,9 @@ def main() -> int:
     print(
         f"Building the book at tier {os.environ['RESTORE_TIER']} (unchanged chapters come from the cache).", flush=True
     )
-    execute_all(config.parent / "outputs")
+    if failures := execute_all(config.parent / "outputs"):
+        print("\nThe book was not built; the other chapters are kept.", *failures, sep="\n\n", file=sys.stderr)
+        return 1
     command = [
         Path(sys.executable).parent / "jupyter-book",
         "build",
