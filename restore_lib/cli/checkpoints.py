@@ -33,7 +33,16 @@ def list_checkpoints(folder: Folder = None) -> None:
         seed = "" if card.seed is None else str(card.seed)
         lost = "" if (folder / f"{name}.safetensors").exists() else "weights missing"
         size = lost or f"{card.bytes / 1e6:.1f} MB"
-        row = (name, card.recipe, card.tier, f"{card.steps:,}", seed, size, _scores(card.metrics[:2]), card.licence)
+        row = (
+            name,
+            card.recipe,
+            card.tier,
+            f"{card.steps:,}",
+            seed,
+            size,
+            _scores(card.metrics[:2]),
+            card.licence.partition(" (")[0],
+        )
         table.add_row(*row)
     if table.row_count:
         console().print(table)

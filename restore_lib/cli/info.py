@@ -7,7 +7,7 @@ from pathlib import Path
 
 from restore_lib import __version__, files, tiers
 
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-image", "scikit-learn", "pillow", "lpips", "pooch")
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-image", "pillow", "lpips", "pooch")
 
 
 def info() -> None:

@@ -171,7 +171,7 @@ def _verify_embedded(data: DataSet) -> Report:
     damaged = [path.name for path in installed(data) if not _decodes(path)]
     line = f"{data.name}: {len(data.pictures) - len(damaged)} of {len(data.pictures)} pictures can be read"
     problems = _problem(damaged, "damaged")
-    return Report(data.name, data.title, (line,), problems, "install scikit-image and scikit-learn again.")
+    return Report(data.name, data.title, (line,), problems, "install scikit-image and restore_lib again.")
 
 
 def installed(data: DataSet) -> list[Path]:

@@ -197,7 +197,7 @@ def _source(data: DataSet) -> str:
     if data.repository:
         address = f"https://github.com/{data.repository}/tree/{data.commit}"
         return f"[{data.repository}]({address}) at commit `{data.commit[:7]}`"
-    others = {"embedded": "the packages scikit-image and scikit-learn", "weights": "download.pytorch.org"}
+    others = {"embedded": "the package scikit-image, and this library", "weights": "download.pytorch.org"}
     return others.get(data.kind, "see the notes")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from restore_lib.data import registry
 from restore_lib.errors import TrainingError
 from restore_lib.pretrained import provenance
 from restore_lib.pretrained.checkpoints import save_checkpoint
@@ -70,7 +71,20 @@ def save_run(
         device=provenance.device_name("cuda" if torch.cuda.is_available() else "cpu"),
         date=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         commit=provenance.commit(),
-        licence=recipe.licence,
+        licence=following(recipe.licence, dataset),
         note=f"Trained for {steps:,} of {recipe.steps:,} steps; pictures: {dataset}. {recipe.remark}".strip(),
     )
     return save_checkpoint(network, replace(card, **about), folder, dtype=getattr(torch, recipe.stored))
+
+
+def following(licence: str, dataset: str) -> str:
+    """The licence of weights that were trained on some pictures: the pictures' own where it is a Creative Commons one.
+
+    Otherwise ``licence``, with what the pictures were given out for, so that users see what they may rely on.
+    """
+    sets = [registry.find(name) for name in registry.names() if name in dataset.split()]
+    for one in sets:
+        if one.licence.startswith("CC "):
+            return f"{one.licence}, as its pictures ({one.name})"
+    terms = "; ".join(f"{one.name}: {one.licence}" for one in sets)
+    return f"{licence} (pictures: {terms})" if terms else licence

@@ -40,7 +40,7 @@ def fill(folder: Path, name: str, keep=lambda path: True):
 def test_embedded_photographs_are_those_of_the_packages():
     photos = data.open("embedded")
     assert [item.name for item in photos][:3] == ["astronaut", "chelsea", "coffee"] and len(photos) == 8
-    for package, folder, name in (("skimage", "data", "coffee.png"), ("sklearn", "datasets/images", "china.jpg")):
+    for package, folder, name in (("skimage", "data", "coffee.png"), ("restore_lib", "data/pictures", "china.jpg")):
         path = Path(find_spec(package).submodule_search_locations[0]) / folder / name
         torch.testing.assert_close(photos[path.stem].image, decoded(path))
     assert {item.name for item in data.open("embedded", "grey")} == {

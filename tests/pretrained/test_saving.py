@@ -14,6 +14,8 @@ from safetensors import safe_open
 
 from restore_lib.errors import CheckpointError, RestoreError
 from restore_lib.pretrained import Score, checkpoints
+from restore_lib.pretrained.trained import following
+from restore_lib.recipes import RECIPES
 
 NAME = "small"
 
@@ -166,3 +168,25 @@ def test_a_card_learns_what_was_measured_since(home, saved, monkeypatch):
     with pytest.raises(RestoreError, match="The disk is full"):
         checkpoints.update_card(NAME, folder=home, note="y")
     assert content(home) == before
+
+
+@pytest.mark.parametrize("card", checkpoints.cards(), ids=lambda card: card.name)
+def test_a_cards_licence_follows_its_pictures(card):
+    assert card.licence == following(RECIPES[card.recipe].licence, card.dataset)
+    if "camvid" in card.dataset:
+        assert card.licence.startswith("CC BY-NC 4.0")
+        with safe_open(str(checkpoints.checkpoints_folder() / f"{card.name}.safetensors"), "pt") as opened:
+            assert opened.metadata()["licence"] == card.licence
+
+
+@pytest.mark.parametrize(
+    ("licence", "dataset", "expected"),
+    [
+        ("MIT", "scenes train", "MIT"),
+        ("MIT", "camvid train", "CC BY-NC 4.0, as its pictures (camvid)"),
+        ("MIT", "set5 + camvid train", "CC BY-NC 4.0, as its pictures (camvid)"),
+        ("Apache-2.0", "bsds500 train", "Apache-2.0 (pictures: bsds500: non-commercial research and education)"),
+    ],
+)
+def test_the_licence_of_weights_names_the_terms_of_their_pictures(licence, dataset, expected):
+    assert following(licence, dataset) == expected
