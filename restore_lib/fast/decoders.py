@@ -93,16 +93,22 @@ class FastDecoder:
         self, feature: Float[Tensor, "b c h w"], sizes: Sequence[tuple[int, int]], pixels: Int[Tensor, "b q"]
     ) -> Float[Tensor, "b 3 q"]:
         """Only some pixels of each picture: a training step need not see all."""
-        (h, w), place = feature.shape[2:], self.decoder.place
-        axes = {size: (place(h, size[0]).to(feature), place(w, size[1]).to(feature)) for size in set(sizes)}
-        places = []
-        for i, (size, some) in enumerate(zip(sizes, pixels, strict=True)):
-            rows, cols = axes[size]
-            index, offset = rows.part(some // size[1]).paired(cols.part(some % size[1]), w)
-            places.append((index + i * h * w, offset))
-        index, offset = (torch.cat(part, dim=1) for part in zip(*places, strict=True))  # (k, b q), (k, b q, 2)
-        ratio = feature.new_tensor([(h / height, w / width) for height, width in sizes])  # (b, 2)
-        ratio, block = ratio.repeat_interleave(pixels.shape[1], 0), self._block(feature)
+        (h, w), place, q = feature.shape[2:], self.decoder.place, pixels.shape[1]
+        starts, axes = {}, []  # places along all kinds of sides, one after the other, and where each begins
+        for side in dict.fromkeys(side for y, x in sizes for side in ((h, y), (w, x))):
+            starts[side] = sum(axis.index.shape[1] for axis in axes)
+            axes.append(place(*side))
+        index, offset = (
+            torch.cat(parts, 1) for parts in zip(*((axis.index, axis.offset) for axis in axes), strict=True)
+        )
+        axis = type(axes[0])(_onto(feature, index), _onto(feature, offset.to(feature.dtype)))  # (k, m)
+        about = [(x, starts[h, y], starts[w, x], i * h * w) for i, (y, x) in enumerate(sizes)]
+        width, top, left, first = _onto(feature, torch.tensor(about))[..., None].unbind(1)  # (b, 1) each
+        rows, cols = (axis.part(n.flatten()) for n in (pixels // width + top, pixels % width + left))
+        index, offset = rows.paired(cols, w)  # (k, b q), (k, b q, 2)
+        index = index + first.expand_as(pixels).flatten()
+        ratio = _onto(feature, torch.tensor([(h / y, w / x) for y, x in sizes], dtype=feature.dtype))  # (b, 2)
+        ratio, block = ratio.repeat_interleave(q, 0), self._block(feature)
         tables = self.tables(functional.pad(feature, (1, 1, 1, 1)))
         parts = zip(index.split(block, 1), offset.split(block, 1), ratio.split(block), strict=True)
         colours = torch.cat([self._in_lanes(tables, *part) for part in parts])
@@ -276,6 +282,11 @@ class FastMetaSR(FastDecoder):
         hidden = relu(linear(place, first.weight, first.bias))  # (q, width)
         rows = tables[0].index_select(0, index[0]).unflatten(1, (3, -1))  # (q, 3, width)
         return times(rows, hidden[:, None]).sum(-1) + tables[1].index_select(0, index[0])
+
+
+def _onto(feature: Tensor, x: Tensor) -> Tensor:
+    """A tensor of the CPU on the device of features, without a wait on GPUs."""
+    return x if feature.is_cpu else x.pin_memory().to(feature.device, non_blocking=True)
 
 
 def linear(x: Float[Tensor, "n i"], weight: Float[Tensor, "o i"], bias: Float[Tensor, " o"] | None) -> Tensor:

@@ -95,6 +95,7 @@ class AnyScaleRecipe(DecoderRecipe):
             optimizers={"network": optimizer},
             schedulers={"network": torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))},
             step=step_on_pixels if self.queries else step_on_crops,
+            on_cpu=(1,) if self.queries else (),  # sizes
             batches=lambda step, rank, world: crops.batch(step, rank, world, photos=self.batch_size, seed=seed),
             validate=validation([centre_levels(item.image) for item in held]),
             average={"network": self.decay} if self.decay else {},

@@ -25,7 +25,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Same size as the input."""
         y = self.convs[1](torch.relu(self.convs[0](x)))
-        return x + y * self.residual_scale
+        return x + (y if self.residual_scale == 1 else y * self.residual_scale)
 
 
 class EDSR(nn.Module):

@@ -162,7 +162,7 @@ def generator_terms(
     discriminator says to it.
     """
     apart = (fake - bicubic_reference(crop, settings.official_defects)).flatten(1)
-    outer = kernel * boundary_mask(kernel.shape[-1]).to(kernel)
+    outer = kernel * boundary_mask(kernel.shape[-1], kernel.device, kernel.dtype)
     terms = {"gan": distance(maps, 1), "sum": (1 - kernel.sum((1, 2))).abs()}
     if settings.form == "realsr":
         return terms | {"bicubic": apart.abs().mean(1), "boundaries": outer.sum((1, 2)).abs()}
@@ -181,14 +181,16 @@ def bicubic_reference(crop: Float[Tensor, "n 3 64 64"], colours_summed: bool = F
 
 
 @lru_cache(maxsize=4)
-def boundary_mask(size: int) -> Float[Tensor, "s s"]:
+def boundary_mask(
+    size: int, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float64
+) -> Float[Tensor, "s s"]:
     """Weights of the cells in the outer two rings, more the farther from the middle, and 0 inside (for 13 cells)."""
     along = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     bell = torch.exp(-0.5 * (along / size) ** 2)
     mask = 30 * (1 - torch.outer(bell, bell))
     margin = (size - math.ceil(size / 2)) // 2 - 1
     mask[margin : size - margin, margin : size - margin] = 0
-    return mask
+    return mask.to(device, dtype)
 
 
 class Schedule:

@@ -93,7 +93,7 @@ def fit(
             # batch
             run.step += 1
             _seed_everything(mix(seed, run.step, 0, rank))
-            batch = tuple(part.to(run.device, non_blocking=True) for part in next(batches))
+            batch = run.received(next(batches))
 
             # step
             losses = run.task.step(run, batch)

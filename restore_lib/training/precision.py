@@ -22,11 +22,13 @@ class Speed:
             return x.contiguous(memory_format=torch.channels_last)
         return x
 
+    def laid_out(self, network: nn.Module) -> nn.Module:
+        """Bring a network into the layout of the run."""
+        return network.to(memory_format=torch.channels_last) if self.channels_last else network  # pyright: ignore[reportCallIssue]
+
     def prepare(self, network: nn.Module) -> nn.Module:
         """Bring a network into the layout of the run, and compile it where asked to."""
-        if self.channels_last:
-            network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        return cast(nn.Module, torch.compile(network)) if self.compile else network
+        return cast(nn.Module, torch.compile(self.laid_out(network))) if self.compile else self.laid_out(network)
 
 
 PLAIN = Speed()

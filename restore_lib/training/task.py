@@ -37,6 +37,7 @@ class Task:
     #: weights (averaged where there are averages) are kept, from before the first step on.
     best: tuple[str, Callable[[float, float], float]] | None = None
     patience: int = 0  #: Validations in a row without a better one that end the run; 0: none do.
+    on_cpu: tuple[int, ...] = ()  #: Numbers of a batch's parts that stay on the CPU, such as sizes.
 
 
 class Run:
@@ -51,7 +52,7 @@ class Run:
         self.device, self.ended = fabric.device, False
         self.best: dict[str, Any] | None = None
         self.averaged = {
-            name: copy.deepcopy(task.networks[name]).requires_grad_(False).eval().to(self.device)
+            name: speed.laid_out(copy.deepcopy(task.networks[name]).requires_grad_(False).eval().to(self.device))
             for name in task.average
         }
         self.networks, self.optimizers = {}, {}
@@ -66,6 +67,11 @@ class Run:
             name: speed.prepare(network.eval().requires_grad_(False).to(self.device))
             for name, network in task.frozen.items()
         }
+
+    def received(self, batch: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """A batch on the run's device; a GPU copies it from pinned memory while it computes."""
+        stay = self.task.on_cpu
+        return tuple(x if i in stay else x.to(self.device, non_blocking=True) for i, x in enumerate(batch))
 
     def update(self, name: str, loss: Tensor) -> None:
         """Make one update of the weights behind the optimiser ``name`` down the gradient of a loss."""
@@ -94,11 +100,11 @@ class Run:
         """Move the averaged weights towards the current ones, early on faster, to forget the random start."""
         for name, decay in self.task.average.items():
             decay = min(decay, (1 + self.step) / (10 + self.step))
-            for mean, now in zip(_tensors(self.averaged[name]), _tensors(self.task.networks[name]), strict=True):
-                if mean.is_floating_point():
-                    mean.lerp_(now, 1 - decay)
-                else:
-                    mean.copy_(now)
+            pairs = list(zip(_tensors(self.averaged[name]), _tensors(self.task.networks[name]), strict=True))
+            means, now = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
+            torch._foreach_lerp_(means, now, 1 - decay)
+            for count, new in (pair for pair in pairs if not pair[0].is_floating_point()):
+                count.copy_(new)
 
     def note_best(self, metrics: Mapping[str, float]) -> None:
         """Keep the weights that a validation has just looked at, if it was the best one so far."""
