@@ -10,7 +10,9 @@ from restore_lib.denoising import vision_recipes
 from restore_lib.errors import TrainingError
 from restore_lib.implicit import recipes as anyscale
 from restore_lib.pretrained import Card, save_run
+from restore_lib.pretrained.checkpoints import names
 from restore_lib.realsr import recipes as sr
+from restore_lib.tiers import TIERS
 from restore_lib.training.recipes import Recipe, at_tier, values
 from restore_lib.training.state import read_run
 
@@ -27,6 +29,17 @@ def find(name: str) -> Recipe:
     if name not in RECIPES:
         raise TrainingError(f"There is no recipe called {name}: `restore recipes` shows what there is.")
     return RECIPES[name]
+
+
+def missing(recipe: Recipe) -> list[tuple[str, str]]:
+    """Recipes and tiers to train first, in order: of checkpoints that a recipe begins with and that are not here."""
+    found: dict[tuple[str, str], None] = {}
+    for field in ("start", "learned", "vision"):
+        checkpoint = getattr(recipe, field, "")
+        name, _, tier = checkpoint.rpartition("-")
+        if checkpoint not in names() and name in RECIPES and tier in TIERS:
+            found |= dict.fromkeys([*missing(at_tier(RECIPES[name], tier)), (name, tier)])
+    return list(found)
 
 
 def keep(run: Path | str, tier: str, *, name: str | None = None, folder: Path | str | None = None) -> Card:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -35,16 +36,21 @@ def train(
     kept: Annotated[
         Path | None, typer.Option("--checkpoints", help="Where --keep puts it, if not the usual place.")
     ] = None,
+    same_bits: Annotated[
+        bool, typer.Option("--deterministic", help="The same bits each time on a GPU, slower.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Train a recipe; a run that was stopped, or killed, goes on where it was.
 
+    Checkpoints that it begins with and that are not here are trained first, and kept.
     Numbers go to metrics.jsonl in the run's folder and to TensorBoard (`tensorboard --logdir runs`).
     """
     from restore_lib import training
-    from restore_lib.recipes import find
+    from restore_lib.recipes import find, missing
+    from restore_lib.recipes import keep as keep_run
     from restore_lib.training.loop import make_fabric
-    from restore_lib.training.precision import PLAIN, best_device, fastest
+    from restore_lib.training.precision import PLAIN, best_device, deterministic, fastest
     from restore_lib.training.state import states
 
     tier = tier or tiers.current()
@@ -56,26 +62,30 @@ def train(
         raise TrainingError("--devices wants a number from 1 on or auto, --nodes one from 1 on, --seed one from 0 on.")
     if keep and recipe != training.at_tier(find(name), tier):
         raise TrainingError("--keep wants the recipe's own values: leave out --set, or --keep.")
+    if same_bits:
+        deterministic()
     speed = PLAIN if plain else fastest(best_device(), compiled=compiled)
-    fabric = make_fabric(speed, devices if devices == "auto" else int(devices), nodes)
-    with interruptible(f"stopped and saved in {folder}; the same command goes on."):
-        run = training.fit(
-            recipe,
-            folder,
-            seed=seed,
-            speed=speed,
-            fabric=fabric,
-            max_minutes=max_minutes,
-            quiet=quiet,
-            tensorboard=True,
-        )
-    if fabric.is_global_zero:
-        if run.ended and keep:
-            from restore_lib.recipes import keep as keep_run
-
-            print(f"checkpoint {keep_run(folder, tier, folder=kept).name}")
-        ended = "finished" if run.ended else "the time is up; the same command goes on"
-        print(f"{folder}: step {run.step:,} of {recipe.steps:,}, {ended}")
+    runs = [
+        (at, training.at_tier(find(first), at), Path("runs") / f"{first}__{at}__seed0") for first, at in missing(recipe)
+    ]
+    if runs:
+        order = ", ".join(f"{one.name} at tier {at} ({one.steps:,} steps)" for at, one, _ in runs)
+        print(f"{name} begins with checkpoints that are not here; trained and kept first, in this order: {order}")
+    deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+    for at, one, home in [*runs, (tier, recipe, folder)]:
+        last, fabric = one is recipe, make_fabric(speed, devices if devices == "auto" else int(devices), nodes)
+        left = None if deadline is None else max(deadline - time.monotonic(), 0) / 60
+        with interruptible(f"stopped and saved in {home}; the same command goes on."):
+            options = {"speed": speed, "fabric": fabric, "max_minutes": left, "quiet": quiet, "tensorboard": True}
+            run = training.fit(one, home, seed=seed if last else 0, **options)
+        if fabric.is_global_zero:
+            if run.ended and (keep or not last):
+                print(f"checkpoint {keep_run(home, at, folder=kept if last else None).name}")
+            ended = "finished" if run.ended else "the time is up; the same command goes on"
+            print(f"{home}: step {run.step:,} of {one.steps:,}, {ended}")
+        fabric.barrier()  # until the checkpoint is there
+        if not run.ended:
+            break
 
 
 def evaluate(

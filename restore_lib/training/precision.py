@@ -1,5 +1,6 @@
 """Number format, memory layout and compilation: what makes a step faster and leaves the network what it is."""
 
+import os
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 class Speed:
     """Options of a run."""
 
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"  #: Of matrix products; the rest stays in float32.
+    #: Of matrix products; the rest stays in float32. In ``16-mixed`` the loss is scaled: small gradients would vanish.
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     channels_last: bool = False  #: Images as (B, H, W, C) in memory, which is what fast convolutions want.
     compile: bool = False  #: ``torch.compile``: a minute at the start, faster steps after.
     fused: bool = False  #: One kernel for all of an optimiser's update.
@@ -38,15 +40,27 @@ def fastest(device: torch.device | str = "cpu", *, compiled: bool = False) -> Sp
     """The fastest options that a device supports without harm to the result.
 
     bfloat16 is used where the processor multiplies it natively: GPUs from Ampere on, CPUs with AVX512-BF16 or AMX.
-    Elsewhere it would be emulated, and slower than float32.
+    Elsewhere it would be emulated, and slower than float32. Older GPUs with tensor cores, such as a T4, take float16.
     """
     kind = torch.device(device).type
+    float16 = kind == "cuda" and torch.cuda.is_available() and torch.cuda.get_device_capability(device) >= (7, 0)
     return Speed(
-        precision="bf16-mixed" if has_bfloat16(device) else "32-true",
+        precision="bf16-mixed" if has_bfloat16(device) else "16-mixed" if float16 else "32-true",
         channels_last=True,
         compile=compiled,
         fused=kind in ("cuda", "cpu"),
     )
+
+
+def deterministic() -> None:
+    """Make a GPU compute the same bits each time, in this process; call it before the first operation.
+
+    The same seed then gives the same bits on the same model of GPU with the same versions of PyTorch, CUDA and driver.
+    PyTorch warns of an operation that has no such form. CPUs do so anyway.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False  # which would choose algorithms by a race
 
 
 def best_device() -> str:

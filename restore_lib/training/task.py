@@ -80,6 +80,7 @@ class Run:
         self.fabric.backward(loss)
         limit = self.task.clip.get(name)
         if limit is not None:
+            self.fabric.strategy.precision.unscale_gradients(self.task.optimizers[name])  # in float16 they are scaled
             nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], limit)
         optimizer.step()
         if name in self.task.schedulers:
@@ -123,6 +124,7 @@ class Run:
             "averaged": {name: network.state_dict() for name, network in self.averaged.items()},
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.task.optimizers.items()},
             "schedulers": {name: scheduler.state_dict() for name, scheduler in self.task.schedulers.items()},
+            "precision": self.fabric.strategy.precision.state_dict(),  # float16's scale
         } | ({"best": self.best} if self.best else {})
 
     def load_state_dict(self, state: Mapping) -> None:
@@ -135,6 +137,7 @@ class Run:
                 raise TrainingError(f"The state holds {part} {sorted(state[part])}, the recipe has {sorted(objects)}.")
             for name, each in objects.items():
                 each.load_state_dict(state[part][name])
+        self.fabric.strategy.precision.load_state_dict(state.get("precision", {}))
         for optimizer in task.optimizers.values():
             _match_layout(optimizer)
 

@@ -20,11 +20,8 @@ ANY_SCALE = CROPS | {"crop": 6, "queries": 9}
 PAIRS = {"world": "embedded", "sources": 2, "kernels": "true", "kernel_photos": 2, "start": ""}
 PAIRS |= {"width": 8, "size": 32, "blocks": 2}  # tier gpu has 8 blocks: four times as many launches
 GAN = PAIRS | {"features": "untrained", "judge_width": 8}
-HALF, FULL = (
-    Speed("bf16-mixed", channels_last=True, fused=True),
-    PLAIN,
-)  # in bfloat16 a third of all launches are conversions of weights
-BUDGETS = {  # launches of a step at most
+HALF, FULL = Speed("bf16-mixed", channels_last=True, fused=True), PLAIN
+BUDGETS = {  # launches of a step at most; in bfloat16 a third of them are conversions of weights
     ("diinn", FULL): (ANY_SCALE, 320),  # measured: 312
     ("diinn", HALF): (ANY_SCALE, 500),  # 488
     ("liif", FULL): (ANY_SCALE, 250),  # 241

@@ -84,3 +84,25 @@ def test_in_bfloat16(name, gpu, tmp_path):
     run = fit(recipe, tmp_path, fabric=fabric("bf16-mixed"), speed=fastest("cuda"), quiet=True)
     assert run.ended and fastest("cuda").precision == "bf16-mixed"
     assert all(torch.isfinite(value.float()).all() for value in tensors(tmp_path).values())
+
+
+def test_a_card_without_bfloat16_trains_in_float16(tmp_path):
+    """The scale of the loss is part of the state, and a step whose gradients overflow changes no weight."""
+    recipe = at_tier(RECIPES["diinn"], "smoke", steps=3, validate_every=3)
+    with make_believe((7, 5)):
+        speed = fastest("cuda")
+        assert speed.precision == "16-mixed"
+        for done in (1, 3):
+            run = fit(recipe, tmp_path, fabric=fabric(speed.precision), speed=speed, max_minutes=done - 1, quiet=True)
+            assert run.step == done
+            tree = load_state(states(tmp_path)[-1])[0]
+            assert tree["precision"]["scale"] == run.fabric.strategy.precision.scaler.get_scale() > 1
+        assert all(torch.isfinite(value.float()).all() for value in tensors(tmp_path).values())
+        scaler, network = run.fabric.strategy.precision.scaler, run.task.networks["network"]
+        before, scale = [p.detach().clone() for p in network.parameters()], scaler.get_scale()
+        colours = network(torch.rand(1, 3, 8, 8, device="cuda"), (8, 8)).mean()
+        run.update("network", colours * 1e38)
+        assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
+        assert scaler.get_scale() == scale / 2
+    with make_believe((6, 1)):
+        assert fastest("cuda").precision == "32-true"

@@ -9,7 +9,8 @@ import pytest
 from restore_lib import cli
 from restore_lib.experiments import load
 from restore_lib.pretrained import checkpoints
-from restore_lib.training import read_metrics
+from restore_lib.recipes import RECIPES, missing
+from restore_lib.training import at_tier, read_metrics
 
 
 @pytest.fixture
@@ -84,3 +85,35 @@ def test_mistakes_get_one_sentence(refused, words, sentence):
 def test_recipes_are_listed_with_their_cost(restore):
     out = restore("recipes")
     assert "small-denoiser" in out and "8,000 steps" in out
+
+
+def test_checkpoints_that_it_begins_with_are_trained_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RESTORE_CHECKPOINTS", str(tmp_path / "checkpoints"))
+    words = ["train", "rrdb-gan-both", "--tier", "smoke", "--quiet", "--set", "start=rrdb-l1-both-smoke"]
+    cli.main([*words, "--max-minutes", "0"])
+    out = capsys.readouterr().out
+    assert "trained and kept first, in this order: rrdb-l1-both at tier smoke (12 steps)" in out
+    assert "rrdb-gan-both__smoke__seed0: step" not in out, "the time is up before its turn"
+    cli.main([*words, "--set", "steps=6"])
+    out = capsys.readouterr().out
+    assert "checkpoint rrdb-l1-both-smoke" in out and "rrdb-gan-both__smoke__seed0: step 6 of 6, finished" in out
+    assert checkpoints.names() and missing(at_tier(RECIPES["rrdb-gan-both"], "smoke", start="rrdb-l1-both-smoke")) == []
+
+
+def test_chains_are_in_order(tmp_path, monkeypatch):
+    monkeypatch.setenv("RESTORE_CHECKPOINTS", str(tmp_path))
+    assert missing(at_tier(RECIPES["rrdb-gan-learned"], "gpu")) == [
+        ("rrdb-l1-bicubic", "gpu"),
+        ("dsgan", "gpu"),
+        ("rrdb-l1-learned", "gpu"),
+    ]
+    here = set(checkpoints.names())
+    for recipe in RECIPES.values():
+        for tier in ("smoke", "cpu", "gpu"):
+            made = here.copy()
+            for name, at in [*missing(at_tier(recipe, tier)), (recipe.name, tier)]:
+                own = at_tier(RECIPES[name], at)
+                needs = {getattr(own, field, "") for field in ("start", "learned", "vision")} - {"", "vgg16"}
+                assert needs <= made, f"{recipe.name} at {tier}"
+                made.add(f"{name}-{at}")
