@@ -13,22 +13,28 @@ Batch = TypeVar("Batch")
 
 
 def prefetch(
-    make: Callable[[int], Batch], first: int = 0, *, ahead: int = 4, pin: bool = False
+    make: Callable[[int], Batch], first: int = 0, *, ahead: int = 4, pin: bool = False, threads: int = 1
 ) -> Generator[Batch, None, None]:
     """``make(first)``, ``make(first + 1)``, ... without end, ``ahead`` of them made before they are asked for.
 
     The thread starts with the first item and ends when the iterator is closed (``close``, the end of its last
     reference, an exception, Ctrl-C in the consumer); closing waits for a ``make`` that is under way. An exception in
     ``make`` is raised here, after the items before it. ``pin`` moves tensors (alone or in a tuple) to page-locked
-    memory, from which ``to(device, non_blocking=True)`` copies while the GPU computes.
+    memory, from which ``to(device, non_blocking=True)`` copies while the GPU computes. With several ``threads`` items
+    are made side by side, and come in order all the same.
     """
     if ahead < 1:
         raise ValueError(f"ahead is {ahead}: at least 1 item is made ahead")
-    return _iterate(lambda step: _pinned(make(step)) if pin else make(step), first, ahead)
+    return _iterate(
+        lambda step: _pinned(make(step)) if pin else make(step),
+        first,
+        ahead if threads == 1 else max(ahead, 2 * threads),
+        threads,
+    )
 
 
-def _iterate(make: Callable, first: int, ahead: int) -> Generator:
-    pool, steps = ThreadPoolExecutor(1, thread_name_prefix="prefetch"), itertools.count(first)
+def _iterate(make: Callable, first: int, ahead: int, threads: int) -> Generator:
+    pool, steps = ThreadPoolExecutor(threads, thread_name_prefix="prefetch"), itertools.count(first)
     try:
         waiting = deque(pool.submit(make, next(steps)) for _ in range(ahead))
         while True:

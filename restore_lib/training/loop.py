@@ -7,6 +7,7 @@ whole batch and each process takes its part: two processes train as one with the
 
 import logging
 import math
+import os
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ from restore_lib.training.recipes import Recipe
 from restore_lib.training.state import claim, load_state, save_state, states
 from restore_lib.training.task import Run, mix
 
+MOST_THREADS = 8  # that make batches for a GPU
 LOG_EVERY = 20  # steps: each look at the loss makes a GPU wait
 
 
@@ -80,7 +82,9 @@ def fit(
     rank, world = fabric.global_rank, fabric.world_size
     log_folder = folder if fabric.is_global_zero else None
     logger = Logger(log_folder, recipe.steps, run.step, quiet=quiet, tensorboard=tensorboard, on_report=on_report)
-    batches = prefetch(lambda t: run.task.batches(t, rank, world), run.step + 1, pin=run.device.type == "cuda")
+    gpu = run.device.type == "cuda"  # which eats batches faster than one thread makes them
+    threads = min(MOST_THREADS, max((os.cpu_count() or 1) // 2, 1)) if gpu else 1
+    batches = prefetch(lambda t: run.task.batches(t, rank, world), run.step + 1, pin=gpu, threads=threads)
     health = Health(run.device)
     logged_step = saved_step = run.step
     logged_at = saved_at = time.monotonic()

@@ -36,6 +36,14 @@ def test_items_come_in_order_once_each(ahead):
     assert calls == list(range(5, 5 + len(calls))) and 200 <= len(calls) <= 200 + ahead
 
 
+def test_several_threads_work_side_by_side_and_items_come_in_order():
+    barrier = threading.Barrier(3, timeout=60)
+    items = prefetch(lambda step: (step, barrier.wait())[0], 4, threads=3)  # stuck but for three at a time
+    assert list(itertools.islice(items, 7)) == list(range(4, 11))
+    barrier.abort()
+    items.close()
+
+
 def test_no_more_is_made_than_asked_for(rng):
     calls = []
     items = prefetch(calls.append, 0, ahead=3)
