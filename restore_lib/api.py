@@ -77,9 +77,9 @@ def denoise(
     image
         See the module's first lines; at least 12 x 12 pixels.
     sigma : float, optional
-        Standard deviation of the noise in levels of 255: less of it keeps more detail, and below 1 the picture stays as
-        it is. By default it is estimated from each picture (:func:`restore_lib.noise.estimate`), and noise below 1.5
-        counts as none.
+        Standard deviation of the noise in levels of 255: less of it keeps more detail, and below 1.5, which is not
+        seen, the picture stays as it is. By default it is estimated from each picture
+        (:func:`restore_lib.noise.estimate`).
     model : str, optional
         A checkpoint of a denoiser; by default the one for all strengths. Those for one strength do not heed ``sigma``.
     precision : {"exact", "bf16"}
@@ -121,11 +121,8 @@ def denoised(
     if min(source.rgb.shape[-2:]) < 12:
         raise ImageError(f"{source.name} is smaller than 12 x 12 pixels: choose a larger picture.")
     name = denoiser_for(model)
-    if sigma is None:
-        found = [noise.estimate(one) for one in source.rgb]
-        levels = [level if level >= UNSEEN else 0.0 for level in found]
-    else:
-        levels = [float(sigma) if sigma >= 1 else 0.0] * len(source.rgb)
+    found = [noise.estimate(one) if sigma is None else float(sigma) for one in source.rgb]
+    levels = [level if level >= UNSEEN else 0.0 for level in found]
     level = sum(levels) / len(levels)
     if told := _strength_told(level, name, sigma is not None):
         warnings.warn(told, ResultWarning, stacklevel=3)
@@ -150,8 +147,8 @@ def _strength_told(level: float, name: str, given: bool) -> str:
         return f"The noise has strength {level:.3g}, and {name} is for {own or STRONGEST:g}: some of it may stay."
     if own and level < 0.75 * own:
         return f"The noise has strength {level:.3g}, and {name} is for {own:g}: detail goes with it."
-    if not given and level < 2 * UNSEEN:
-        return f"The noise seems to be faint (strength {level:.3g}): if detail goes with it, give a smaller sigma."
+    if level < 2 * UNSEEN:
+        return f"The noise is faint (strength {level:.3g}), and detail may go with it: below {UNSEEN:g} all stays."
     return ""
 
 
