@@ -125,13 +125,14 @@ def estimate(image: Float[Tensor, "3 h w"]) -> float:
 
 def _patches(planes: Float[Tensor, "c h w"], side: int) -> Float[Tensor, "n c side side"]:
     """Patches at the same distance all over a picture, of those the half that is farthest from black and white, where
-    noise is clipped.
+    noise is clipped; more of small pictures.
     """
     step = math.ceil(math.sqrt(planes[0].numel() / LARGEST_COUNT))
     found = planes.unfold(1, side, step).unfold(2, side, step).permute(1, 2, 0, 3, 4)  # (rows, columns, c, side, side)
     found = found.reshape(-1, len(planes), side, side)
     off_grey = (found.mean((2, 3)) - 127.5).abs().amax(1)
-    return found[off_grey.topk(math.ceil(len(found) / 2), largest=False).indices]
+    enough = max(math.ceil(len(found) / 2), min(len(found), 20 * found[0].numel()))
+    return found[off_grey.topk(enough, largest=False).indices]
 
 
 def _floor(vectors: Float[Tensor, "n d"]) -> float:
