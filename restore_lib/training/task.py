@@ -103,7 +103,7 @@ class Run:
             decay = min(decay, (1 + self.step) / (10 + self.step))
             pairs = list(zip(_tensors(self.averaged[name]), _tensors(self.task.networks[name]), strict=True))
             means, now = zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)
-            torch._foreach_lerp_(means, now, 1 - decay)
+            torch._foreach_lerp_(means, now, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
             for count, new in (pair for pair in pairs if not pair[0].is_floating_point()):
                 count.copy_(new)
 
