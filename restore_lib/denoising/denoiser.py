@@ -177,7 +177,7 @@ class Denoiser(nn.Module):
             full = self.decode_1(full)  # decoding I: (b, 256, h, w)
         difference = self.last(full)  # (b, 3, h - 2 border, w - 2 border)
         if self.noise_map:
-            difference = difference * (strength / 25).sqrt()
+            difference = difference * strength.div(25).sqrt()
         b = self.border
         inside = noisy[..., b : noisy.shape[-2] - b, b : noisy.shape[-1] - b]
         clean = inside + difference / 255 if self.residual else (difference + self.mean) / 255
