@@ -117,7 +117,8 @@ def check_network(yours: nn.Module, reference: nn.Module, *inputs: Tensor) -> Ch
     except Exception as error:
         return CheckResult(False, f"Your network stopped with {type(error).__name__}: {error}")
     finally:
-        yours.train(modes[0]), reference.train(modes[1])
+        yours.train(modes[0])
+        reference.train(modes[1])
     if mine.shape != theirs.shape:
         return CheckResult(
             False, f"Not yet: it answers with shape {tuple(mine.shape)}, the library's with {tuple(theirs.shape)}."
