@@ -219,26 +219,6 @@ def test_without_scripts_pictures_stand_beside_each_other(browser, pieces):
 # The book as a whole.
 
 
-def change_widget(visit, name):
-    """Move an ipywidgets slider by keyboard: the picture it is linked to changes."""
-    visit.open(name)
-    start = visit.page.locator("img.widget-image:visible").first.get_attribute("src")
-    visit.page.locator(".noUi-handle").first.focus()
-    visit.page.keyboard.press("ArrowRight")
-    another = "old => [...document.querySelectorAll('img.widget-image')].some(i => i.offsetParent && i.src !== old)"
-    visit.page.wait_for_function(another, arg=start)
-    assert visit.page.locator("img.widget-image:visible").first.get_attribute("alt")
-    assert visit.errors == []
-
-
-def test_widgets_work_without_a_kernel(visit, page_with):
-    change_widget(visit, page_with("application/vnd.jupyter.widget-view+json"))
-
-
-def test_widgets_work_from_a_file(from_disk, page_with):
-    change_widget(from_disk, page_with("application/vnd.jupyter.widget-view+json"))
-
-
 def test_the_book_opens_as_a_file(from_disk, page_with):
     from_disk.open(page_with("rl-before-after"))
     slider = from_disk.page.locator(".rl-before-after.rl-on input").first

@@ -8,9 +8,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FOLDERS = [ROOT / "book" / "static" / "vendor", ROOT / "tests" / "book" / "vendor"]
-OURS = {"widgets-offline.js", "VENDORED.json", ".gitattributes"}
-FIRST_WORDS = {"Apache-2.0": "Apache License", "MIT": "MIT License", "BSD-3-Clause": "Redistribution and use"}
-FIRST_WORDS["MPL-2.0"] = "Mozilla Public License"
+OURS = {"VENDORED.json", ".gitattributes"}
+FIRST_WORDS = {"Apache-2.0": "Apache License", "MPL-2.0": "Mozilla Public License"}
 
 ENTRIES = [(folder, entry) for folder in FOLDERS for entry in json.loads((folder / "VENDORED.json").read_text())]
 

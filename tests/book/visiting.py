@@ -86,13 +86,10 @@ class Visit:
             route.abort()
 
     def open(self, name: str):
-        """Open a page of the book and wait until formulas, icons and widgets stand."""
+        """Open a page of the book and wait until formulas and icons stand."""
         self.errors.clear()
         self.page.goto(f"{self.base}{name}.html", wait_until="load")
         self.page.evaluate("() => window.MathJax && MathJax.startup ? MathJax.startup.promise.then(() => 0) : 0")
-        if self.page.locator('script[type="application/vnd.jupyter.widget-view+json"]').count():
-            self.page.wait_for_selector(".jupyter-widgets", timeout=15_000)
-            self.page.wait_for_function("() => [...document.querySelectorAll('.widget-image')].every(i => i.alt)")
         self.page.wait_for_selector("html.fontawesome-i2svg-complete", state="attached")  # icons are drawn
         # Layout changes have been drawn, and scripts that listen for them have run.
         self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
