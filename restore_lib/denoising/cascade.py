@@ -1,4 +1,4 @@
-"""The cascade F_H(F_D(y)): a denoiser before a frozen network that uses its result (Sec. 3.2) [liu2018denoising]."""
+"""The cascade F_H(F_D(y)): a denoiser before a frozen network that uses its result (Sec. 2.2) [liu2018denoising]."""
 
 import torch
 from jaxtyping import Float, Integer

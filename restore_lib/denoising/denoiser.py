@@ -1,7 +1,7 @@
 """The multi-scale denoiser F_D of paper A, as its authors released it and as Figure 2 draws it [liu2018denoising].
 
 Features are encoded at full, half and quarter size and decoded back up; each decoding module also sees the features
-that were encoded at its own scale. The last layer gives the difference between clean and noisy image (Sec. 3.1).
+that were encoded at its own scale. The last layer gives the difference between clean and noisy image (Sec. 2.1).
 """
 
 import torch
@@ -72,9 +72,9 @@ class Denoiser(nn.Module):
         input. The figure leaves out how many channels leave a deconvolution (here as many as the encoder has) and how
         the last decoder's 256 become 3 (here by a 3x3 convolution).
     fusion : {"concat", "sum"}
-        How a decoder takes up the encoder of its own scale (Sec. 3.1 compares both, and takes ``"concat"``).
+        How a decoder takes up the encoder of its own scale (Sec. 2.1 compares both, and takes ``"concat"``).
     downsampling : {"stride", "pool"}
-        By a convolution of stride 2, or by max pooling (Sec. 3.1 compares both, and takes ``"stride"``).
+        By a convolution of stride 2, or by max pooling (Sec. 2.1 compares both, and takes ``"stride"``).
     scales : int
         1 to 3. With 1, the released variant is a linear filter.
     residual : bool
@@ -148,7 +148,7 @@ class Denoiser(nn.Module):
     def forward(
         self, noisy: Float[Tensor, "b 3 h w"], sigma: float | Float[Tensor, "b 1 1 1"] | None = None
     ) -> Float[Tensor, "b 3 oh ow"]:
-        """Denoise (Sec. 3.1, Fig. 2) colours in [0, 1] plus noise, neither clipped nor rounded; 12 x 12 pixels or more.
+        """Denoise (Sec. 2.1, Fig. 2) colours in [0, 1] plus noise, neither clipped nor rounded; 12 x 12 pixels or more.
 
         A network with a ``noise_map`` is told ``sigma``, on the scale 0 to 255, of all images or of each.
 

@@ -1,4 +1,4 @@
-"""What paper A minimises, and one training step of each kind (Sec. 3.2) [liu2018denoising].
+"""What paper A minimises, and one training step of each kind (Sec. 2.2) [liu2018denoising].
 
 The denoiser F_D alone is trained by L_D. In the cascade the vision network F_H was trained on clean images and is
 frozen; the gradient of its loss L_H passes through it to F_D, which so learns to keep what F_H needs (Eq. 2):
@@ -26,7 +26,7 @@ Step = Callable[[Run, tuple[Tensor, ...]], Mapping[str, Tensor]]
 
 
 def denoising_loss(denoised: Float[Tensor, "b 3 oh ow"], clean: Float[Tensor, "b 3 h w"]) -> Float[Tensor, ""]:
-    """L_D: the mean squared error over all pixels and channels that the network returns (Sec. 3.1)."""
+    """L_D: the mean squared error over all pixels and channels that the network returns (Sec. 2.1)."""
     return (denoised - inner(clean, denoised)).square().mean()
 
 

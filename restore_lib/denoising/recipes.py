@@ -87,10 +87,10 @@ class DenoiserRecipe(Recipe):
     patch_size: int = sourced(48, "paper; the official code has 40", "Side of a patch in pixels.")
     sigma: float = sourced(25.0, "paper A, Table 1", "Standard deviation of the noise on the scale 0 to 255.")
     variant: str = sourced("released", "official code", "The released network, or the paper's figure.")
-    fusion: str = sourced("concat", "paper Sec. 3.1", "How decoders take up the encoder of their scale.")
-    downsampling: str = sourced("stride", "paper Sec. 3.1", "How the size is halved.")
-    scales: int = sourced(3, "paper Sec. 3.1", "Scales.")
-    residual: bool = sourced(True, "paper Sec. 3.1", "Whether the network predicts the difference to its input.")
+    fusion: str = sourced("concat", "paper Sec. 2.1", "How decoders take up the encoder of their scale.")
+    downsampling: str = sourced("stride", "paper Sec. 2.1", "How the size is halved.")
+    scales: int = sourced(3, "paper Sec. 2.1", "Scales.")
+    residual: bool = sourced(True, "paper Sec. 2.1", "Whether the network predicts the difference to its input.")
     width: int = sourced(128, "paper Fig. 2", "Channels of the encoders.")
     start: str = sourced("", "ours: an hour's training serves all noise levels", "Checkpoint that weights start from.")
     optimizer: str = sourced(
@@ -275,7 +275,7 @@ ALL_STRENGTHS = AllStrengths(
 )
 
 TRIED = "ours: what is tried out"
-CHOICES = {  # what Section 3.1 compares, one change at a time
+CHOICES = {  # what Section 2.1 compares, one change at a time
     "as-it-is": {},
     "sum": {"fusion": ("sum", TRIED)},
     "pool": {"downsampling": ("pool", TRIED)},

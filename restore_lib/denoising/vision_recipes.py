@@ -1,4 +1,4 @@
-"""Recipes of paper A's second half: vision networks, and denoisers trained for them (Sec. 3.2 and 4).
+"""Recipes of paper A's second half: vision networks, and denoisers trained for them (Sec. 2.2 and 3).
 
 Labelled pictures come from scenes that the library draws (classes and masks), Tiny ImageNet's ten classes, and CamVid's
 street scenes; and from ILSVRC2012 and VOC 2012, the paper's own, for those who have them. A name says the source, what
@@ -46,7 +46,7 @@ class VisionRecipe(Recipe):
     steps: int = sourced(1500, "ours", "Updates of the weights.")
     batch_size: int = sourced(32, "ours", "Crops in a step.")
     source: str = sourced("scenes", "ours: the paper has ILSVRC2012 and VOC2012", "Labelled pictures.")
-    goal: str = sourced("classify", "paper Sec. 3.2", "classify or segment.")
+    goal: str = sourced("classify", "paper Sec. 2.2", "classify or segment.")
     network: str = sourced("vgg", "paper: VGG-16; ours is small", "vgg, resnet or largefov.")
     width: int = sourced(24, "ours: the paper's networks have 64", "Channels of the first convolutions.")
     crop: int = sourced(80, "ours", "Side of a crop in pixels.")
@@ -98,18 +98,18 @@ class VisionRecipe(Recipe):
 
 @dataclass(frozen=True)
 class CascadeRecipe(Recipe):
-    """A denoiser before a frozen vision network (paper Sec. 3.2); with a task weight of 0 trained separately."""
+    """A denoiser before a frozen vision network (paper Sec. 2.2); with a task weight of 0 trained separately."""
 
     steps: int = sourced(400, "ours: a minute or two", "Updates of the weights.")
     batch_size: int = sourced(8, "official code: 10 classifying, 6 segmenting", "Crops in a step.")
     source: str = sourced("scenes", "ours: the paper has ILSVRC2012 and VOC2012", "Labelled pictures.")
-    goal: str = sourced("classify", "paper Sec. 3.2", "classify or segment.")
+    goal: str = sourced("classify", "paper Sec. 2.2", "classify or segment.")
     sigma: float = sourced(30.0, "paper A, Tables 2 and 3", "Standard deviation of the noise on the scale 0 to 255.")
     mse_weight: float = sourced(1.0, "paper Eq. 2", "Of the mean squared error of values in [0, 1].")
     task_weight: float = sourced(0.25, "ours; the paper's lambda, whose units it does not say", "Of the cross entropy.")
-    vision: str = sourced("classifier-scenes-cpu", "paper Sec. 3.2: trained on clean pictures", "Frozen checkpoint.")
+    vision: str = sourced("classifier-scenes-cpu", "paper Sec. 2.2: trained on clean pictures", "Frozen checkpoint.")
     width: int = sourced(64, "ours: half of the paper's", "Channels of the denoiser's encoders.")
-    start: str = sourced("half-denoiser-30-cpu", "paper Sec. 3.2: a trained denoiser", "Checkpoint to start from.")
+    start: str = sourced("half-denoiser-30-cpu", "paper Sec. 2.2: a trained denoiser", "Checkpoint to start from.")
     crop: int = sourced(96, "ours", "Side of a crop in pixels.")
     learning_rate: float = sourced(5e-4, "ours, for Adam; the official code has SGD", "Adam's step at its largest.")
     warmup: int = sourced(50, "ours", "Steps in which the learning rate rises from zero.")
@@ -198,17 +198,17 @@ def cascade_recipe(source: str, goal: str, sigma: int, *, alone: bool = False) -
         name, title = f"{source}-{goal}-{sigma}", f"Denoiser trained to {goal} {source}, sigma {sigma}"
         task_weight = {
             "classify": (0.25, "ours: said of the paper, not seen in a source"),
-            "segment": (0.5, "paper Sec. 3.2; it does not say the units"),
+            "segment": (0.5, "paper Sec. 2.2; it does not say the units"),
         }[goal]
     return variant(
         CASCADE,
         name,
         title,
         source=(source, "ours"),
-        goal=(goal, "paper Sec. 3.2"),
+        goal=(goal, "paper Sec. 2.2"),
         sigma=(float(sigma), "paper A, Tables 2 and 3"),
-        vision=(f"{network}-{source}-cpu", "paper Sec. 3.2: trained on clean pictures"),
-        start=(f"half-denoiser-{sigma}-cpu", "paper Sec. 3.2: a trained denoiser"),
+        vision=(f"{network}-{source}-cpu", "paper Sec. 2.2: trained on clean pictures"),
+        start=(f"half-denoiser-{sigma}-cpu", "paper Sec. 2.2: a trained denoiser"),
         crop=(crop, "ours: whole pictures, but of CamVid"),
         batch_size=(batch_size, "ours; the official code has 10 and 6"),
         task_weight=task_weight,
@@ -259,7 +259,7 @@ PAPER = tuple(
         base.title,
         vision=(network, "paper Sec. 4"),
         width=(128, "paper Fig. 2"),
-        start=(f"denoiser-{sigma}-gpu", "paper Sec. 3.2: a trained denoiser"),
+        start=(f"denoiser-{sigma}-gpu", "paper Sec. 2.2: a trained denoiser"),
         crop=(crop, "official code: 226 and 322"),
         batch_size=(batch_size, "official code"),
         steps=(20_000, "ours"),

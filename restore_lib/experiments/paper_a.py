@@ -1,6 +1,6 @@
 """What is measured for paper A [liu2018], first half: its denoiser.
 
-A small denoiser first (chapter 3), then Table 1 (the Kodak photos, chapter 5), and the choices of Section 3.1 undone
+A small denoiser first (chapter 3), then Table 1 (the Kodak photos, chapter 5), and the choices of Section 2.1 undone
 one by one. The ablation trains; everything else runs networks from their checkpoints.
 """
 
@@ -265,7 +265,7 @@ ALL_STRENGTHS_TABLE = Experiment(
     sets=(KODAK,),
 )
 
-# Section 3.1: what the choices are worth, each undone alone and trained again with several seeds
+# Section 2.1: what the choices are worth, each undone alone and trained again with several seeds
 
 ABLATION_SEEDS = (0, 1, 2)
 ABLATION_TITLES = {
