@@ -12,6 +12,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from restore_lib.denoising import Denoiser
+from restore_lib.denoising.denoiser import FeatureModule
 from restore_lib.implicit import DIINN, LIIFDecoder, MetaSRDecoder
 from restore_lib.nets.receptive import extent, receptive_field
 from restore_lib.realsr import TRACK2, KernelDiscriminator, KernelGenerator, PatchDiscriminator, RRDBNet
@@ -80,6 +82,83 @@ def parameters(network: nn.Module) -> str:
 def shape(x: torch.Tensor) -> str:
     """Channels, height and width of a batch."""
     return " x ".join(map(str, x.shape[1:]))
+
+
+def layer(name: str, of: nn.Module) -> list[str]:
+    """Lines for a module of the denoiser: what it is, and its channels."""
+    if isinstance(of, FeatureModule):
+        convs = of.residual.convs
+        inside = [convs[0].in_channels, *(conv.out_channels for conv in convs)]
+        kernels = "/".join(str(conv.kernel_size[0]) for conv in convs)
+        return [
+            name,
+            f"3 x 3: {of.conv.in_channels} to {of.conv.out_channels}",
+            f"{kernels}: {'/'.join(map(str, inside))}",
+        ]
+    side = of.kernel_size[0]
+    return [name, f"{side} x {side}: {of.in_channels} to {of.out_channels}"]
+
+
+def denoiser() -> Drawing:
+    """Paper A's denoiser at three scales: the released network beside the one of the paper's figure."""
+    d = Drawing("The denoiser at three scales, as released and as in Figure 2 of the paper", 760)
+    names = {
+        "first": "encode, full size",
+        "encode_2": "encode, half size",
+        "encode_3": "encode, quarter size",
+        "up_3": "deconvolve to half",
+        "decode_2": "decode, half size",
+        "up_2": "deconvolve to full",
+        "decode_1": "decode, full size",
+        "last": "convolve",
+    }
+    tops = (58, 148, 238, 328, 400, 490, 562, 652)
+    for variant, title, x, side in (
+        ("released", "the released code", 125, -1),
+        ("paper", "Figure 2 of the paper", 355, 1),
+    ):
+        with torch.device("meta"):
+            network = Denoiser(variant)
+        d.text(x, 24, title, 15)
+        d.text(x, 44, f"{parameters(network)} parameters")
+        boxes = {}
+        for (name, words), top in zip(names.items(), tops, strict=True):
+            part = getattr(network, name, None)
+            if part is not None:
+                plain = not isinstance(part, FeatureModule)
+                boxes[name] = d.box(x, top, 206, layer(words, part), "other" if plain else "net")
+        for upper, lower in pairwise(boxes.values()):
+            d.arrow((x, upper[2]), (x, lower[1] - 1))
+        joins = (("encode_2", "decode_2", 8), ("first", "decode_1" if variant == "paper" else "last", 15))
+        for source, target, gap in joins:  # what was encoded at a size meets what comes up to it
+            edge, line = x + side * 103, x + side * (103 + gap)
+            start, end = boxes[source][1] + 20, boxes[target][1] + 14
+            d.arrow((edge, start), (line, start), (line, end), (edge + side, end))
+        d.text(x, 726, "+ the noisy photo")
+    d.text(240, 750, "1/3/1: kernels of a bottleneck, then its channels", 14)
+    return d
+
+
+def cascade() -> Drawing:
+    """A denoiser before a frozen network: what learns, and where its gradient comes from."""
+    d = Drawing("The cascade: a denoiser that learns, before a network that is frozen", 470)
+    clean = d.box(370, 12, 190, "clean picture x")
+    noisy = d.box(125, 12, 200, ["noisy picture y", "fresh noise in each step"])
+    net = d.box(125, 102, 200, ["denoiser F_D", "learns"], "net")
+    out = d.box(125, 192, 200, "denoised picture")
+    mse = d.box(370, 183, 190, ["MSE", "over all pixels"])
+    seer = d.box(125, 272, 220, ["classifier, segmenter F_H", "frozen: weights and", "batch statistics"], "fixed")
+    task = d.box(125, 380, 220, ["cross entropy L_H", "with the true classes"])
+    total = d.box(370, 380, 190, ["L = MSE + \u03bb L_H", "minimised over F_D"])
+    for upper, lower in ((noisy, net), (net, out), (out, seer), (seer, task)):
+        d.down(upper, lower)
+    d.arrow((clean[0], clean[2]), (370, mse[1] - 1))
+    d.arrow((225, 207), (274, 207))
+    d.arrow((370, mse[2]), (370, total[1] - 1))
+    d.arrow((235, 405), (274, 405))
+    d.arrow((380, total[2]), (380, 446), (8, 446), (8, 127), (24, 127), dashed=True)
+    d.text(240, 464, "the gradient goes back through F_H, and changes F_D only", 14)
+    return d
 
 
 def kernelgan() -> Drawing:
@@ -327,7 +406,7 @@ def metasr() -> Drawing:
     return d
 
 
-DIAGRAMS = (kernelgan, realsr, rrdb, patch, diinn, liif, metasr)
+DIAGRAMS = (denoiser, cascade, kernelgan, realsr, rrdb, patch, diinn, liif, metasr)
 
 if __name__ == "__main__":
     FOLDER.mkdir(parents=True, exist_ok=True)
