@@ -35,6 +35,7 @@ DENOISERS = ("Denoiser", "DnCNN")
 ALL_STRENGTHS, STRONGEST = "denoiser-all", 75.0  # the recipe, and the strongest noise that it is for
 LEAST_SCALE = 1.08  # networks for any scale lose more than they add below
 UNSEEN = 1.5  # levels of 255: weaker noise is not seen, and estimates of photos without any reach as far
+UNSURE = 15.0  # levels: what texture of a JPEG picture can pass for
 ANY_SCALE = ("DIINN", "LIIF", "MetaSR")
 ONE_SCALE = ("RRDBNet", "EDSR")
 
@@ -124,7 +125,8 @@ def denoised(
     found = [noise.estimate(one) if sigma is None else float(sigma) for one in source.rgb]
     levels = [level if level >= UNSEEN else 0.0 for level in found]
     level = sum(levels) / len(levels)
-    if told := _strength_told(level, name, sigma is not None):
+    guessed = sigma is None and 0 < level < UNSURE and any(map(noise.from_jpeg, source.rgb))
+    if told := _strength_told(level, name, sigma is not None, guessed):
         warnings.warn(told, ResultWarning, stacklevel=3)
     if not any(levels):
         return source.restored(list(source.rgb)), 0.0
@@ -134,7 +136,7 @@ def denoised(
     return source.restored(results), level
 
 
-def _strength_told(level: float, name: str, given: bool) -> str:
+def _strength_told(level: float, name: str, given: bool, guessed: bool) -> str:
     """What users should know of a strength that they gave, or that was estimated; empty where all is well."""
     from restore_lib.recipes import RECIPES
 
@@ -149,6 +151,10 @@ def _strength_told(level: float, name: str, given: bool) -> str:
         return f"The noise has strength {level:.3g}, and {name} is for {own:g}: detail goes with it."
     if level < 2 * UNSEEN:
         return f"The noise is faint (strength {level:.3g}), and detail may go with it: below {UNSEEN:g} all stays."
+    if guessed:
+        return (
+            f"Strength {level:.3g} was read from a JPEG picture, where texture looks like noise: give less if it goes."
+        )
     return ""
 
 

@@ -105,7 +105,7 @@ def estimate(image: Float[Tensor, "3 h w"]) -> float:
         return 0.0
     side = next(side for side in (7, 5, 3) if side == 3 or min(levels.shape[1:]) >= 8 * side)
     sigma = _floor(_patches(varied, side).flatten(1))
-    luma = levels if grey else (levels * torch.tensor(LUMA)[:, None, None]).sum(0, keepdim=True)  # (1, h, w)
+    luma = levels[:1] if grey else _luma(levels)  # (1, h, w)
     in_blocks = _in_blocks(luma[0])
     if not grey and not in_blocks:
         return sigma
@@ -121,6 +121,15 @@ def estimate(image: Float[Tensor, "3 h w"]) -> float:
         chroma = 2 * functional.avg_pool2d(torch.einsum("kc,chw->khw", weights, levels), 2)  # (2, h / 2, w / 2)
         readings.append(1.5 * _smoothest(chroma, sums <= 1, (sums >= 2) & (sums <= 3)))
     return max(sigma, math.sqrt(max(min(readings) ** 2 - CLEAN_JPEG**2, 0)))
+
+
+def from_jpeg(image: Float[Tensor, "3 h w"]) -> bool:
+    """Whether the blocks of a JPEG file show in a picture, RGB in [0, 1]; False for small and for very noisy ones."""
+    return _in_blocks(_luma(255 * image.detach().float().cpu())[0])
+
+
+def _luma(levels: Float[Tensor, "3 h w"]) -> Float[Tensor, "1 h w"]:
+    return (levels * torch.tensor(LUMA)[:, None, None]).sum(0, keepdim=True)
 
 
 def _patches(planes: Float[Tensor, "c h w"], side: int) -> Float[Tensor, "n c side side"]:

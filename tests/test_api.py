@@ -215,6 +215,12 @@ def test_what_strength_cannot_do_is_told_and_a_size_that_stays(photo, rng):
     faint = (photo + 2.2 / 255 * torch.randn(photo.shape, generator=rng)).clamp(0, 1)
     with pytest.warns(ResultWarning, match="is faint"):
         rl.denoise(faint)
+    whole = rl.images.centre_crop(rl.data.open("embedded")[0].image, 160)
+    saved = rl.noise.jpeg((whole + 8 / 255 * torch.randn(whole.shape, generator=rng)).clamp(0, 1), 92)
+    assert rl.noise.from_jpeg(saved) and not rl.noise.from_jpeg(whole)
+    with pytest.warns(ResultWarning, match="was read from a JPEG picture"):
+        rl.denoise(saved)
+    rl.denoise(saved, 8)  # whoever gives a strength knows it
     with pytest.warns(ResultWarning, match="stays 52 x 40"):
         assert torch.equal(rl.upscale(photo, 1), photo)
 
