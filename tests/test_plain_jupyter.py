@@ -19,9 +19,6 @@ PAGES = sorted((ROOT / "book").glob("**/*.md"))
 LINK = re.compile(r"\[(?P<text>(?:[^\[\]]|\\.)*)\]\((?P<file>[^()#\s]*)(?:#(?P<name>[^()\s]+))?\)")
 CODE = re.compile(r"^(```+).*?^\1|`[^`\n]+`", re.S | re.M)
 MATH = re.compile(r"(?<!\\)\$\$.+?\$\$|(?<![\\$])\$(?!\s)[^$]+?(?<!\s)\$(?!\d)", re.S)
-VERDICTS = {  # chapters that still print "True" where a value belongs; a chapter that does not is taken off
-    path.stem for path in CHAPTERS if path.name[:2] in ("00", "06")
-}
 every_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
 
@@ -162,8 +159,6 @@ def test_verdicts_are_found(text, found):
 
 @every_chapter
 def test_cells_print_values_and_no_verdicts(path):
-    if path.stem in VERDICTS:
-        pytest.skip("prints verdicts still")
     for cell in nbformat.read(path, as_version=4).cells:
         for output in cell.get("outputs", []):
             text = output.get("text") or output.get("data", {}).get("text/plain", "")
