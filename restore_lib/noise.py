@@ -90,10 +90,11 @@ def estimate(image: Float[Tensor, "3 h w"]) -> float:
     dimensions alike: the variance of the noise is the mean of the smallest eigenvalues of the patches' covariance, as
     many as have a mean equal to their median [chen2015noise].
 
-    Texture of grey photos fills more dimensions: there the finest wavelets (:func:`restore_lib.metrics.noise_level`) say how strong
-    the noise is at most. JPEG takes fine detail away, and so these eigenvalues. Where its blocks show, noise is read
-    from middle frequencies of luma and of chroma in the smoothest patches, and from wavelets: the smallest of the three
-    counts, less what photos without noise have there. Factors were set on photos of BSDS500 at quality 75 to 95.
+    Texture of grey photos fills more dimensions: there the finest wavelets say how strong the noise is at most
+    (:func:`restore_lib.metrics.noise_level`). JPEG takes fine detail away, and so these eigenvalues. Where its blocks
+    show, noise is read from middle frequencies of luma and of chroma in the smoothest patches, and from wavelets: the
+    smallest of the three counts, less what photos without noise have there. Factors were set on photos of BSDS500 at
+    quality 75 to 95.
 
     ``image`` is RGB in [0, 1], at least 12 x 12 pixels.
     """
