@@ -4,7 +4,7 @@ import pytest
 import torch
 from visiting import barriers, page_with
 
-from restore_lib.teaching import sweep
+from restore_lib.teaching import before_after, sweep
 
 NAMES, STEPS = ("given", "bicubic", "LIIF", "a network with a long name"), ("x1", "x2", "x4")
 
@@ -42,6 +42,17 @@ def test_a_press_on_the_slider_moves_it(piece):
     box = root.locator("input").bounding_box()
     piece.page.mouse.click(box["x"] + box["width"] - 4, box["y"] + box["height"] / 2)
     assert root.locator("output").inner_text() == STEPS[2]
+
+
+def test_a_long_label_leaves_room_for_the_slider(browser, tmp_path):
+    steps = ["lambda 0.25, scene 1, and more", "lambda 2.5, scene 12, and more"]
+    series = {name: [torch.rand(3, 96, 96) for _ in steps] for name in ("noisy", "denoised")}
+    html = sweep(series, steps=steps, alt="A scene").html
+    html += before_after(*series["noisy"], alt="Another piece, whose style comes later").html
+    with page_with(html, tmp_path, browser) as opened:
+        opened.page.set_viewport_size({"width": 360, "height": 640})
+        assert opened.page.locator(".rl-sweep input").bounding_box()["width"] >= 100
+        assert opened.page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
