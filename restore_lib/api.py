@@ -35,7 +35,7 @@ DENOISERS = ("Denoiser", "DnCNN")
 ALL_STRENGTHS, STRONGEST = "denoiser-all", 75.0  # the recipe, and the strongest noise that it is for
 LEAST_SCALE = 1.08  # networks for any scale lose more than they add below
 UNSEEN = 1.5  # levels of 255: weaker noise is not seen, and estimates of photos without any reach as far
-UNSURE = 15.0  # levels: what texture of a JPEG picture can pass for
+UNSURE = 15.0  # levels: what texture of grey and of JPEG pictures can pass for
 ANY_SCALE = ("DIINN", "LIIF", "MetaSR")
 ONE_SCALE = ("RRDBNet", "EDSR")
 
@@ -125,7 +125,7 @@ def denoised(
     found = [noise.estimate(one) if sigma is None else float(sigma) for one in source.rgb]
     levels = [level if level >= UNSEEN else 0.0 for level in found]
     level = sum(levels) / len(levels)
-    guessed = sigma is None and 0 < level < UNSURE and any(map(noise.from_jpeg, source.rgb))
+    guessed = sigma is None and 0 < level < UNSURE and any(map(_hard_to_tell, source.rgb))
     if told := _strength_told(level, name, sigma is not None, guessed):
         warnings.warn(told, ResultWarning, stacklevel=3)
     if not any(levels):
@@ -134,6 +134,10 @@ def denoised(
     pairs = zip(source.rgb, levels, strict=True)
     results = [through(network, one, min(told, STRONGEST), precision=precision) for one, told in pairs]
     return source.restored(results), level
+
+
+def _hard_to_tell(rgb: Tensor) -> bool:
+    return noise.from_jpeg(rgb) or bool((rgb == rgb[:1]).all())
 
 
 def _strength_told(level: float, name: str, given: bool, guessed: bool) -> str:
@@ -153,7 +157,7 @@ def _strength_told(level: float, name: str, given: bool, guessed: bool) -> str:
         return f"The noise is faint (strength {level:.3g}), and detail may go with it: below {UNSEEN:g} all stays."
     if guessed:
         return (
-            f"Strength {level:.3g} was read from a JPEG picture, where texture looks like noise: give less if it goes."
+            f"Strength {level:.3g} is a guess: texture of grey and JPEG pictures looks like noise. Give less if needed."
         )
     return ""
 

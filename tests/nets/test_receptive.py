@@ -49,7 +49,7 @@ def test_it_is_what_changing_pixels_shows(name, rng):
     seen = receptive_field(net, size, at=at)
     changed = torch.zeros(size, size, dtype=torch.bool)
     with torch.no_grad():
-        for _ in range(10):  # ReLUs and pooling hide pixels from some inputs
+        for _ in range(40):  # ReLUs and pooling hide pixels from some inputs
             x = 3 * torch.randn(1, 3, size, size, generator=rng, dtype=torch.float64)
             answer = net(x)[0, :, at[0], at[1]]
             many = x.repeat(size * size, 1, 1, 1)

@@ -198,7 +198,7 @@ def test_estimated_kernels_are_kept_and_bad_ones_left_out(monkeypatch, rng):
             self.kernel = torch.full((5, 5), value, dtype=torch.float64)
             self.diagnostics = type("D", (), {"problems": problems})()
 
-    def fake(photos, scale, seed, settings, strict):
+    def fake(photos, scale, seed, settings, strict, device, together):
         calls.append(len(photos))
         made = [Estimate(float(i), ("bad",) if i == 1 else ()) for i in range(len(photos))]
         return made[:3] + [None] * (len(photos) - 3)  # estimation failed on the fourth photo and on those after it
