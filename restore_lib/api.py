@@ -132,7 +132,7 @@ def denoised(
         return source.restored(list(source.rgb)), 0.0
     network = folded(checkpoints.load(name)).to(device or best_device())
     pairs = zip(source.rgb, levels, strict=True)
-    results = [through(network, one, min(told, STRONGEST), precision=precision) for one, told in pairs]
+    results = [through(network, one, min(strength, STRONGEST), precision=precision) for one, strength in pairs]
     return source.restored(results), level
 
 
