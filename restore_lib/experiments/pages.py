@@ -244,12 +244,7 @@ def order_source(order: ledgers.Ranking) -> str:
 
 
 def section(
-    table: str,
-    section: str,
-    *,
-    columns: str = "condition",
-    metrics: Sequence[str] | None = None,
-    folder: Folder = None,
+    table: str, section: str, *, columns: str = "condition", metrics: Sequence[str] | None = None, folder: Folder = None
 ) -> Page:
     """A section with its protocol above and its provenance below.
 

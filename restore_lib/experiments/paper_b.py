@@ -228,11 +228,7 @@ def precision_trial(recipe: str, network: nn.Module, **about) -> Trial:
 
 
 def few_trial(
-    recipe: str,
-    *,
-    protocol: EvaluationProtocol = TRACK1_FEW,
-    seed: int = 0,
-    settings: ZSSRSettings | None = None,
+    recipe: str, *, protocol: EvaluationProtocol = TRACK1_FEW, seed: int = 0, settings: ZSSRSettings | None = None
 ) -> Trial:
     """A method that trains on each photo, on a few of them, evenly chosen."""
     settings = settings or ZSSR_SETTINGS.get(recipe)
