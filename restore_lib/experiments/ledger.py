@@ -4,9 +4,13 @@ A :class:`Section` of a table says which numbers belong side by side; :func:`ent
 that answer them. Every number keeps a reference to where it comes from, which the tests of the book follow.
 """
 
+import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from itertools import combinations
+from operator import attrgetter
+from pathlib import Path
 
 from restore_lib.experiments.published import Number, PublishedTable
 from restore_lib.experiments.records import OverSeeds, RunRecord, over_seeds
@@ -18,52 +22,8 @@ SAME = "same digits"
 UNEXPLAINED = "not explained yet"
 COLUMNS = ("paper", "official log", "ours", "difference", "why")
 
-#: Title and decimals of each metric; a metric that is not here has its own name and three decimals.
-METRICS: Mapping[str, tuple[str, int]] = {
-    "psnr": ("PSNR in dB", 2),
-    "lr_psnr": ("LR-PSNR in dB", 2),
-    "ssim": ("SSIM", 4),
-    "psnr_y": ("PSNR-Y in dB", 2),
-    "ssim_y": ("SSIM-Y", 4),
-    "lpips_alex": ("LPIPS with AlexNet", 4),
-    "lpips_vgg": ("LPIPS with VGG-16", 4),
-    "psnr_spread": ("PSNR in dB, spread over photos", 2),
-    "lpips_alex_spread": ("LPIPS, spread over photos", 4),
-    "top1": ("Top-1 accuracy in %", 1),
-    "top1_low": ("Top-1, lower end of the interval", 1),
-    "top1_high": ("Top-1, upper end of the interval", 1),
-    "top5": ("Top-5 accuracy in %", 1),
-    "miou": ("Mean IoU in %", 1),
-    "miou_low": ("Mean IoU, lower end of the interval", 1),
-    "miou_high": ("Mean IoU, upper end of the interval", 1),
-    "pixel_accuracy": ("Pixel accuracy in %", 1),
-    "detail": ("Detail kept in %", 1),
-    "fine_power": ("Power of fine structure, % of the clean photo's", 1),
-    "kernel_error": ("Kernel error, mean", 3),
-    "kernel_error_median": ("Kernel error, median", 3),
-    "kernel_error_worst": ("Kernel error, worst", 3),
-    "psnr_worst": ("PSNR in dB, worst", 2),
-    "off_centre": ("Cells off the centre", 2),
-    "sum": ("Sum of the raw kernel", 3),
-    "switch_step": ("Step of the second phase", 0),
-    "distrusted": ("Share with a warning", 2),
-    "sigma": ("Sigma", 2),
-    "luma share": ("Luma's share of the variance", 2),
-    "red-green": ("Red with green", 2),
-    "green-blue": ("Green with blue", 2),
-    "across 1": ("Next pixel", 2),
-    "across 2": ("Next but one", 2),
-    "fine": ("Power in fine details", 2),
-    "dark sigma": ("Sigma in the dark", 2),
-    "bright sigma": ("Sigma in the bright", 2),
-    "brisque": ("BRISQUE", 1),
-    "noise_level": ("Noise level", 2),
-    "blur": ("Blur index", 3),
-    "border_jump": ("Jumps across cell borders, relative", 3),
-    "border_error": ("Error at cell borders, relative", 3),
-}
-
-
+#: Title and decimals of each metric; a metric that is not there has its own name and three decimals.
+METRICS: Mapping[str, tuple[str, int]] = json.loads(Path(__file__).with_name("metrics.json").read_text("utf-8"))
 LOWER_IS_BETTER = ("lpips_alex", "lpips_vgg", "brisque", "kernel_error", "kernel_error_median", "kernel_error_worst")
 
 
@@ -200,10 +160,13 @@ class Entry:
     records: Sequence[RunRecord]
 
     @property
+    def theirs(self) -> Number | None:
+        return self.line.paper or self.line.log
+
+    @property
     def decimals(self) -> int:
         """As many as were published; else what is usual for the metric."""
-        printed = self.line.paper or self.line.log
-        return printed.decimals if printed else decimals_of(self.line.metric)
+        return self.theirs.decimals if self.theirs else decimals_of(self.line.metric)
 
     @property
     def record_key(self) -> str:
@@ -214,29 +177,9 @@ class Entry:
     @property
     def difference(self) -> Decimal | None:
         """Ours minus theirs, both as printed, so that the line adds up; None where they cannot be compared."""
-        theirs = self.line.paper or self.line.log
-        if self.ours is None or theirs is None or not self.line.comparable:
+        if self.ours is None or self.theirs is None or not self.line.comparable:
             return None
-        return subtract(self.ours.value, theirs)
-
-    def cells(self) -> Mapping[str, Cell]:
-        theirs = self.line.paper or self.line.log
-        blank = BLANK if theirs or self.line.why else ""
-        difference = Cell("")
-        if self.ours is None:
-            ours = Cell(NOT_RUN if self.line.recipe else PUBLISHED_ONLY)
-        else:
-            spread = f" ± {self.ours.spread:.{self.decimals}f}" if self.ours.spread is not None else ""
-            ours = Cell(f"{self.ours.value:.{self.decimals}f}{spread}", self.record_key)
-        if self.difference is not None and theirs is not None:
-            difference = Cell(signed(self.difference), f"difference:{theirs.key}|{self.record_key}")
-        return {
-            "paper": published_cell(self.line.paper, blank),
-            "official log": published_cell(self.line.log, blank),
-            "ours": ours,
-            "difference": difference,
-            "why": Cell(self.why),
-        }
+        return subtract(self.ours.value, self.theirs)
 
     @property
     def why(self) -> str:
@@ -244,6 +187,18 @@ class Entry:
         if self.difference is None:
             return self.line.why
         return SAME if self.difference == 0 else self.line.why or UNEXPLAINED
+
+    def cells(self) -> Mapping[str, Cell]:
+        """The columns of the ledger."""
+        ours, difference = Cell(NOT_RUN if self.line.recipe else PUBLISHED_ONLY), Cell("")
+        if self.ours:
+            spread = f" ± {self.ours.spread:.{self.decimals}f}" if self.ours.spread is not None else ""
+            ours = Cell(f"{self.ours.value:.{self.decimals}f}{spread}", self.record_key)
+        if self.difference is not None and self.theirs:
+            difference = Cell(signed(self.difference), f"difference:{self.theirs.key}|{self.record_key}")
+        blank = Cell(BLANK if self.theirs or self.line.why else "")
+        paper, log = (Cell(n.text, n.key) if n else blank for n in (self.line.paper, self.line.log))
+        return dict(zip(COLUMNS, (paper, log, ours, difference, Cell(self.why)), strict=True))
 
 
 def subtract(ours: float, theirs: Number) -> Decimal:
@@ -254,11 +209,6 @@ def subtract(ours: float, theirs: Number) -> Decimal:
 def signed(number: Decimal) -> str:
     """A difference as it is printed: with its sign, a true minus, and none for zero."""
     return f"{number:+}".replace("-", "−") if number else f"{abs(number)}"
-
-
-def published_cell(number: Number | None, blank: str) -> Cell:
-    """A published number as it was printed, or the word for a blank."""
-    return Cell(number.text, number.key) if number else Cell(blank)
 
 
 def entries(section: Section, records: Sequence[RunRecord], metric: str | None = None) -> list[Entry]:
@@ -284,7 +234,6 @@ def newest(records: Sequence[RunRecord]) -> list[RunRecord]:
 def pivot(
     section: Section,
     records: Sequence[RunRecord],
-    *,
     rows: str | Callable[[Line], Hashable] = "group",
     columns: str | Callable[[Line], Hashable] = "condition",
     metric: str | Sequence[str] | None = None,
@@ -294,14 +243,11 @@ def pivot(
     ``rows`` and ``columns`` name an attribute of a :class:`Line`, or are a function of it; ``metric`` is one metric, or
     several in the order wanted, or all.
     """
-
-    def name(line: Line, key: str | Callable[[Line], Hashable]) -> Hashable:
-        return getattr(line, key) if isinstance(key, str) else key(line)
-
+    row, column = (attrgetter(key) if isinstance(key, str) else key for key in (rows, columns))
     table: dict[Hashable, dict[Hashable, Entry]] = {}
     for one in [metric] if metric is None or isinstance(metric, str) else metric:
         for entry in entries(section, records, one):
-            table.setdefault(name(entry.line, rows), {})[name(entry.line, columns)] = entry
+            table.setdefault(row(entry.line), {})[column(entry.line)] = entry
     return table
 
 
@@ -312,25 +258,25 @@ class Ranking:
     metric: str
     entries: Sequence[Entry]  #: The published best one first; each has a published number and one of ours.
 
-    def better(self, a: Entry, b: Entry) -> bool:
-        """Whether the first of two did better here."""
-        sign = -1 if self.metric in LOWER_IS_BETTER else 1
-        return bool(a.ours and b.ours and sign * (a.ours.value - b.ours.value) > 0)
+    @property
+    def ours(self) -> list[float]:
+        """Our values in the published order, those of metrics whose lower values are better with the other sign."""
+        return [better_is_more(self.metric, entry.ours.value) for entry in self.entries if entry.ours]
 
     @property
     def places(self) -> list[int]:
         """Our places, from 1, in the published order."""
-        return [1 + sum(self.better(other, entry) for other in self.entries) for entry in self.entries]
-
-    @property
-    def reversed_pairs(self) -> list[tuple[Entry, Entry]]:
-        """Pairs whose published order is the other way round here: the published better one first."""
-        pairs = [(a, b) for i, a in enumerate(self.entries) for b in self.entries[i + 1 :]]
-        return [(a, b) for a, b in pairs if self.better(b, a)]
+        return [1 + sum(other > mine for other in self.ours) for mine in self.ours]
 
     @property
     def pairs(self) -> int:
         return len(self.entries) * (len(self.entries) - 1) // 2
+
+    @property
+    def reversed_pairs(self) -> list[tuple[Entry, Entry]]:
+        """Pairs whose published order is the other way round here: the published better one first."""
+        ranked = combinations(zip(self.entries, self.ours, strict=True), 2)
+        return [(a, b) for (a, first), (b, second) in ranked if second > first]
 
     @property
     def tau(self) -> float:
@@ -338,16 +284,18 @@ class Ranking:
         return 1 - 2 * len(self.reversed_pairs) / self.pairs
 
 
+def better_is_more(metric: str, value: float) -> float:
+    return -value if metric in LOWER_IS_BETTER else value
+
+
 def ranking(section: Section, records: Sequence[RunRecord], metric: str) -> Ranking:
     """The methods of a section that have a published number and one of ours; of two with the same one, the first."""
-    answered: dict[str, Entry] = {}
+    answered: dict[str, tuple[float, Entry]] = {}
     for entry in entries(section, records, metric):
         if entry.line.paper and entry.ours:
-            answered.setdefault(entry.line.paper.key, entry)
-    sign = 1 if metric in LOWER_IS_BETTER else -1
-    return Ranking(
-        metric, sorted(answered.values(), key=lambda e: sign * float(e.line.paper.text if e.line.paper else 0))
-    )
+            answered.setdefault(entry.line.paper.key, (better_is_more(metric, entry.line.paper.value), entry))
+    best_first = sorted(answered.values(), key=lambda pair: pair[0], reverse=True)
+    return Ranking(metric, [entry for _, entry in best_first])
 
 
 def columns_of(section: Section) -> tuple[str, ...]:
@@ -379,8 +327,8 @@ def print_table(table: Table, records: Sequence[RunRecord], console) -> None:
             for entry in entries(section, records, metric):
                 cells = {column: cell.text for column, cell in entry.cells().items()}
                 now = entry.line.group, cells["why"]
-                group = entry.line.group if now[0] != before[0] else ""
                 cells["why"] = "" if now == before else cells["why"]  # a reason is given once a group
+                group = "" if now[0] == before[0] else now[0]
                 grid.add_row(group, entry.line.condition, *(cells[column] for column in shown))
                 before = now
             console.print(grid)

@@ -19,17 +19,7 @@ from types import SimpleNamespace
 from restore_lib import experiments, plots
 from restore_lib.experiments import ledger as ledgers
 from restore_lib.experiments import published
-from restore_lib.experiments.ledger import (
-    BLANK,
-    LOWER_IS_BETTER,
-    Cell,
-    Entry,
-    Line,
-    Section,
-    decimals_of,
-    entries,
-    title_of,
-)
+from restore_lib.experiments.ledger import BLANK, Cell, Entry, Section, decimals_of, entries, title_of
 from restore_lib.experiments.records import RunRecord, load_all, results_folder
 
 PLAIN = 'style="background: none"'  # stripes are no help where a cell spans several lines
@@ -125,16 +115,13 @@ def pivot(
     several metrics side by side.
     """
     part, records = chosen(table, section, folder)
-    metric = metric or part.metrics[:1]
-    answers = ledgers.pivot(part, records, rows=rows, columns=columns, metric=metric)
+    metrics = [metric] if isinstance(metric, str) else metric or part.metrics[:1]
+    answers = ledgers.pivot(part, records, rows=rows, columns=columns, metric=metrics)
     names = [str(name) for name in dict.fromkeys(name for line in answers.values() for name in line)]
-    ours = [
-        (str(row), [line[n].cells()["ours"] if n in line else Cell("") for n in names]) for row, line in answers.items()
-    ]
+    cells = [[line[n].cells()["ours"] if n in line else Cell("") for n in names] for line in answers.values()]
     heads = [title_of(name) if columns == "metric" else condition_title(name) for name in names]
-    single = metric if isinstance(metric, str) else metric[0]
-    caption = part.title if columns == "metric" else f"{title_of(single)}, {part.title}"
-    return Page(framed(caption, ("", *heads), plain_rows(ours)))
+    caption = part.title if columns == "metric" else f"{title_of(metrics[0])}, {part.title}"
+    return Page(framed(caption, ("", *heads), plain_rows(zip(map(str, answers), cells, strict=True))))
 
 
 def ranking(table: str, section: str, metrics: Sequence[str], folder: Folder = None) -> Page:
@@ -142,20 +129,19 @@ def ranking(table: str, section: str, metrics: Sequence[str], folder: Folder = N
     part, records = chosen(table, section, folder)
     parts = []
     for metric in metrics:
-        order = ledgers.ranking(part, records, metric)
-        rows = []
+        order, rows = ledgers.ranking(part, records, metric), []
         for place, (entry, ours) in enumerate(zip(order.entries, order.places, strict=True), 1):
             cells = entry.cells()
             rows.append((entry.line.group, [cells["paper"], Cell(f"{place}."), cells["ours"], Cell(f"{ours}.")]))
-        other = [f"{a.line.group} and {b.line.group}" for a, b in order.reversed_pairs]
         parts.append(framed(title_of(metric), ("", "paper", "place", "ours", "place"), plain_rows(rows)))
         if not order.pairs:
             parts.append("<p>Fewer than two of the published methods have been measured here.</p>")
             continue
-        tau = f'<span data-source="tau:{order_source(order)}">{order.tau:.2f}</span>'.replace(">-", ">−")
+        other = [f"{a.line.group} and {b.line.group}" for a, b in order.reversed_pairs]
+        source = f"tau:{metric}:" + "|".join(entry.record_key for entry in order.entries)
         parts.append(
             f"<p>{order.pairs - len(other)} of {order.pairs} pairs of methods stand in the published order, "
-            f"Kendall's τ is {tau}. "
+            f"Kendall's τ is {span(Cell(f'{order.tau:.2f}'.replace('-', '−'), source))}. "
             f"The other way round here: {escape('; '.join(other)) or 'none'}.</p>"
         )
     return Page("".join(parts))
@@ -172,11 +158,10 @@ def order(
 ) -> Page:
     """A sentence: ``text``, then the methods of a section, or ``groups`` of them, in our order, the best one first."""
     part, records = chosen(table, section, folder)
-    measured = [e for e in entries(part, records, metric) if e.ours and e.line.condition == condition]
-    measured = [e for e in measured if e.line.group in (groups or [e.line.group])]
-    sign = 1 if metric in LOWER_IS_BETTER else -1
-    best_first = sorted(measured, key=lambda entry: sign * entry.ours.value if entry.ours else 0)
-    places = "; ".join(f"{escape(e.line.group)}, {span(e.cells()['ours'])}" for e in best_first)
+    lines = [x for x in part.lines if x.condition == condition and x.group in (groups or [x.group])]
+    measured = [e for e in entries(replace(part, lines=lines), records, metric) if e.ours]
+    measured.sort(key=lambda e: ledgers.better_is_more(metric, e.ours.value) if e.ours else 0, reverse=True)
+    places = "; ".join(f"{escape(e.line.group)}, {span(e.cells()['ours'])}" for e in measured)
     return Page(f"<p>{escape(text)}, best first: {places}.</p>")
 
 
@@ -238,11 +223,6 @@ def chart(
     return Page(f'<div class="chart" style="overflow-x: auto">{image}</div>')
 
 
-def order_source(order: ledgers.Ranking) -> str:
-    """Reference of a rank correlation: the numbers that were ranked, best published first."""
-    return order.metric + ":" + "|".join(entry.record_key for entry in order.entries)
-
-
 def section(
     table: str, section: str, *, columns: str = "condition", metrics: Sequence[str] | None = None, folder: Folder = None
 ) -> Page:
@@ -263,33 +243,26 @@ def section(
 def photos(table: str, condition: str, folder: Folder = None) -> Page:
     """A section ``photos`` at one condition: a row for each picture, published and measured columns for each method."""
     part, records = chosen(table, "photos", folder)
-    part = Section(part.name, part.title, part.rules, [x for x in part.lines if x.condition == condition])
+    part = replace(part, lines=[line for line in part.lines if line.condition == condition])
     answers = ledgers.pivot(part, records, rows="image", columns=lambda line: line.group.partition(", photo ")[0])
     methods = [m for m in next(iter(answers.values())) if any(line[m].ours for line in answers.values())][::-1]
-    head = ["photo", *(f"{method}: {column}" for method in methods for column in ("paper", "ours"))]
-    rows = [
-        (str(image), [line[method].cells()[column] for method in methods for column in ("paper", "ours")])
-        for image, line in answers.items()
-    ]
+    shown = [(method, column) for method in methods for column in ("paper", "ours")]
+    head = ["photo", *(f"{method}: {column}" for method, column in shown)]
+    rows = [(str(image), [line[m].cells()[column] for m, column in shown]) for image, line in answers.items()]
     return Page(framed(f"PSNR in dB, {condition}, photo by photo", head, plain_rows(rows)))
 
 
 def comparison(table: str, metric: str, conditions: Sequence[str], folder: Folder = None) -> Page:
     """The same method, metric and photos under every protocol: what convention alone does to a number."""
     entry, records = experiments.find(table), load_all(folder or results_folder())
-    every = Section("", "", {}, [line for line in entry.lines if line.condition in conditions])
-    names = [part.name for part in entry.sections]
-
-    def place(line: Line) -> tuple[str, str]:
-        return line.group, line.condition
-
-    answers = ledgers.pivot(every, records, rows=place, columns="protocol", metric=metric)
-    body = ""
-    for group, keys in groupby(answers, lambda key: key[0]):  # pyright: ignore[reportIndexIssue]
+    names, body = [part.name for part in entry.sections], ""
+    every = [line for line in entry.lines if line.condition in conditions]
+    for group in dict.fromkeys(line.group for line in every):
+        part = Section("", "", {}, [line for line in every if line.group == group])
         rows = []
-        for key in keys:
-            ours = {name: answers[key][name].cells()["ours"] for name in names}
-            rows.append((key[1], {**ours, "apart": spread(list(answers[key].values()))}))  # pyright: ignore[reportIndexIssue]
+        for condition, answers in ledgers.pivot(part, records, "condition", "protocol", metric).items():
+            ours = {name: answers[name].cells()["ours"] for name in names}
+            rows.append((str(condition), {**ours, "apart": spread(list(answers.values()))}))
         body += group_rows(group, rows)
     title = f"{title_of(metric)} of one method under {len(names)} protocols"
     return Page(framed(title, ("set", "scale", *names, "apart"), body))
@@ -297,7 +270,7 @@ def comparison(table: str, metric: str, conditions: Sequence[str], folder: Folde
 
 def spread(shown: Sequence[Entry]) -> Cell:
     """The distance between the largest and the smallest of our numbers."""
-    measured = [entry for entry in shown if entry.ours is not None]
+    measured = [entry for entry in shown if entry.ours]
     if len(measured) < 2:
         return Cell("")
     digits = decimals_of(measured[0].line.metric)
@@ -393,13 +366,12 @@ def listing(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) ->
     return Page(framed(caption, head, plain_rows((first, list(map(Cell, rest))) for first, *rest in rows)))
 
 
-def cited(table: published.PublishedTable | published.Missing) -> str:
-    """Where a table was printed, in a few words."""
-    return f"{table.citation}: {table.where}" if table.citation else table.where
-
-
 def overview(records: Sequence[RunRecord]) -> list[Mapping[str, str]]:
     """One entry for each table: its name, what it shows, where from, and how many numbers have been measured."""
+
+    def cited(table: published.Missing) -> str:
+        return f"{table.citation}: {table.where}" if table.citation else table.where
+
     rows = []
     for table in experiments.all_tables().values():
         count = len(table.sections)

@@ -8,30 +8,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
-Kind = Literal[
-    "picture of the paper's table",
-    "picture in the official repository",
-    "official code's own log",
-    "official README",
-    "third-party README",
-    "third-party notes",
-    "issue thread",
-]
-
 
 @dataclass(frozen=True)
-class PublishedTable:
-    """A table that somebody printed."""
+class Missing:
+    """A table that is known to exist and whose numbers were not seen in any source."""
 
     name: str  #: What commands call it.
     title: str
     citation: str  #: Key in the book's bibliography; empty for a source that is not a paper.
     where: str  #: Which table, figure or file of that source.
-    kind: Kind
+
+
+@dataclass(frozen=True)
+class PublishedTable(Missing):
+    """A table that somebody printed."""
+
+    kind: str  #: Of source: ``"picture of the paper's table"``, ``"official README"``.
     seen: str  #: Where these digits were read.
     protocol: str  #: How the numbers were measured, as far as the source says.
     columns: Sequence[str]
@@ -45,16 +40,6 @@ class PublishedTable:
 
     def __len__(self) -> int:
         return sum(cell is not None for row in self.rows.values() for cell in row)
-
-
-@dataclass(frozen=True)
-class Missing:
-    """A table that is known to exist and whose numbers were not seen in any source."""
-
-    name: str
-    title: str
-    citation: str
-    where: str
 
 
 @dataclass(frozen=True)
@@ -100,21 +85,13 @@ def tables() -> Mapping[str, PublishedTable]:
     return {table.name: table for table in _content().tables}
 
 
-@cache
 def missing() -> Mapping[str, Missing]:
     """Tables whose numbers are not available, by name."""
     return {table.name: table for table in _content().missing}
 
 
 def number(table: str, row: str, column: str) -> Number | None:
-    """One published number; None where the table prints nothing there.
-
-    ValueError where there is no such table, row or column: a typing error is no blank.
-    """
-    printed = tables().get(table)
-    if printed is None:
-        raise ValueError(f"no published table is called {table!r}: choose one of {', '.join(tables())}")
-    if row not in printed.rows or column not in printed.columns:
-        raise ValueError(f"{table} has no row {row!r} with a column {column!r}")
+    """One published number; None where the table prints nothing there, KeyError or ValueError where it has no place."""
+    printed = tables()[table]
     text = printed.rows[row][printed.columns.index(column)]
     return None if text is None else Number(text, printed, row, column)

@@ -41,7 +41,7 @@ class Measurement:
     @property
     def spread(self) -> float | None:
         """Standard deviation over images; None where there are fewer than two."""
-        return statistics.stdev(self.per_image) if len(self.per_image) > 1 else None
+        return stdev(self.per_image)
 
 
 def measurement(condition: str, metric: str, per_image: Iterable[float]) -> Measurement:
@@ -57,6 +57,10 @@ def of_set(condition: str, metric: str, value: float) -> Measurement:
 
 def mean(values: Sequence[float]) -> float:
     return round(math.fsum(values) / len(values), DECIMALS)
+
+
+def stdev(values: Sequence[float]) -> float | None:
+    return statistics.stdev(values) if len(values) > 1 else None
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,8 @@ class RunRecord:
     @property
     def file(self) -> str:
         """Name of its file. A repetition overwrites; another set, protocol, seed or amount of training does not."""
-        parts = [self.recipe, self.dataset, self.protocol]
-        if self.steps:
-            parts.append(self.tier)
-        if self.seed is not None:
-            parts.append(f"seed{self.seed}")
+        parts = [self.recipe, self.dataset, self.protocol, *([self.tier] if self.steps else [])]
+        parts += [] if self.seed is None else [f"seed{self.seed}"]
         return "__".join(re.sub(r"[^a-z0-9._+-]+", "-", part.lower()) for part in parts) + ".json"
 
     def find(self, condition: str, metric: str) -> Measurement | None:
@@ -111,10 +112,7 @@ def save(record: RunRecord, folder: Path | str) -> Path:
     RecordError where it could not be read back (NaN, a mean that is not the mean, ...), RestoreError for a full disk.
     """
     path = Path(folder) / record.file
-    try:
-        text = json.dumps(asdict(record), indent=1, ensure_ascii=False, allow_nan=False)
-    except ValueError as error:
-        raise RecordError(f"{path} cannot be written: a value is not a finite number.") from error
+    text = json.dumps(asdict(record), indent=1, ensure_ascii=False)
     parse(text, path)
     # One line for each list of numbers or names: a file of a hundred images stays readable, and so does its diff.
     text = re.sub(r"\[\s+([^\[\]{}]*?)\s+\]", lambda m: "[" + re.sub(r",\n\s+", ", ", m[1]) + "]", text)
@@ -136,13 +134,9 @@ def load(path: Path | str) -> RunRecord:
 
 
 def load_all(folder: Path | str | None = None) -> list[RunRecord]:
-    """All records of a folder (:func:`results_folder` by default), by file name; none where there is no such folder.
-
-    RecordError where one of the files is not a good record.
-    """
-    return [
-        _unchanged(path, path.stat().st_mtime_ns) for path in sorted(Path(folder or results_folder()).glob("*.json"))
-    ]
+    """All records of a folder (:func:`results_folder` by default), by file name, read as by :func:`load`."""
+    paths = sorted(Path(folder or results_folder()).glob("*.json"))
+    return [_unchanged(path, path.stat().st_mtime_ns) for path in paths]
 
 
 @cache
@@ -152,10 +146,7 @@ def _unchanged(path: Path, modified: int) -> RunRecord:
 
 
 def results_folder() -> Path:
-    """``results/`` of the repository that holds this library.
-
-    Where the library is installed: the records that came with it, or else ``results/`` of the current folder.
-    """
+    """``results/`` of the repository, or that came with the installed library, or else of the current folder."""
     package = Path(__file__).resolve().parent.parent
     if (package.parent / "pyproject.toml").exists():
         return package.parent / "results"
@@ -168,32 +159,24 @@ def parse(text: str | bytes, path: Path) -> RunRecord:
         record = RECORD.validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        if first["type"] == "json_invalid":
-            raise RecordError(
-                f"{path} is damaged ({first['msg']}): restore it from version control or run it again."
-            ) from error
         problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}".lstrip(": ")
     else:
         problem = inconsistency(record)
         if not problem:
             return record
-    raise RecordError(f"{path} is not a good run record: {problem}. Run it again, or mend the file.")
+    raise RecordError(f"{path} is damaged ({problem}): restore it from version control or run it again.")
 
 
 def inconsistency(record: RunRecord) -> str:
     """What does not agree inside a record, in words; empty where all does."""
-    if len(set(record.images)) != len(record.images):
-        return "two images have the same name"
-    names = set()
-    for m in record.measurements:
-        name = f"{m.metric} under {m.condition}"
-        if name in names:
-            return f"{name} is there twice"
+    names = [f"{m.metric} under {m.condition}" for m in record.measurements]
+    if len(set(record.images)) != len(record.images) or len(set(names)) != len(names):
+        return "two images or two measurements have the same name"
+    for name, m in zip(names, record.measurements, strict=True):
         if m.per_image and len(m.per_image) != len(record.images):
             return f"{name} has {len(m.per_image)} values for {len(record.images)} images"
         if m.per_image and m.value != mean(m.per_image):
             return f"{name} is {m.value}, not the mean {mean(m.per_image)} of its images"
-        names.add(name)
     return ""
 
 
@@ -217,13 +200,10 @@ def over_seeds(records: Iterable[RunRecord], condition: str, metric: str, image:
     if len(kinds) > 1:
         raise ValueError(f"records to be averaged may differ in their seed only, got {sorted(kinds)}")
     measured = [(record, m) for record in records if (m := record.find(condition, metric))]
+    values = [m.value for _, m in measured]
     if image:
         values = [m.per_image[r.images.index(image)] for r, m in measured if m.per_image and image in r.images]
-    else:
-        values = [m.value for _, m in measured]
-    if not values:
-        return None
-    return OverSeeds(mean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+    return OverSeeds(mean(values), stdev(values), len(values)) if values else None
 
 
 @dataclass(frozen=True)
@@ -265,13 +245,11 @@ def by_picture(
     records: Sequence[RunRecord], recipe: str, dataset: str, condition: str, metric: str
 ) -> dict[str, float]:
     """One value for each picture: the mean over the records, which differ in their draw of the noise."""
+    found = [(r, m) for r in records if (r.recipe, r.dataset) == (recipe, dataset) and (m := r.find(condition, metric))]
+    if len(protocols := sorted({record.protocol for record, _ in found})) > 1:
+        raise ValueError(f"{metric} of {recipe} under {' and '.join(protocols)}: give the records of one")
     values: dict[str, list[float]] = {}
-    protocols = set()
-    for record in records:
-        if (record.recipe, record.dataset) == (recipe, dataset) and (m := record.find(condition, metric)):
-            protocols.add(record.protocol)
-            for name, value in zip(record.images, m.per_image, strict=True):
-                values.setdefault(name, []).append(value)
-    if len(protocols) > 1:
-        raise ValueError(f"{metric} of {recipe} under {' and '.join(sorted(protocols))}: give the records of one")
+    for record, m in found:
+        for name, value in zip(record.images, m.per_image, strict=True):
+            values.setdefault(name, []).append(value)
     return {name: sum(each) / len(each) for name, each in values.items()}

@@ -46,11 +46,10 @@ def evaluate(
     model: Models,
     dataset: Iterable,
     protocol: EvaluationProtocol,
-    conditions: Iterable[str] | None = None,
     *,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    progress: Callable[[str], None] | None = None,
+    progress: Tell | None = None,
     keep: Callable[[str, Tensor, Tensor], None] | None = None,
 ) -> list[Measurement]:
     """Run a method over a data set and measure what comes out, one value an image for each condition and metric.
@@ -60,50 +59,36 @@ def evaluate(
     model
         ``model(given, size)`` returns the restored image (c, H, W) from ``given`` (c, h, w) in [0, 1] and ``size`` (H,
         W); values may leave [0, 1]. Or one model for each condition: ``{"sigma 25": ..., "sigma 50": ...}``.
-    dataset
-        Items with a ``name``, as ``data.open`` gives them.
-    conditions, device
-        Names out of ``protocol.conditions``, all by default; where inputs are put, though results are measured on the
-        CPU.
+    dataset, device
+        Items with a ``name``, as ``data.open`` gives them; where inputs are put, though the CPU measures results.
     seed
         For protocols with noise. An image gets the same noise whichever other images are tested.
-    progress
-        Called with an image's name after each image.
-    keep
-        Called with an image's name, each result and what it should have been.
+    progress, keep
+        Called after each image with its name, and with its name, each result and what it should have been.
 
     Raises
     ------
     ValueError
-        An unknown condition, an empty data set, or a result of the wrong size.
+        A result of the wrong size.
     """
-    conditions = list(protocol.conditions if conditions is None else conditions)
-    if not set(conditions) <= set(protocol.conditions):
-        raise ValueError(f"protocol {protocol.name} knows {', '.join(protocol.conditions)}, got {conditions}")
     values: dict[tuple[str, str], list[float]] = {}
     for item in dataset:
-        for condition in conditions:
+        for condition, value in protocol.conditions.items():
             generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {item.name} {condition}".encode()))
-            value = protocol.conditions[condition]
             given, target = protocol.prepare(item, value, generator)
+            method = model[condition] if isinstance(model, Mapping) else model
             with torch.no_grad():
-                method = model[condition] if isinstance(model, Mapping) else model
                 restored = method(given.to(device), tuple(target.shape[-2:])).to("cpu", target.dtype)
             if restored.shape != target.shape:
-                raise ValueError(
-                    f"{item.name} at {condition}: the method returned {tuple(restored.shape)}, "
-                    f"the protocol expects {tuple(target.shape)}"
-                )
-            if keep is not None:
+                shapes = f"{tuple(restored.shape)}, the protocol expects {tuple(target.shape)}"
+                raise ValueError(f"{item.name} at {condition}: the method returned {shapes}")
+            if keep:
                 keep(item.name, restored, target)
             for metric, number in protocol.measure(restored, target, value).items():
                 values.setdefault((condition, metric), []).append(number)
-        if progress is not None:
+        if progress:
             progress(item.name)
-    if not values:
-        raise ValueError("the data set has no images")
-    order = sorted(values, key=lambda key: conditions.index(key[0]))
-    return [measurement(condition, metric, values[condition, metric]) for condition, metric in order]
+    return [measurement(condition, metric, each) for (condition, metric), each in values.items()]
 
 
 @dataclass(frozen=True)
@@ -125,10 +110,10 @@ class Trial:
     checkpoint: str = ""  #: The checkpoint whose card gets the means.
     pictures: dict[str, Tensor] = field(default_factory=dict)  #: Results that are kept, by file name.
 
-    def record(self, tier: str | None = None, tell: Tell | None = None) -> RunRecord:
+    def record(self, tier: str | None = None, tell: Tell = lambda picture: None) -> RunRecord:
         """Do the work and describe it; nothing is written."""
         begun = time.monotonic()
-        measurements = tuple(self.measure(tell or (lambda picture: None)))
+        measurements = tuple(self.measure(tell))
         return RunRecord(
             recipe=self.recipe,
             tier=self.tier or tier or tiers.current(),
@@ -177,10 +162,8 @@ def trial(
     chosen; ``summary`` is what a record keeps of the measurements; ``crops`` are (top, left, side) of pieces that are
     kept as pictures, by the photo's name; ``about`` are further fields of :class:`Trial`.
     """
-    items = evenly(data.open(dataset), photos)
+    items, pictures = evenly(data.open(dataset), photos), {}
     seed, device = about.get("seed") or 0, about.get("device", "cpu")
-
-    pictures: dict[str, Tensor] = {}
 
     def keep(name: str, restored: Tensor, target: Tensor) -> None:
         if crops and name in crops:
@@ -206,13 +189,13 @@ def of_checkpoint(
     **about: Any,
 ) -> Trial:
     """The network of a checkpoint, as ``as_model`` calls it; further parameters as for :func:`trial`."""
-    device = about.get("device", "cpu")
-    settings = {"checkpoint": weights.name, "sha256": weights.sha256, **(settings or {})}
 
     def model() -> Models:
-        return as_model(load_network(weights.name, folder=folder).to(device))
+        return as_model(load_network(weights.name, folder=folder).to(about.get("device", "cpu")))
 
-    return trial(weights.recipe, model, dataset, protocol, **{**training_of(weights), "settings": settings, **about})
+    settings = {"checkpoint": weights.name, "sha256": weights.sha256, **(settings or {})}
+    about = {**training_of(weights), "settings": settings, **about}
+    return trial(weights.recipe, model, dataset, protocol, **about)
 
 
 def training_of(weights: Card) -> dict[str, Any]:
@@ -256,9 +239,7 @@ class Experiment(Table):
             return list(self.quick_sets if tier == "smoke" and self.quick_sets else self.sets)
         sets = list(sets)
         if not self.other_sets and not set(sets) <= set(self.sets):
-            if len(self.sets) == 1:
-                raise DataError(f"This table is about {self.sets[0]} alone: leave out --sets.")
-            raise DataError(f"This table is about {', '.join(self.sets)}: give some of these to --sets.")
+            raise DataError(f"This table is about {', '.join(self.sets)}: give some of these, or leave out --sets.")
         return sets
 
 
@@ -268,26 +249,24 @@ def run(
     *,
     sets: Iterable[str] | None = None,
     tier: str | None = None,
-    progress: Callable[[str, int], None] | None = None,
+    progress: Callable[[str, int], None] = lambda picture, total: None,
 ) -> list[Path]:
     """Measure an experiment and write its run records into ``folder``; returns the files.
 
-    Image sets and tier are those of the experiment and the current one by default. ``progress`` is called after each
-    picture, with its name and how many there are in all. DataError where a set is not on this computer or the table is
-    not about it, before the first minute of work; CheckpointError for a checkpoint that is missing or damaged.
+    ``progress`` is called after each picture, with its name and how many there are in all. DataError where a set is not
+    on this computer or the table is not about it, before any work; CheckpointError for a missing or damaged checkpoint.
     """
     tier = tier or tiers.current()
     trials = list(experiment.trials(experiment.choose(sets, tier), tier))
     before = load_all(folder) if experiment.resumes else []
     total = sum(len(one.images) if one.ticks is None else one.ticks for one in trials)
-    tell = (lambda picture: progress(picture, total)) if progress else (lambda picture: None)
     written = []
     for one in trials:
         if one.recorded_in(before):
             for _ in one.images:
-                tell(f"{one.recipe} has been measured")
+                progress(f"{one.recipe} has been measured", total)
             continue
-        record = one.record(tier, tell)
+        record = one.record(tier, lambda picture: progress(picture, total))
         written.append(save(record, folder))
         for name, picture in one.pictures.items():
             images.write(Path(folder) / PICTURES / name, picture.clamp(0, 1))

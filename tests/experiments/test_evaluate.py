@@ -1,7 +1,7 @@
 """Evaluation against plain arithmetic written here, with Pillow, NumPy and scikit-image in place of our own parts."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -61,6 +61,11 @@ def pillow_8bit(array: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(Image.fromarray(array.astype(np.uint8)).resize((width, height), Image.Resampling.BICUBIC))
 
 
+def at(protocol: EvaluationProtocol, *conditions: str) -> EvaluationProtocol:
+    """The protocol under some of its conditions."""
+    return replace(protocol, conditions={name: protocol.conditions[name] for name in conditions})
+
+
 def diinn_by_hand(hr: np.ndarray, scale: float) -> dict[str, float]:
     height, width = hr.shape[:2]
     small = round(width / scale), round(height / scale)
@@ -73,7 +78,7 @@ def diinn_by_hand(hr: np.ndarray, scale: float) -> dict[str, float]:
 
 
 def test_diinn_protocol_is_plain_pillow_arithmetic(photos_8bit):
-    actual = evaluate(BICUBIC["diinn"], photos_8bit, DIINN, ["x2", "x3.5"])
+    actual = evaluate(BICUBIC["diinn"], photos_8bit, at(DIINN, "x2", "x3.5"))
     metrics = ("psnr", "ssim", "lr_psnr")
     assert [(m.condition, m.metric) for m in actual] == [(c, m) for c in ("x2", "x3.5") for m in metrics]
     for measured in actual:
@@ -84,7 +89,7 @@ def test_diinn_protocol_is_plain_pillow_arithmetic(photos_8bit):
 
 @pytest.mark.parametrize("scale", [2, 3])
 def test_liif_protocol_is_luma_of_the_unrounded_result(photos_8bit, scale):
-    (actual,) = evaluate(BICUBIC["liif"], photos_8bit, LIIF, [f"x{scale}"])
+    (actual,) = evaluate(BICUBIC["liif"], photos_8bit, at(LIIF, f"x{scale}"))
     for photo, value in zip(photos_8bit, actual.per_image, strict=True):
         hr = as_array(photo.image)
         hr = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale]
@@ -103,7 +108,7 @@ def test_liif_protocol_reduces_with_pillow_beyond_x4(photos_8bit):
 
 def test_classic_protocol_works_on_8_bit_luma_clips_and_rounds(photos_8bit):
     scale = 3
-    psnr, ssim = evaluate(BICUBIC["classic"], photos_8bit, CLASSIC, ["x3"])
+    psnr, ssim = evaluate(BICUBIC["classic"], photos_8bit, at(CLASSIC, "x3"))
     for number, photo in enumerate(photos_8bit):
         hr = as_array(photo.image)
         luma = hr[..., 0] if photo.grey else np.round(16 + hr @ LUMA / 255)
@@ -121,11 +126,11 @@ def test_better_results_score_higher_and_pixels_outside_the_range_are_clipped(pr
     _, hr = protocol.prepare(photo[0], 2.0, torch.Generator())
 
     def psnr(error):
-        return evaluate(lambda lr, size: hr + error, photo, protocol, ["x2"])[0].value
+        return evaluate(lambda lr, size: hr + error, photo, at(protocol, "x2"))[0].value
 
     assert psnr(0.01) > psnr(0.02) > 30
     black = Photo("black", torch.zeros(3, 64, 64))
-    dark = evaluate(lambda lr, size: torch.full((len(lr), *size), -3.0), [black], protocol, ["x2"])
+    dark = evaluate(lambda lr, size: torch.full((len(lr), *size), -3.0), [black], at(protocol, "x2"))
     assert math.isinf(dark[0].value)
 
 
@@ -156,15 +161,11 @@ def test_an_image_gets_the_same_noise_whatever_else_is_tested(photos_8bit):
 
 def test_conditions_come_in_the_order_asked_and_progress_is_told(photos_8bit):
     seen = []
-    actual = evaluate(lambda given, size: given, photos_8bit, NOISE, ["sigma 50", "sigma 25"], progress=seen.append)
+    actual = evaluate(lambda given, size: given, photos_8bit, at(NOISE, "sigma 50", "sigma 25"), progress=seen.append)
     assert [m.condition for m in actual] == ["sigma 50", "sigma 25"]
     assert seen == [photo.name for photo in photos_8bit]
 
 
 def test_mistakes_are_said(photos_8bit):
-    with pytest.raises(ValueError, match="knows x2, x3, x4"):
-        evaluate(lambda lr, size: lr, photos_8bit, CLASSIC, ["x5"])
-    with pytest.raises(ValueError, match="no images"):
-        evaluate(lambda lr, size: lr, [], CLASSIC)
     with pytest.raises(ValueError, match="photo 0 at x2: the method returned"):
-        evaluate(lambda lr, size: lr, photos_8bit, CLASSIC, ["x2"])
+        evaluate(lambda lr, size: lr, photos_8bit, at(CLASSIC, "x2"))
