@@ -20,7 +20,8 @@ from torch.utils.data import DataLoader, Dataset
 from restore_lib import data, images
 from restore_lib.data import decoded
 from restore_lib.data.opening import Item
-from restore_lib.data.patches import PatchStore, augment, prefetch, to_float
+from restore_lib.data.patches import PatchStore, augment, to_float
+from restore_lib.data.prefetching import prefetch
 
 SHAPES = ((32, 48), (16, 192))  # batch, size
 

@@ -37,15 +37,9 @@ FOREIGN = {  # what else lies in image folders, to tell the user what came inste
     b"RIFF": "a sound or video file",
 }
 ORIENTATION = 0x0112  # the tag's number in EXIF and in TIFF
-UPRIGHT = {  # orientation: (exchange rows and columns, then reverse rows, reverse columns)
-    2: (False, False, True),
-    3: (False, True, True),
-    4: (False, True, False),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
-}
+# By orientation, 1 to 8: 1 to exchange rows and columns; then the steps through rows and through columns.
+UPRIGHT = ((0, 1, 1), (0, 1, -1), (0, -1, -1), (0, -1, 1), (1, 1, 1), (1, 1, -1), (1, -1, -1), (1, -1, 1))
+FORBIDDEN = "may not be read: change its permissions, or copy it to a folder of yours."
 SPARSE = 2**16  # pixels a byte: empty pages of fax, the sparsest of honest files, have half as many
 DEEP_TYPES = ("uint16", "float16", "float32", "float64")
 BASE_SAMPLES = {0: 1, 1: 1, 2: 3, 5: 4}  # TIFF photometric: white is 0, black is 0, RGB, CMYK
@@ -64,18 +58,17 @@ class Samples(NamedTuple):
 def decode(path: Path, *, max_pixels: int, background: float) -> np.ndarray:
     """Decode the first picture of a file, upright and laid over a grey ``background`` where it is transparent.
 
-    Returns
-    -------
-    numpy.ndarray
-        float32 (1, H, W) for grey files and (3, H, W) RGB for all others, in [0, 1].
-
-    Raises
-    ------
-    ImageError
-        There is no such file, or it is not an image, damaged, too large or of an unsupported kind.
+    Gives float32 (1, H, W) for grey files and (3, H, W) RGB for all others, in [0, 1]. ImageError: there is no such
+    file, or it is not an image, damaged, too large or of an unsupported kind.
     """
     with told(path):
-        return laid_over(decode_samples(path, max_pixels=max_pixels), background)
+        colour, opacity = planes(samples := decode_samples(path, max_pixels=max_pixels))
+        if opacity is None:
+            return colour
+        if samples.alpha == "straight":
+            colour *= opacity
+        colour += np.float32(background) * (1 - opacity)  # nothing is added, to the bit, where it is opaque
+        return np.minimum(colour, 1, out=colour)
 
 
 def decode_samples(path: Path, *, max_pixels: int) -> Samples:
@@ -93,7 +86,7 @@ def told(path: Path) -> Iterator[None]:
     except ImageError:
         raise
     except PermissionError as error:
-        raise no_permission(path) from error
+        raise ImageError(f"{path} {FORBIDDEN}") from error
     except MemoryError as error:
         raise ImageError(f"{path} does not fit into memory: close other programs or use a smaller image.") from error
     except Exception as error:  # on foreign bytes the decoders raise nearly anything: struct.error, IndexError, ...
@@ -111,7 +104,7 @@ def check_file(path: Path) -> None:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ImageError(f"{path} does not exist: check its name and folder.") from error
     except PermissionError as error:
-        raise no_permission(path) from error
+        raise ImageError(f"{path} {FORBIDDEN}") from error
     except (OSError, ValueError) as error:
         raise ImageError(f"{path} cannot be opened ({error}): check its name.") from error
     if stat.S_ISDIR(status.st_mode):
@@ -120,11 +113,6 @@ def check_file(path: Path) -> None:
         raise ImageError(f"{path} is a device or pipe: save the image to an ordinary file first.")
     if status.st_size == 0:
         raise ImageError(f"{path} is empty (0 bytes): download or export it again.")
-
-
-def no_permission(path: Path) -> ImageError:
-    """The sentence for a file that exists but may not be read."""
-    return ImageError(f"{path} may not be read: change its permissions, or copy it to a folder of yours.")
 
 
 def check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
@@ -312,8 +300,12 @@ def deep_tiff(page, stream: BinaryIO, path: Path) -> Samples:
     if values.shape != (page.imagelength, page.imagewidth, base + extra) or values.dtype.name != str(page.dtype):
         raise ValueError("its pixels do not agree with its header")
     peak = 65535 if values.dtype.kind == "u" else 1.0
-    if values.dtype.kind == "f":
-        check_range(values, path)
+    if values.dtype.kind == "f":  # files of floats carry no white level: only [0, 1] is taken, no guess is made
+        low, high = values.min(), values.max()
+        if not (np.isfinite(low) and np.isfinite(high)):  # a NaN anywhere becomes both
+            raise ImageError(f"{path} holds NaN or infinite values: replace them before using it as an image.")
+        if low < 0 or high > 1:
+            raise ImageError(f"{path} holds float values from {low:.4g} to {high:.4g}: scale them to [0, 1].")
         values = values.astype(np.float32)
     kind = {1: "premultiplied", 2: "straight"}.get(page.extrasamples[0]) if extra else None
     colour, rest = values[..., :base], values[..., base:] if kind else values[..., :0]
@@ -325,32 +317,9 @@ def deep_tiff(page, stream: BinaryIO, path: Path) -> Samples:
     return Samples(np.concatenate([colour, rest], -1), peak, kind, tag.value if tag is not None else 1)
 
 
-def check_range(values: np.ndarray, path: Path) -> None:
-    """Float files carry no white level: only [0, 1] is taken, since any other guess could be wrong."""
-    low, high = values.min(), values.max()
-    if not (np.isfinite(low) and np.isfinite(high)):  # a NaN anywhere becomes both
-        raise ImageError(f"{path} holds NaN or infinite values: replace them before using it as an image.")
-    if low < 0 or high > 1:
-        raise ImageError(
-            f"{path} holds float values from {low:.4g} to {high:.4g}: scale them to [0, 1] and save it again."
-        )
-
-
 def planes(samples: Samples) -> tuple[np.ndarray, np.ndarray | None]:
     """Colour (1 or 3, H, W) and opacity (1, H, W), upright, float32 in [0, 1]; colour as stored, opacity if any."""
-    exchange, rows, columns = UPRIGHT.get(samples.orientation, (False, False, False))
-    values = samples.values.swapaxes(0, 1) if exchange else samples.values
-    values = values[:: -1 if rows else 1, :: -1 if columns else 1]
+    exchange, rows, columns = UPRIGHT[samples.orientation - 1 if samples.orientation in range(1, 9) else 0]
+    values = (samples.values.swapaxes(0, 1) if exchange else samples.values)[::rows, ::columns]
     channels = np.divide(np.moveaxis(values, -1, 0), samples.peak, dtype=np.float32, order="C")  # (C, H, W)
     return (channels, None) if samples.alpha is None else (channels[:-1], channels[-1:])
-
-
-def laid_over(samples: Samples, background: float) -> np.ndarray:
-    """Colour over a grey ``background`` where it is transparent: float32 (1 or 3, H, W)."""
-    colour, opacity = planes(samples)
-    if opacity is None:
-        return colour
-    if samples.alpha == "straight":
-        colour *= opacity
-    colour += np.float32(background) * (1 - opacity)  # nothing is added, to the bit, where it is opaque
-    return np.minimum(colour, 1, out=colour)

@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import metadata
@@ -49,22 +49,18 @@ def cache_folder() -> Path:
 
 
 def local_folders() -> list[Path]:
-    """Folders that exist and hold local copies, in the order in which they are looked in.
-
-    ``RESTORE_DATA`` first (and the folder ``weights`` inside it or beside it, where trained networks are kept
-    apart from pictures), then :func:`cache_folder`.
-    """
-    folders = []
-    if os.environ.get("RESTORE_DATA"):
-        data = Path(os.environ["RESTORE_DATA"]).expanduser()
-        folders += [data, data / "weights", data.parent / "weights"]
-    folders.append(cache_folder())
+    """Folders that hold local copies: ``RESTORE_DATA``, ``weights`` in it or beside it, and :func:`cache_folder`."""
+    folders = [cache_folder()]
+    if named := os.environ.get("RESTORE_DATA"):
+        data = Path(named).expanduser()
+        folders = [data, data / "weights", data.parent / "weights", *folders]
     return [folder for folder in folders if folder.is_dir()]
 
 
-def locate(path: str) -> Path | None:
-    """First local copy of ``path`` (relative, see :class:`KnownFile`), or None. Its content is not checked."""
-    return next((folder / path for folder in local_folders() if (folder / path).exists()), None)
+def locate(path: str, folders: Iterable[Path] | None = None) -> Path | None:
+    """First copy of a :class:`KnownFile`'s path, here or in some folders, or None. Its content is not checked."""
+    places = (folder / path for folder in (local_folders() if folders is None else folders))
+    return next((place for place in places if place.exists()), None)
 
 
 def sha256(path: Path | str) -> str:
@@ -109,21 +105,15 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
             raise
         raise writing_failed(path, error) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         if handle >= 0:
             os.close(handle)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def temporary_folder(place: Path, prefix: str) -> Iterator[Path]:
-    """A folder in ``place`` that is deleted with all it holds, unless it was renamed, when the block ends.
-
-    Raises
-    ------
-    RestoreError
-        It cannot be made.
-    """
+    """A folder in ``place`` that is deleted with all it holds, unless it was renamed, when the block ends."""
     try:
         place.mkdir(parents=True, exist_ok=True)
         sweep(place, prefix)
@@ -171,8 +161,6 @@ def writing_failed(path: Path, error: OSError) -> RestoreError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return RestoreError(f"The disk is full: {path} was not written; free some space and run the command again.")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return RestoreError(
-            f"{path} cannot be written: check the permissions of {path.parent} or choose another folder."
-        )
+        return RestoreError(f"{path} cannot be written: check the permissions of {path.parent} or use another folder.")
     reason = error.strerror or str(error)
     return RestoreError(f"{path} was not written ({reason}): choose another place for it or mend the folder.")

@@ -23,7 +23,6 @@ from restore_lib.files import atomic_write
 
 MAX_PIXELS = 2**28  # 3.2 GB as float32 RGB; the largest photo of a telephone has 2e8
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
-DEEP = ("PNG", "TIFF")  # hold 16 bits a sample
 LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # what the format, or its encoder, can hold
 
 # ITU-R BT.601 with studio swing, as MATLAB's rgb2ycbcr: RGB in [0, 1] to Y in 16..235, Cb and Cr in 16..240.
@@ -38,23 +37,12 @@ def read(
 
     The content decides how it is decoded, not the suffix. 16-bit files keep all their bits. The picture is turned
     upright where EXIF says so. Palette and CMYK are converted to RGB; colour profiles (ICC) and gamma chunks are
-    not applied. Of animations and files of several pages the first picture is read.
+    not applied. Of animations and files of several pages the first picture is read. ``channels="rgb"`` repeats a
+    file that is stored in grey in three channels, ``"native"`` gives it as (1, H, W). Through transparent pixels shows
+    ``background``, a grey level in [0, 1].
 
-    Parameters
-    ----------
-    path : str or path
-    channels : {"rgb", "native"}
-        ``"rgb"`` repeats a grey file in three channels; ``"native"`` gives it as (1, H, W). A file is grey by how it
-        is stored, not by what it shows.
-    max_pixels : int
-        Files with more pixels are refused by their header, before any memory is asked for.
-    background : float
-        Grey level in [0, 1] that shows through transparent pixels. Opaque pixels are kept exactly.
-
-    Raises
-    ------
-    ImageError
-        The file is missing, empty, damaged, truncated, no image, too large or of an unsupported kind.
+    ImageError where the file is missing, empty, damaged, no image, of an unsupported kind, or has more than
+    ``max_pixels``: then by its header, before memory is asked for.
     """
     if channels not in ("rgb", "native"):
         raise ValueError(f"channels is {channels!r}: choose 'rgb' or 'native'")
@@ -65,26 +53,14 @@ def read(
 
 
 def write(path: str | os.PathLike, image: Shaped[Tensor, "*channel h w"], *, bits: int = 8, quality: int = 95) -> None:
-    """Write an image, clipped to [0, 1] and rounded, in the format that the suffix names; an older file is kept on
-    failure.
+    """Write an image, clipped to [0, 1] and rounded, as the suffix says: one of ``FORMATS``.
 
-    Parameters
-    ----------
-    path : str or path
-        Ends in ``.png``, ``.jpg``, ``.jpeg``, ``.webp``, ``.tif`` or ``.tiff``. Missing folders are made.
-    image : Tensor
-        (3, H, W) RGB, or (1, H, W) or (H, W) grey: float in [0, 1] on any device, or uint8.
-    bits : {8, 16}
-        Bits a sample; 16 only for PNG and TIFF. Both are stored without loss.
-    quality : int
-        1 to 100, for JPEG (always without chroma subsampling) and WebP (lossless at 100).
+    ``image`` is (3, H, W) RGB, or (1, H, W) or (H, W) grey: float in [0, 1] on any device, or uint8. PNG and TIFF may
+    have 16 ``bits`` a sample. ``quality``, 1 to 100, is for JPEG (without chroma subsampling) and WebP (lossless at
+    100). Missing folders are made.
 
-    Raises
-    ------
-    ImageError
-        Unknown suffix, NaN or infinite values, or a size that the format cannot hold.
-    RestoreError
-        The disk is full or the folder cannot be written to.
+    ImageError for another suffix, for NaN and infinite values, and for a size that the format cannot hold; RestoreError
+    where the disk is full or the folder cannot be written to. An older file is kept on failure.
     """
     check_format(path, bits)
     data = encode(path, quantize(image, bits), quality=quality)
@@ -93,15 +69,11 @@ def write(path: str | os.PathLike, image: Shaped[Tensor, "*channel h w"], *, bit
 
 
 def check_format(path: str | os.PathLike, bits: int = 8) -> str:
-    """The format that a name asks for, one of ``FORMATS``' values.
-
-    ImageError where the name ends in nothing that can be written, ValueError where it does not hold ``bits`` bits a
-    sample.
-    """
+    """The format that a name asks for; ImageError where there is none, ValueError where it has no so many ``bits``."""
     form = FORMATS.get(Path(path).suffix.lower())
     if form is None:
         raise ImageError(f"{path} cannot be written: choose a name that ends in {', '.join(FORMATS)}.")
-    if bits not in (8, 16) or (bits == 16 and form not in DEEP):
+    if bits not in (8, 16) or (bits == 16 and form not in ("PNG", "TIFF")):
         raise ValueError(f"bits is {bits} for {form}: choose 8, or 16 with .png or .tif")
     return form
 
@@ -132,9 +104,7 @@ def encode(
     if form == "WEBP":
         options = {"lossless": True, "exact": True} if quality == 100 else {"quality": quality}
     if form == "TIFF" and not any(isinstance(value, dict) for value in dict(exif).values()):
-        options = {
-            "compression": "tiff_adobe_deflate"
-        }  # every reader knows it; libtiff writes none of EXIF's own lists
+        options = {"compression": "tiff_adobe_deflate"}  # libtiff, which compresses, writes none of EXIF's own lists
     given = {"icc_profile": profile, "dpi": dpi, "exif": exif.tobytes() if dict(exif) else b""}
     stream = io.BytesIO()
     Image.fromarray(samples).save(stream, form, **options, **{key: value for key, value in given.items() if value})
@@ -170,19 +140,8 @@ def _deep_png(samples: np.ndarray, exif: Image.Exif, profile: bytes, dpi: tuple[
 def quantize(image: Shaped[Tensor, "*channel h w"], bits: int, *, alpha: bool = False) -> np.ndarray:
     """Clip to [0, 1] and round to uint8 or uint16: (H, W) of one channel, else (H, W, C).
 
-    Parameters
-    ----------
-    image : Tensor
-        As for :func:`write`.
-    bits : {8, 16}
-        Of each sample.
-    alpha : bool
-        Whether an image of 2 or 4 channels is taken, too.
-
-    Raises
-    ------
-    ImageError
-        The image holds NaN or infinite values.
+    ``image`` is one that :func:`write` takes or, with ``alpha``, has 2 or 4 channels; ImageError for NaN and infinite
+    values.
     """
     planes = image[None] if image.ndim == 2 else image
     if planes.ndim != 3 or planes.shape[0] not in ((1, 2, 3, 4) if alpha else (1, 3)) or planes.numel() == 0:
@@ -266,28 +225,15 @@ def tiled(
 ) -> Float[Tensor, "*batch oc oh ow"]:
     """Run ``fn`` on overlapping square windows and blend the results: for pictures larger than memory allows.
 
-    Each window sees ``overlap`` pixels of its neighbours' ground. Of these, the outer half is context alone and its
-    results are thrown away; over the inner half, results pass linearly from one window to the next. Only one window's
-    result and the output are in memory, the output on the image's device: ``fn`` may move each window to a GPU.
+    ``fn`` maps (B, C, h, w) to (B, C', scale * h, scale * w), floats; ``tile`` is the largest side of a window. Each
+    sees ``overlap`` pixels, less than ``tile / 2``, of its neighbours' ground. Of these, the outer half is context
+    alone and its results are thrown away; over the inner half, results pass linearly from one window to the next. Only
+    one window's result and the output are in memory, the output on the image's device: ``fn`` may move each window to
+    a GPU.
 
-    Parameters
-    ----------
-    fn : callable
-        Maps (B, C, h, w) to (B, C', scale * h, scale * w), floats.
-    image : Float[Tensor, "*batch c h w"]
-        (C, H, W) or (B, C, H, W); ``fn`` gets the first as a batch of one.
-    tile, overlap : int
-        Side of a window, at most, and how far it reaches beyond its own ground; less than ``tile / 2``.
-    scale : int
-        How many times larger than its input ``fn``'s result is.
-
-    Returns
-    -------
-    Float[Tensor, "*batch oc oh ow"]
-        Equal to ``fn(image)``, up to rounding, if a result depends on no input further away than ``overlap // 2``
-        pixels and ``fn`` commutes with shifts. For a network that halves the size n times, make both sides of the
-        image, ``tile`` and ``overlap`` multiples of 2**n. For others there are no seams, but the result is not the
-        same.
+    The result equals ``fn(image)``, up to rounding, if it depends on no input further away than ``overlap // 2``
+    pixels and ``fn`` commutes with shifts. For a network that halves the size n times, make both sides of the image,
+    ``tile`` and ``overlap`` multiples of 2**n. For others there are no seams, but the result is not the same.
     """
     if overlap < 0 or 2 * overlap >= tile or scale < 1:
         raise ValueError(f"tile={tile}, overlap={overlap}, scale={scale}: need 0 <= 2 * overlap < tile and scale >= 1")

@@ -28,8 +28,8 @@ Image = Float[Tensor, "*batch c h w"]
 WINDOW = 11  # side of SSIM's window, 3.5 standard deviations to each side
 WINDOW_SIGMA = 1.5
 LEEWAY = 1e-3  # what rounding may add to a truth's range
-SMALLEST = 32  # side of the smallest image for LPIPS, whose last layers would have no pixels, and for BRISQUE
 BRISQUE_WINDOW = {"kernel_size": 7, "sigma": 7 / 6}
+SMALLEST = 32  # side of the smallest image for LPIPS, whose last layers would have no pixels, and for BRISQUE
 TORCHVISION = "https://download.pytorch.org/models/"
 
 #: Files that hold the network under LPIPS (its trunk), any one of which will do. PyTorch publishes the first eight
@@ -176,21 +176,10 @@ def ssim_map(a: Image, b: Image, protocol: Protocol) -> Float[Tensor, "*batch oc
 def lpips(a: Image, b: Image, net: str = "alex") -> float | Float[Tensor, "b"]:
     """Learned perceptual distance, version 0.1 [zhang2018lpips], by the ``lpips`` package; 0 for equal images.
 
-    Computed on whole RGB images, not clipped, not rounded. A batch's values are differentiable.
-
-    Parameters
-    ----------
-    a, b : Tensor
-        RGB images or batches of one shape, in [0, 1], at least 32 pixels wide and high, on any device.
-    net : {"alex", "vgg", "squeeze"}
-        The trunk. Papers report ``alex`` unless they say otherwise; ``vgg`` is the usual training loss.
-
-    Raises
-    ------
-    DataError
-        The trunk's weights are missing or damaged; the message names the command that fetches them.
-    ValueError
-        Shapes, values or a trunk that make no sense.
+    ``a`` and ``b`` are RGB images or batches of one shape, in [0, 1], at least 32 pixels wide and high; they are
+    neither clipped nor rounded. A batch's values are differentiable. Papers report the trunk ``alex`` unless they say
+    otherwise; ``vgg`` is the usual training loss; ``squeeze`` is the third. DataError where the trunk's weights are
+    missing or damaged; ValueError for shapes, values or a trunk that make no sense.
     """
     x, y = _pair(a, b, Protocol("rgb", 0, False))
     if x.shape[-3] != 3 or min(x.shape[-2:]) < SMALLEST:
@@ -281,10 +270,8 @@ def brisque(image: Float[Tensor, "3 h w"]) -> float:
     """BRISQUE [mittal2012brisque], lower is better: how usual the statistics of neighbouring pixels are.
 
     A regression that was trained on people's opinions of photos with noise, blur, JPEG and transmission errors; clean
-    photos have 0 to 30, spoilt ones up to 100. It has seen no network's results: texture that a discriminator asked for
-    can be usual without being right. The photo is rounded to 8 bit first. DataError where the optional package
-    ``brisque`` is not installed (others differ by several points); ValueError for photos below 32 x 32, or of one
-    colour.
+    photos have 0 to 30, spoilt ones up to 100. It has seen no network's results. The photo is rounded to 8 bit first.
+    DataError without the package ``brisque``; ValueError for photos below 32 x 32, or of one colour.
     """
     model = _brisque()
     if min(image.shape[-2:]) < SMALLEST:
@@ -314,11 +301,7 @@ def _brisque():
 
 
 def top_k(scores: Float[Tensor, "n classes"], labels: Int64[Tensor, "n"], k: int = 1) -> Bool[Tensor, "n"]:
-    """Whether the true class is among the ``k`` highest scores, picture by picture.
-
-    Of equal scores the class with the lower number counts as the higher one. ValueError for a ``k`` that is no number
-    of classes.
-    """
+    """Whether the true class is among the ``k`` highest scores, picture by picture; of equal ones, the first are."""
     if not 1 <= k <= scores.shape[1]:
         raise ValueError(f"k must be between 1 and the number of classes, {scores.shape[1]}; got {k}")
     best = scores.argsort(dim=1, descending=True, stable=True)[:, :k]  # (n, k)
@@ -328,10 +311,7 @@ def top_k(scores: Float[Tensor, "n classes"], labels: Int64[Tensor, "n"], k: int
 def confusion(
     predicted: Integer[Tensor, "n h w"], truth: Integer[Tensor, "n h w"], classes: int, ignored: int = 255
 ) -> Int64[Tensor, "n classes classes"]:
-    """Pixels of each picture by true class (rows) and predicted class (columns); pixels of class ``ignored`` left out.
-
-    ValueError for a predicted class, or a true one that is not ``ignored``, outside 0 to ``classes - 1``.
-    """
+    """Pixels of each picture by true class (rows) and predicted class (columns), but those of class ``ignored``."""
     n, counted = len(truth), truth != ignored
     rows, columns = truth.long(), predicted.long()
     pairs = torch.stack([rows[counted], columns[counted]])
@@ -355,15 +335,11 @@ def mean_iou(counts: Int64[Tensor, "*batch classes classes"]) -> float:
 
 def pixel_accuracy(counts: Int64[Tensor, "*batch classes classes"]) -> float:
     """Share of all pixels that got their class."""
-    total = counts.reshape(-1, *counts.shape[-2:]).sum(0).double()
-    return float(total.diagonal().sum() / total.sum())
+    return float(counts.diagonal(dim1=-2, dim2=-1).sum().double() / counts.sum())
 
 
 def bootstrap(values: Tensor, statistic: Callable[[Tensor], float | Tensor], draws: int = 1000) -> tuple[float, float]:
-    """Percentile bootstrap [efron1979]: 95 % interval of a statistic over other pictures of the same kind.
-
-    Draws as many entries of ``values`` (n, ...) as there are, with replacement, ``draws`` times.
-    """
+    """Percentile bootstrap [efron1979]: 95 % interval of a statistic over other pictures like ``values`` (n, ...)."""
     generator = np.random.default_rng(0)
     resampled = (torch.from_numpy(generator.integers(len(values), size=len(values))) for _ in range(draws))
     outside = (1 - 0.95) / 2  # at each end

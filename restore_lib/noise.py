@@ -28,28 +28,21 @@ def gaussian(
 ) -> Float[Tensor, "*batch c h w"]:
     """Add independent normal noise of one standard deviation everywhere; the sum is neither clipped nor rounded.
 
-    Parameters
-    ----------
-    x : Tensor
-        Image or batch in [0, 1].
-    sigma : float or Tensor
-        Standard deviation on the scale 0 to 255, at least 0; a tensor (B,) gives each image of a batch its own.
-    generator : torch.Generator, optional
-        On the CPU or on x's device; torch's global one by default. The same state gives the same bits, and every call
-        draws as many numbers as x has values, whatever sigma is.
-
-    Raises
-    ------
-    ValueError
-        A sigma that is negative or not finite, or not one for each image.
+    ``x`` is an image or batch in [0, 1], ``sigma`` on the scale 0 to 255; a tensor (B,) gives each image of a batch its
+    own. ``generator`` lives on the CPU or on x's device. The same state gives the same bits, and every call draws as
+    many numbers as x has values, whatever sigma is. ValueError for a sigma that is negative, not finite, or not one for
+    each image.
     """
     levels = torch.as_tensor(sigma, dtype=torch.float64)
-    if not bool(torch.isfinite(levels).all()) or bool((levels < 0).any()):
+    if not torch.isfinite(levels).all() or (levels < 0).any():
         raise ValueError(f"sigma must be finite and at least 0, on the scale 0 to 255; got {sigma}")
     if levels.ndim and (x.ndim != 4 or len(levels) != len(x)):
         raise ValueError(f"sigma of shape {tuple(levels.shape)} needs a batch of as many images, got {tuple(x.shape)}")
     levels = levels.reshape(-1, 1, 1, 1) if levels.ndim else levels  # (b, 1, 1, 1)
-    return x + levels.to(x) / 255 * _normal(x, generator)
+    # Drawn where the generator lives, so that its seed decides alone.
+    dtype = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
+    normal = torch.randn(x.shape, generator=generator, dtype=dtype, device=_device(x, generator))
+    return x + levels.to(x) / 255 * normal.to(x)
 
 
 def poisson_gaussian(
@@ -94,9 +87,7 @@ def estimate(image: Float[Tensor, "3 h w"]) -> float:
     (:func:`restore_lib.metrics.noise_level`). JPEG takes fine detail away, and so these eigenvalues. Where its blocks
     show, noise is read from middle frequencies of luma and of chroma in the smoothest patches, and from wavelets: the
     smallest of the three counts, less what photos without noise have there. Factors were set on photos of BSDS500 at
-    quality 75 to 95.
-
-    ``image`` is RGB in [0, 1], at least 12 x 12 pixels.
+    quality 75 to 95. ``image`` is RGB in [0, 1], at least 12 x 12 pixels.
     """
     levels = 255 * image.detach().float().cpu()
     grey = bool((levels == levels[:1]).all())
@@ -105,7 +96,9 @@ def estimate(image: Float[Tensor, "3 h w"]) -> float:
     if not len(varied):
         return 0.0
     side = next(side for side in (7, 5, 3) if side == 3 or min(levels.shape[1:]) >= 8 * side)
-    sigma = _floor(_patches(varied, side).flatten(1))
+    values = torch.linalg.eigvalsh(torch.cov(_patches(varied, side).flatten(1).T.double())).clamp(min=0)  # (d,), rising
+    count = next(n for n in range(len(values), 0, -1) if values[:n].mean() <= values[:n].quantile(0.5) * (1 + 1e-9))
+    sigma = math.sqrt(float(values[:count].mean()))
     luma = levels[:1] if grey else _luma(levels)  # (1, h, w)
     in_blocks = _in_blocks(luma[0])
     if not grey and not in_blocks:
@@ -145,13 +138,6 @@ def _patches(planes: Float[Tensor, "c h w"], side: int) -> Float[Tensor, "n c si
     return found[off_grey.topk(enough, largest=False).indices]
 
 
-def _floor(vectors: Float[Tensor, "n d"]) -> float:
-    """Root of the mean of the smallest eigenvalues of the covariance, as many as have that mean for a median."""
-    values = torch.linalg.eigvalsh(torch.cov(vectors.T.double())).clamp(min=0)  # (d,), rising
-    count = next(n for n in range(len(values), 0, -1) if values[:n].mean() <= values[:n].quantile(0.5) * (1 + 1e-9))
-    return math.sqrt(float(values[:count].mean()))
-
-
 def _cosines() -> Float[Tensor, "8 8"]:
     """The cosine transform of eight values, orthonormal, as JPEG has it."""
     k = torch.arange(8)
@@ -181,12 +167,6 @@ def _smoothest(planes: Float[Tensor, "c h w"], coarse: Bool[Tensor, "8 8"], band
     energy = waves[:, :, coarse].sum((1, 2)) - waves[:, :, 0, 0].sum(1)  # (n,)
     smoothest = waves[energy.topk(math.ceil(len(energy) / 10), largest=False).indices]
     return float(smoothest[:, :, band].mean(0).median().sqrt())
-
-
-def _normal(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Standard normal numbers of x's shape, drawn where the generator lives, so that its seed decides alone."""
-    dtype = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
-    return torch.randn(x.shape, generator=generator, dtype=dtype, device=_device(x, generator)).to(x)
 
 
 def _device(x: Tensor, generator: torch.Generator | None) -> torch.device:

@@ -42,12 +42,11 @@ def missing(recipe: Recipe) -> list[tuple[str, str]]:
     return list(found)
 
 
-def keep(run: Path | str, tier: str, *, name: str | None = None, folder: Path | str | None = None) -> Card:
+def keep(run: Path | str, tier: str, *, folder: Path | str | None = None) -> Card:
     """Make a named checkpoint of a run's last state: the best or the averaged weights, where there are such.
 
-    ``run`` is a folder that ``restore train`` made, at this tier; the name is ``RECIPE-TIER`` by default, and with
-    another seed than 0 ``RECIPE-TIER-seedN``. TrainingError where the folder holds no run of a known recipe, or no
-    state.
+    ``run`` is a folder that ``restore train`` made, at this tier; the name is ``RECIPE-TIER``, and with another seed
+    than 0 ``RECIPE-TIER-seedN``. TrainingError where the folder holds no run of a known recipe, or no state.
     """
     run = Path(run)
     about = read_run(run)
@@ -55,7 +54,7 @@ def keep(run: Path | str, tier: str, *, name: str | None = None, folder: Path | 
     if {key: str(value) for key, value in values(recipe).items()} != about["values"]:
         raise TrainingError(f"{run} was trained with other values than recipe {recipe.name} has at tier {tier}.")
     seed = about["seed"]
-    name = name or f"{recipe.name}-{tier}{f'-seed{seed}' if seed else ''}"
+    name = f"{recipe.name}-{tier}{f'-seed{seed}' if seed else ''}"
     return save_run(run, recipe, tier, name, training_data(recipe), folder)
 
 

@@ -36,23 +36,11 @@ def imresize(
     Keys' cubic with a = -0.5 [keys1981cubic]; when shrinking, its support widens by 1 / scale, which makes it the
     low-pass filter that prevents aliasing. Beyond its border the image is mirrored, the border pixel included.
 
-    Parameters
-    ----------
-    x : Tensor
-        (..., H, W), any range. Floating point: differentiable, not clipped (the cubic overshoots at edges); half
-        precision is computed in float32. uint8: rounded, halves up, and clipped after each of two passes, along the
-        axis of the smaller scale first and vertically first when both are equal, as MATLAB does.
-    scale : number or (vertical, horizontal)
-        Factor; the output has ``ceil(scale * H)`` by ``ceil(scale * W)`` pixels.
-    size : (height, width)
-        Output size, instead of ``scale``; the factor of each axis is then output / input.
-    antialias : bool
-        False keeps the support at four input pixels when shrinking.
-
-    Raises
-    ------
-    ValueError
-        Neither or both of scale and size; not positive, not finite; an integer type other than uint8.
+    ``x`` is (..., H, W) of any range. Floating point: differentiable, not clipped (the cubic overshoots at edges); half
+    precision is computed in float32. uint8: rounded, halves up, and clipped after each of two passes, along the axis of
+    the smaller scale first and vertically first when both are equal, as MATLAB does. ``scale``, a factor or (vertical,
+    horizontal), gives ``ceil(scale * H)`` by ``ceil(scale * W)`` pixels; with ``size``, (height, width), the factor of
+    each axis is output / input. Without ``antialias`` the support stays at four input pixels.
 
     Examples
     --------

@@ -17,6 +17,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A name that `restore 
 @data_app.command("list")
 def list_sets() -> None:
     """Every data set: kind, size, whether it is here, licence."""
+    from rich import filesize
     from rich.table import Table
 
     from restore_lib.data import checking, registry
@@ -26,7 +27,7 @@ def list_sets() -> None:
         data = registry.find(name)
         present, total, where = checking.status(data)
         here = where if present == total else f"{where}, {present} of {total}" if present else ""
-        size = registry.readable_size(data.size) if data.size else ""
+        size = filesize.decimal(data.size) if data.size else ""
         table.add_row(name, data.kind, f"{total:,}" if total else "", size, here or "-", data.licence)
     console(140).print(table)
     print(f"\nhere: below RESTORE_DATA (local), in {files.cache_folder()} (cache), or inside packages (installed).")

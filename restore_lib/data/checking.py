@@ -19,7 +19,6 @@ SAMPLE = 5  # pictures of each folder that are decoded when a set by hand is che
 class Report:
     """Result of a check."""
 
-    name: str
     title: str
     lines: Sequence[str]  #: what was looked at: a line for the set, or one for each folder of a set by hand
     problems: Sequence[str]  #: what is wrong, as parts of a sentence
@@ -37,20 +36,11 @@ def some(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
-def place(file: KnownFile, folders: Sequence[Path]) -> Path | None:
-    """First copy of a file in ``folders``."""
-    return next((folder / file.path for folder in folders if (folder / file.path).exists()), None)
-
-
 def needed(data: DataSet, folders: Sequence[Path]) -> Sequence[KnownFile]:
-    """Files that make a data set complete.
-
-    All of them; but of weights, where several files hold the same network, the one that is here, else one with an
-    address.
-    """
+    """Files that make a data set complete: all, but of weights, which several files may hold, the one that is here."""
     if data.kind != "weights":
         return data.files
-    here = [file for file in data.files if place(file, folders) is not None]
+    here = [file for file in data.files if files.locate(file.path, folders) is not None]
     return (here or [file for file in data.files if file.url])[:1]
 
 
@@ -64,14 +54,10 @@ def home(data: DataSet, folder: Path | None = None) -> Path | None:
 
 
 def require(data: DataSet, paths: Sequence[Path]) -> None:
-    """Raise the sentence that says how to get what is missing of ``paths``; a set without paths is not there."""
-    if not paths or not all(path.exists() for path in paths):
-        raise _missing(data, paths)
-
-
-def _missing(data: DataSet, paths: Sequence[Path]) -> DataError:
-    """What is missing of ``paths``, and how to get it."""
+    """DataError that says how to get what is missing of ``paths``; a set without paths is not there."""
     absent = [path for path in paths if not path.exists()]
+    if paths and not absent:
+        return
     state = f"{data.title} is not on this computer"
     if len(absent) < len(paths):
         names = some(["/".join(path.parts[-2:]) for path in absent])
@@ -79,7 +65,7 @@ def _missing(data: DataSet, paths: Sequence[Path]) -> DataError:
     named, lost = os.environ.get("RESTORE_DATA"), ""
     if named and not Path(named).expanduser().is_dir():
         lost = f" (RESTORE_DATA names {named}, which is not a folder.)"
-    return DataError(f"{state}: {advice(data)}{lost}")
+    raise DataError(f"{state}: {advice(data)}{lost}")
 
 
 def advice(data: DataSet) -> str:
@@ -102,10 +88,10 @@ def status(data: DataSet) -> tuple[int, int, str]:
     if data.kind == "embedded":
         return len(data.pictures), len(data.pictures), "installed"
     if data.kind == "by hand":
-        return 0, 0, "found" if home(data) is not None else ""
+        return 0, 0, "found" if home(data) else ""
     folders = files.local_folders()
     wanted = needed(data, folders)
-    here = [path for file in wanted if (path := place(file, folders)) is not None]
+    here = [path for file in wanted if (path := files.locate(file.path, folders)) is not None]
     where = "" if not here else "cache" if files.cache_folder() in here[0].parents else "local"
     return len(here), len(wanted), where
 
@@ -113,13 +99,12 @@ def status(data: DataSet) -> tuple[int, int, str]:
 def holders(data: DataSet) -> list[Path]:
     """Folders that hold files of a data set; raises DataError when there are none."""
     if data.kind == "by hand":
-        folder = home(data)
-        holding = [folder] if folder is not None else []
+        holding = list(filter(None, [home(data)]))
     elif data.kind == "embedded":
         holding = [path.parent for path in installed(data)]
     else:
         folders = files.local_folders()
-        paths = {file.path: place(file, folders) for file in needed(data, folders)}
+        paths = {file.path: files.locate(file.path, folders) for file in needed(data, folders)}
         # the folder of the set itself, whatever folders lie inside it
         holding = [path.parents[max(name.count("/") - 1, 0)] for name, path in paths.items() if path is not None]
     if not holding:
@@ -138,19 +123,20 @@ def verify(name: str, folder: Path | str | None = None) -> Report:
     folder = Path(folder).expanduser() if folder is not None else None
     if folder is not None and not folder.is_dir():
         raise DataError(f"{folder} is not a folder: name the one that holds {data.title}.")
+    if data.kind == "by hand":
+        return _verify_layout(data, folder)
     if data.kind == "embedded":
-        return _verify_embedded(data)
-    return _verify_layout(data, folder) if data.kind == "by hand" else _verify_hashes(data, folder)
-
-
-def _verify_hashes(data: DataSet, folder: Path | None) -> Report:
+        damaged = [path.name for path in installed(data) if not _decodes(path)]
+        line = f"{data.name}: {len(data.pictures) - len(damaged)} of {len(data.pictures)} pictures can be read"
+        problems = _problem(damaged, "damaged")
+        return Report(data.title, (line,), problems, "install scikit-image and restore_lib again.")
     folders = files.local_folders()
     if folder is not None:  # the set's own, or the one above it
         inside = (folder / data.folder).is_dir() or data.kind == "weights"
         if not inside and folder.name != data.folder:
             raise DataError(f"{folder} holds no {data.folder}: name a folder called {data.folder} or the one above it.")
         folders = [folder if inside else folder.parent]
-    paths = {file: place(file, folders) for file in needed(data, folders)}
+    paths = {file: files.locate(file.path, folders) for file in needed(data, folders)}
     if not any(paths.values()):
         require(data, [])
     absent = [file.path for file, path in paths.items() if path is None]
@@ -159,19 +145,12 @@ def _verify_hashes(data: DataSet, folder: Path | None) -> Report:
     problems = _problem(absent, "missing") + _problem(damaged, "damaged")
     say = f"delete what is damaged, then {advice(data)}" if damaged else advice(data)
     line = f"{data.name}: {good:,} of {len(paths):,} files have the right hash"
-    return Report(data.name, data.title, (line,), problems, say)
+    return Report(data.title, (line,), problems, say)
 
 
 def _problem(names: Sequence[str], word: str) -> list[str]:
     """That these files are missing or damaged, as a part of a sentence; nothing for no files."""
     return [f"{len(names):,} {'file is' if len(names) == 1 else 'files are'} {word} ({some(names)})"] if names else []
-
-
-def _verify_embedded(data: DataSet) -> Report:
-    damaged = [path.name for path in installed(data) if not _decodes(path)]
-    line = f"{data.name}: {len(data.pictures) - len(damaged)} of {len(data.pictures)} pictures can be read"
-    problems = _problem(damaged, "damaged")
-    return Report(data.name, data.title, (line,), problems, "install scikit-image and restore_lib again.")
 
 
 def installed(data: DataSet) -> list[Path]:
@@ -188,26 +167,21 @@ def installed(data: DataSet) -> list[Path]:
 
 
 def _verify_layout(data: DataSet, folder: Path | None) -> Report:
-    base = home(data, folder)
-    if base is None:
-        raise _missing(data, [])
+    base = home(data, folder) or holders(data)[0]
     here = [row for row in data.layout if (base / row.folder).is_dir()]
     wanted = [row.folder for row in data.layout if not row.optional]
     if not here:
         folders = some(wanted or [row.folder for row in data.layout], 4)
         raise DataError(f"{base} holds nothing of {data.title}: name the folder that holds {folders}.")
-    lines, problems = [], [f"folder {name} is missing" for name in sorted(set(wanted) - {row.folder for row in here})]
-    for row in here:
-        line, wrong = _verify_row(base, row)
-        lines.append(line)
-        problems += wrong
+    problems = [f"folder {name} is missing" for name in sorted(set(wanted) - {row.folder for row in here})]
+    lines = [_verify_row(base, row, problems) for row in here]
     say = f"copy what is missing or damaged from its archives ({data.address})."
-    return Report(data.name, data.title, lines, problems, say)
+    return Report(data.title, lines, problems, say)
 
 
-def _verify_row(base: Path, row: LayoutRow) -> tuple[str, list[str]]:
-    """A line about one folder of a layout, and what is wrong with it."""
-    wanted, problems = [base / path for path in row.numbered], []
+def _verify_row(base: Path, row: LayoutRow, problems: list[str]) -> str:
+    """A line about one folder of a layout; what is wrong with it is added to ``problems``."""
+    wanted, before = [base / path for path in row.numbered], len(problems)
     paths = [path for path in wanted if path.is_file()] if wanted else sorted((base / row.folder).glob(row.files))
     absent = [path.name for path in wanted if not path.is_file()]
     if row.same_names_as:
@@ -218,7 +192,7 @@ def _verify_row(base: Path, row: LayoutRow) -> tuple[str, list[str]]:
     amount = row.count or len(wanted)
     if row.count and row.count != len(paths):
         problems.append(f"{row.folder} holds {len(paths):,} {row.files}, {amount:,} belong there")
-    if not paths and not problems:
+    if not paths and len(problems) == before:
         problems.append(f"{row.folder} holds no {row.files}")
     if row.lines:
         damaged = [p.name for p in paths if len(p.read_text(encoding="utf-8", errors="replace").split()) != row.lines]
@@ -226,7 +200,7 @@ def _verify_row(base: Path, row: LayoutRow) -> tuple[str, list[str]]:
         damaged = [path.name for path in paths[:: max(1, -(-len(paths) // SAMPLE))] if not _decodes(path)]
     if damaged:
         problems.append(f"damaged in {row.folder}: {some(damaged)}")
-    return f"{row.folder}: {len(paths):,}{f' of {amount:,}' if amount else ''} files", problems
+    return f"{row.folder}: {len(paths):,}{f' of {amount:,}' if amount else ''} files"
 
 
 def _decodes(path: Path) -> bool:

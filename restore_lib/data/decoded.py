@@ -9,8 +9,6 @@ import contextlib
 import hashlib
 import json
 import os
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,57 +19,42 @@ from restore_lib.data.opening import Item
 from restore_lib.errors import DataError
 
 FORMAT = 1  # of the two files: a store of another format is built anew
-DAY = 86400  # seconds after which the temporary file of a builder that was killed is swept away
-AT_ONCE = 16  # pictures decoded ahead of writing
+AT_ONCE = 16  # pictures that are decoded side by side, and wait in memory to be written
 PIXELS, INDEX = "pixels.u8", "index.json"
 
 
-def hash_of(item: Item, part: str) -> str:
-    """SHA-256 of one part's file."""
-    if part not in item.parts:
-        raise ValueError(f"{item.name} has no part {part!r}; it has {', '.join(item.parts)}")
+def hash_of(item: Item) -> str:
+    """SHA-256 of a picture's file."""
     try:
-        return files.sha256(item.parts[part])
+        return files.sha256(item.parts["image"])
     except OSError as error:
-        raise DataError(f"{item.parts[part]} cannot be read ({error.strerror}): fetch its data set again.") from error
+        raise DataError(f"{error.filename} cannot be read ({error.strerror}): fetch its data set again.") from error
 
 
-def levels_of(item: Item, part: str) -> np.ndarray:
+def levels_of(item: Item) -> np.ndarray:
     """Decode one picture to uint8 (h, w, 3)."""
-    picture = item.read(part)
-    if picture.ndim != 3:
-        raise ValueError(f"part {part!r} of {item.name} is no picture: its shape is {tuple(picture.shape)}")
-    return images.to_uint8(picture)
+    return images.to_uint8(item.image)
 
 
-def write(home: Path, sources: str, items: list[Item], hashes: list[str], part: str) -> None:
+def write(home: Path, sources: str, items: list[Item], hashes: list[str]) -> None:
     """Decode everything into ``home``: the levels first, then the index that vouches for them."""
-    for path in home.glob(".*"):
-        if time.time() - path.stat().st_mtime > DAY:
-            path.unlink(missing_ok=True)
     shapes, digest = [], hashlib.sha256()
     try:
         # Both are written before either gets its name, the levels first: an index never vouches for what is not there.
         with files.atomic_write(home / INDEX) as index_file, files.atomic_write(home / PIXELS) as pixels_file:
-            with open(pixels_file, "wb") as stream:
-                for levels in _decoded(items, part):
-                    stream.write(levels.data)
-                    digest.update(levels.data)
-                    shapes.append(levels.shape[:2])
+            with open(pixels_file, "wb") as stream, ThreadPoolExecutor(min(AT_ONCE, os.cpu_count() or 1)) as pool:
+                for start in range(0, len(items), AT_ONCE):
+                    for levels in pool.map(levels_of, items[start : start + AT_ONCE]):
+                        stream.write(levels.data)
+                        digest.update(levels.data)
+                        shapes.append(levels.shape[:2])
             rows = [[item.name, *shape, file] for item, shape, file in zip(items, shapes, hashes, strict=True)]
-            index = {"format": FORMAT, "sources": sources, "part": part, "sha256": digest.hexdigest(), "pictures": rows}
+            index = {"format": FORMAT, "sources": sources, "sha256": digest.hexdigest(), "pictures": rows}
             index_file.write_text(json.dumps(index | {"check": _seal(index)}, indent=1), encoding="utf-8")
     except BaseException:
         with contextlib.suppress(OSError):
             home.rmdir()  # when it is empty: an older store, or one that another process finished, stays
         raise
-
-
-def _decoded(items: list[Item], part: str) -> Iterator[np.ndarray]:
-    """All pictures in order, decoded by as many threads as there are processors, a few at a time in memory."""
-    with ThreadPoolExecutor(min(AT_ONCE, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(items), AT_ONCE):
-            yield from pool.map(lambda item: levels_of(item, part), items[start : start + AT_ONCE])
 
 
 def _seal(index: dict) -> str:

@@ -4,14 +4,15 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pooch
 import requests
+from requests import exceptions
 
 from restore_lib import files
 from restore_lib.data import checking, registry
@@ -22,7 +23,19 @@ WORKERS = 8
 TRIES = 4
 TIMEOUT = (10.0, 20.0)  # seconds to connect, and without a byte arriving
 BLOCK = 1 << 16
-FINAL = {400, 401, 403, 404, 405, 410, 451}  # answers that another try does not change
+#: Answers that another try does not change, in words.
+FINAL = {status: f"answers {status}" for status in (400, 401, 405, 451)}
+FINAL |= {403: "refuses it (403)", 404: "does not have it (404)", 410: "no longer has it (410)"}
+REASONS = {  # the first that an error is one of
+    exceptions.ProxyError: "the proxy does not let {} through; check HTTPS_PROXY and HTTP_PROXY.",
+    exceptions.SSLError: "the certificate of {} is not trusted; check the clock, the proxy, or REQUESTS_CA_BUNDLE.",
+    exceptions.ConnectTimeout: "{} does not answer; check the network or the proxy (HTTPS_PROXY).",
+    exceptions.Timeout: "{} stopped sending; run the command again.",
+    exceptions.ChunkedEncodingError: "{} broke off; run the command again.",
+    exceptions.ConnectionError: "there is no connection to {}; check the network, or name a folder with copies in "
+    "RESTORE_DATA.",
+    exceptions.RequestException: "the request to {} failed; run the command again.",
+}
 
 
 def fetch(*names: str, quiet: bool = False) -> list[Path]:
@@ -31,26 +44,21 @@ def fetch(*names: str, quiet: bool = False) -> list[Path]:
     Files that lie undamaged below ``RESTORE_DATA`` or in the cache are left alone; the others go to the cache.
     DataError for a set that does not exist or cannot be downloaded, or for a download that failed, with the reason.
     """
-    wanted = [file for name in names for file in _fetchable(registry.find(name))]
+    wanted, folders = [], files.local_folders()
+    for data in map(registry.find, names):
+        if data.kind == "by hand":
+            raise DataError(f"{data.title} cannot be fetched for you: {checking.advice(data)}")
+        some = checking.needed(data, folders)
+        if any(file.url is None for file in some):
+            checking.require(
+                data, [files.locate(file.path, folders) or files.cache_folder() / file.path for file in some]
+            )
+        wanted += some
     return fetch_files(list(dict.fromkeys(wanted)), quiet=quiet)
 
 
-def _fetchable(data: registry.DataSet) -> Sequence[KnownFile]:
-    """Files of a set that can be downloaded or are here; else the sentence that says why not."""
-    if data.kind == "by hand":
-        raise DataError(f"{data.title} cannot be fetched for you: {checking.advice(data)}")
-    folders = files.local_folders()
-    wanted = checking.needed(data, folders)
-    if any(file.url is None for file in wanted):
-        checking.require(data, [checking.place(file, folders) or files.cache_folder() / file.path for file in wanted])
-    return wanted
-
-
 def fetch_files(wanted: Sequence[KnownFile], *, quiet: bool = False, workers: int = WORKERS) -> list[Path]:
-    """Download what is missing of single files, ``workers`` at a time; see :func:`fetch`.
-
-    A hash of fewer than 64 digits is a published prefix.
-    """
+    """Download what is missing of single files, ``workers`` at a time; see :func:`fetch`."""
     at_hand = {file: _undamaged_copy(file) for file in wanted}
     missing = [file for file, path in at_hand.items() if path is None]
     if missing:
@@ -79,47 +87,52 @@ class _Progress:
     """What pooch reports blocks of bytes to; ends its download when ``stop`` is set."""
 
     def __init__(self, stop: threading.Event, advance: Callable[[int], None]):
-        self.stop, self.advance, self.total, self.sent = stop, advance, 0, 0
+        self.stop, self.advance, self.sent = stop, advance, 0
 
     def update(self, count: int) -> None:
-        """``count`` bytes more have arrived; pooch counts whole blocks."""
         if self.stop.is_set():
             raise _Stopped
-        count = min(count, max(self.total - self.sent, 0))
         self.sent += count
         self.advance(count)
 
     def reset(self) -> None:
-        """Begin to count again."""
         self.advance(-self.sent)
         self.sent = 0
 
     def close(self) -> None:
-        """The file is here."""
+        """Pooch calls it when the file is here."""
 
 
 def _download(missing: Sequence[KnownFile], quiet: bool, workers: int) -> None:
-    """Fetch files side by side; the first failure ends all and is raised."""
+    """Fetch files side by side, with a bar on a terminal; the first failure ends all and is raised."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
     pooch.get_logger().setLevel("WARNING")
     for folder in {(files.cache_folder() / file.path).parent for file in missing}:
         files.sweep(folder, "tmp")  # what a killed download left
+    columns = [TextColumn(f"{{task.fields[done]}} of {len(missing)} files"), BarColumn(), DownloadColumn()]
+    columns += [TransferSpeedColumn(), TimeRemainingColumn()]
+    hidden = quiet or bool(os.environ.get("CI")) or not sys.stderr.isatty()
+    sizes = [file.size or 0 for file in missing]
     stop = threading.Event()
-    with _shown(missing, quiet) as (advance, finished), ThreadPoolExecutor(workers) as pool:
-        jobs = [pool.submit(_fetch_one, file, stop, advance, finished) for file in missing]
+    with (
+        Progress(*columns, console=Console(stderr=True), disable=hidden) as bar,
+        ThreadPoolExecutor(workers) as pool,
+    ):
+        task = bar.add_task("", total=sum(sizes) if all(sizes) else None, done=0)
+        jobs = [pool.submit(_fetch_one, file, stop, lambda count: bar.advance(task, count)) for file in missing]
         try:
-            wait(jobs, return_when=FIRST_EXCEPTION)
+            for done, job in enumerate(as_completed(jobs), 1):
+                if not isinstance(job.exception(), _Stopped):  # else the failure that stopped it comes soon
+                    job.result()
+                bar.update(task, done=done)
         finally:  # also on Ctrl-C
             stop.set()
             pool.shutdown(cancel_futures=True)
-    errors = [job.exception() for job in jobs if not job.cancelled()]
-    causes = [error for error in errors if error is not None and not isinstance(error, _Stopped)]
-    if causes:
-        raise causes[0]
 
 
-def _fetch_one(
-    file: KnownFile, stop: threading.Event, advance: Callable[[int], None], finished: Callable[[], None]
-) -> None:
+def _fetch_one(file: KnownFile, stop: threading.Event, advance: Callable[[int], None]) -> None:
     """Download one file into its place in the cache; DataError says what went wrong and what to do."""
     folder, url = files.cache_folder(), str(file.url)
     whole = file.sha256 if len(file.sha256) == 64 else None  # pooch compares whole hashes only
@@ -129,20 +142,19 @@ def _fetch_one(
         if stop.is_set():
             raise _Stopped
         progress.reset()
-        answers: list[requests.Response] = []  # pooch leaves them open when a download ends early
         options = {"timeout": TIMEOUT, "headers": {"Accept-Encoding": "identity"}}
-        options["hooks"] = {"response": lambda answer, **_: answers.append(answer)}
         try:
-            with files.locked(output_file):  # else another process's start would sweep it away
+            # Locked, else another process's start would sweep it away; pooch does not close what ends early.
+            with files.locked(output_file), ExitStack() as answers:
+                options["hooks"] = {"response": lambda answer, **_: answers.enter_context(answer)}
                 pooch.HTTPDownloader(cast(bool, progress), BLOCK, **options)(url, output_file, pooch_)
         except requests.HTTPError as error:
-            status = error.response.status_code if error.response is not None else 0
-            if status in FINAL:
-                raise DataError(_refusal(file, url, status)) from error
+            if words := FINAL.get(error.response.status_code):
+                raise DataError(
+                    f"{file.path} was not downloaded, the server {words}: open {url} in a browser to see why, or put a "
+                    "copy of the file below a folder that RESTORE_DATA names."
+                ) from error
             raise
-        finally:
-            for answer in answers:
-                answer.close()
         with open(output_file, "rb") as stream:
             start = stream.read(512).lstrip().lower()
         if start.startswith((b"<!doctype html", b"<html", b"<!--")):
@@ -160,7 +172,6 @@ def _fetch_one(
         target.parent.mkdir(parents=True, exist_ok=True)  # pooch would trip over another worker's
         box.fetch(file.path, downloader=cast(Any, download))
         target.chmod(0o644)  # pooch's temporary files are private
-        finished()
     except ValueError as error:
         raise DataError(
             f"{file.path} came with a wrong hash {TRIES} times, it is not the file this library knows: look for a "
@@ -175,54 +186,10 @@ def _fetch_one(
             stop.set()  # at once, before this worker takes the next file
 
 
-def _refusal(file: KnownFile, url: str, status: int) -> str:
-    reason = {404: "does not have it (404)", 410: "no longer has it (410)", 403: "refuses it (403)"}
-    words = reason.get(status, f"answers {status}")
-    return (
-        f"{file.path} was not downloaded, the server {words}: open {url} in a browser to see why, or put a "
-        "copy of the file below a folder that RESTORE_DATA names."
-    )
-
-
 def _network_words(error: requests.RequestException, url: str) -> str:
     """What a network error means to the user, and what to do."""
-    host = urlsplit(url).netloc
-    if isinstance(error, requests.HTTPError) and error.response is not None:
+    if isinstance(error, requests.HTTPError):
         return f"the server answers {error.response.status_code}; wait some minutes and run the command again."
-    if isinstance(error, requests.exceptions.ProxyError):
-        return f"the proxy does not let {host} through; check HTTPS_PROXY and HTTP_PROXY."
-    if isinstance(error, requests.exceptions.SSLError):
-        return f"the certificate of {host} is not trusted; check the clock, the proxy, or REQUESTS_CA_BUNDLE."
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return f"{host} does not answer; check the network or the proxy (HTTPS_PROXY)."
-    if isinstance(error, requests.exceptions.Timeout) or "timed out" in str(error):
-        return f"{host} stopped sending; run the command again."
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return f"{host} broke off; run the command again."
-    if isinstance(error, requests.exceptions.ConnectionError):
-        return f"there is no connection to {host}; check the network, or name a folder with copies in RESTORE_DATA."
-    return f"the request to {host} failed ({type(error).__name__}); run the command again."
-
-
-@contextmanager
-def _shown(missing: Sequence[KnownFile], quiet: bool):
-    """One bar of bytes and files on the terminal; silent where nobody looks."""
-    if quiet or os.environ.get("CI") or not sys.stderr.isatty():
-        yield (lambda count: None), (lambda: None)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = [TextColumn("{task.fields[done]} of " + f"{len(missing)} files"), BarColumn(), DownloadColumn()]
-    bar = Progress(*columns, TransferSpeedColumn(), TimeRemainingColumn(), console=Console(stderr=True))
-    sizes = [file.size or 0 for file in missing]
-    with bar:
-        task = bar.add_task("", total=sum(sizes) if all(sizes) else None, done=0)
-        lock, count = threading.Lock(), [0]
-
-        def finished() -> None:
-            with lock:
-                count[0] += 1
-                bar.update(task, done=count[0])
-
-        yield (lambda arrived: bar.advance(task, arrived)), finished
+    stalled = exceptions.Timeout if "timed out" in str(error) else ()  # which urllib3 calls a ConnectionError, too
+    words = next(words for kind, words in REASONS.items() if isinstance(error, kind) or kind is stalled)
+    return words.format(urlsplit(url).netloc)

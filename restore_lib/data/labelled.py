@@ -7,7 +7,7 @@ and stay in their files. A batch is a pure function of seed and step, as in :mod
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -57,9 +57,8 @@ class Labelled:
     def part(self, chosen: Sequence[int]) -> "Labelled":
         """The pictures of these numbers."""
         chosen = list(chosen)
-        names = [self.names[number] for number in chosen]
-        pictures = _packed(self.pictures[chosen])
-        return Labelled(self.name, self.split, names, pictures, self.targets[chosen], self.classes, self.digest)
+        names, pictures = [self.names[number] for number in chosen], _packed(self.pictures[chosen])
+        return replace(self, names=names, pictures=pictures, targets=self.targets[chosen])
 
     def batch(self, step: int, rank: int = 0, world: int = 1, *, batch: int, size: int, seed: int) -> Batch:
         """Random square crops, half of them mirrored left to right, with their classes; see ``PatchStore.crops``."""
@@ -73,12 +72,10 @@ class Labelled:
 
 
 class LabelledFiles:
-    """Pictures in files with a class each, or with a class for every pixel, as ILSVRC2012 and PASCAL VOC 2012.
+    """Pictures in files with a class each (``of`` is ``label``) or for every pixel (``mask``), as in VOC 2012.
 
-    They may differ in size, and are decoded when a batch asks for them, ``threads`` at a time. ``of`` is ``label``, the
-    class of each picture (DataError without), or ``mask``, that of every pixel (ValueError without). With
-    ``short_side`` pictures are resized to so many pixels on the shorter side; the classes of pixels are taken from the
-    nearest ones.
+    They may differ in size, and are decoded when a batch asks for them, ``threads`` at a time; those with a class each
+    are resized to ``short_side`` pixels on the shorter side. DataError or ValueError without labels or masks.
     """
 
     def __init__(
@@ -90,8 +87,6 @@ class LabelledFiles:
         short_side: int | None = None,
         threads: int = 4,
     ):
-        if of not in ("label", "mask"):
-            raise ValueError(f"of is {of!r}: choose label or mask")
         if of == "mask" and any("mask" not in item.parts for item in pictures):
             raise ValueError(f"the pictures of {pictures.name} have no masks")
         if of == "label" and any(item.label is None for item in pictures):
@@ -137,9 +132,6 @@ class LabelledFiles:
             return picture, target
         short = min(picture.shape[1:])
         size = [max(1, round(n * self._short / short)) for n in picture.shape[1:]]
-        if target.ndim:
-            rows, columns = ((torch.arange(m) * 2 + 1) * n // (2 * m) for m, n in zip(size, target.shape, strict=True))
-            target = target[rows][:, columns]
         return resize_antialiased(picture, size), target
 
     def centre(self, which: int, size: int) -> tuple[Picture, Target]:
@@ -235,14 +227,7 @@ def drawn(split: str, count: int, size: int, *, of: str = "label", seed: int = 0
     """
     order = f"{count} scenes of {size} x {size}, split {split}, seed {seed}"
     digest = hashlib.sha256(Path(scenes.__file__).read_bytes() + order.encode()).hexdigest()
-    pictures, masks, labels = _scenes(int(count), split, int(size), int(seed), digest)
-    targets = labels if of == "label" else masks
-    names = [f"scene-{number}" for number in range(count)]
-    return Labelled("scenes", split, names, _packed(pictures), targets, scenes.CLASSES, digest)
-
-
-def _scenes(count: int, split: str, size: int, seed: int, digest: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Levels, masks and labels; kept in the cache, since drawing takes ten milliseconds a scene."""
+    # Kept in the cache, since drawing takes ten milliseconds a scene.
     path = files.cache_folder() / "scenes" / f"{digest[:32]}.safetensors"
     try:
         stored = safetensors.torch.load(path.read_bytes())
@@ -252,7 +237,8 @@ def _scenes(count: int, split: str, size: int, seed: int, digest: str) -> tuple[
         stored = {"pictures": levels, "masks": masks.to(torch.uint8), "labels": labels}
         with files.atomic_write(path) as temporary:
             temporary.write_bytes(safetensors.torch.save({k: v.contiguous() for k, v in stored.items()}))
-    return stored["pictures"], stored["masks"], stored["labels"]
+    names = [f"scene-{number}" for number in range(count)]
+    return Labelled("scenes", split, names, _packed(stored["pictures"]), stored[f"{of}s"], scenes.CLASSES, digest)
 
 
 def _levels(picture: Float[Tensor, "3 h w"]) -> UInt8[Tensor, "3 h w"]:

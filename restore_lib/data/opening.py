@@ -75,10 +75,7 @@ def read_mask(path: Path) -> Int[Tensor, "h w"]:
 
 
 class ImageSet(Sequence[Item]):
-    """An opened data set: its items in natural order of their names, and the name of each label.
-
-    ``split`` is empty for the whole set.
-    """
+    """An opened data set, or a split: its items in natural order of their names, and the name of each label."""
 
     def __init__(self, name: str, split: str, items: list[Item], classes: dict[int, str]):
         self.name, self.split, self.items, self.classes = name, split, items, classes
@@ -111,14 +108,17 @@ class ImageSet(Sequence[Item]):
 
 
 def open(name: str, split: str | None = None) -> ImageSet:
-    """Open a data set that lies on this computer; nothing is downloaded.
+    """Open a data set that lies on this computer, by a name that :func:`names` lists; nothing is downloaded.
 
-    ``name`` is one that :func:`names` lists, such as ``"set5"`` or ``"div2k"``, and ``split`` one that the card names,
-    such as ``"train"`` or ``"val"`` (else ValueError). DataError when there is no such set, or files of it are missing;
+    ValueError where the card names no such ``split``; DataError when there is no such set, or files of it are missing;
     only ``restore data verify`` compares their hashes.
     """
     data = registry.find(name)
-    pairs = {"embedded": embedded, "by hand": by_hand}.get(data.kind, grouped)(data)
+    if data.kind == "embedded":  # pictures that came with installed packages, in the card's order
+        here = zip(data.pictures, checking.installed(data), strict=True)
+        pairs = [(picture["split"], Item(path.stem, {"image": path})) for picture, path in here]
+    else:
+        pairs = by_hand(data) if data.kind == "by hand" else grouped(data)
     split = split or data.default
     splits = list(dict.fromkeys([each for each, _ in pairs] + [row.split for row in data.layout if row.split]))
     wanted = data.splits.get(split, [split]) if split else splits
@@ -144,7 +144,7 @@ def grouped(data: DataSet) -> list[tuple[str, Item]]:
         raise DataError(f"{data.title} holds weights, not pictures: `restore data where {data.name}` shows the file.")
     groups, folders = {}, files.local_folders()
     for file in data.files:
-        path = checking.place(file, folders) or files.cache_folder() / file.path
+        path = files.locate(file.path, folders) or files.cache_folder() / file.path
         match = re.fullmatch(data.items, file.path.partition("/")[2])
         if match is None:
             raise ValueError(f"the pattern of {data.name} does not fit {file.path}")
@@ -160,23 +160,12 @@ def grouped(data: DataSet) -> list[tuple[str, Item]]:
             items += [(split, Item(f"{split}-{i + 1}", {"kernel": parts["image"]}, index=i)) for i in kernels]
         else:
             items.append((split, Item(name, parts, label, data.even)))
-    return _complete_and_shared(items, data.shared) if data.shared else items
-
-
-def _complete_and_shared(items: list[tuple[str, Item]], shared: str) -> list[tuple[str, Item]]:
-    """Split ``pairs`` of the items that have every part, and split ``shared`` of the parts that all items have."""
+    if not data.shared:
+        return items
     every = {part for _, item in items for part in item.parts}
     common = [part for part in every if all(part in item.parts for _, item in items)]
     pairs = [("pairs", item) for _, item in items if set(item.parts) == every]
-    return pairs + [(shared, Item(item.name, {part: item.parts[part] for part in common})) for _, item in items]
-
-
-def embedded(data: DataSet) -> list[tuple[str, Item]]:
-    """Pictures that came with installed packages, in the card's order."""
-    paths = checking.installed(data)
-    return [
-        (picture["split"], Item(path.stem, {"image": path})) for picture, path in zip(data.pictures, paths, strict=True)
-    ]
+    return pairs + [(data.shared, Item(item.name, {part: item.parts[part] for part in common})) for _, item in items]
 
 
 def by_hand(data: DataSet) -> list[tuple[str, Item]]:
@@ -204,11 +193,8 @@ def _by_name(home: Path, row: LayoutRow) -> list[Item]:
     lists = [path for path in paths if path.suffix == ".txt"]
     names = [name for path in lists for name in _lines(path)] or [path.stem for path in paths if not lists]
     without = set(_lines(home / row.not_in)) if row.not_in and names else ()
-    return [
-        Item(name, {part: home / path.format(name) for part, path in row.parts.items()})
-        for name in names
-        if name not in without
-    ]
+    kept = [name for name in names if name not in without]
+    return [Item(name, {part: home / path.format(name) for part, path in row.parts.items()}) for name in kept]
 
 
 def _lines(path: Path) -> list[str]:

@@ -18,10 +18,7 @@ from torch import Tensor
 from restore_lib import files
 from restore_lib.data import decoded
 from restore_lib.data.opening import Item
-from restore_lib.data.prefetching import prefetch
 from restore_lib.errors import DataError
-
-__all__ = ["PatchStore", "augment", "prefetch", "random_words", "share", "to_float"]
 
 STREAM = 0x70617463  # sets these random numbers apart from others that are seeded by the same (seed, step)
 
@@ -77,38 +74,29 @@ class PatchStore:
         pictures: Iterable[Item],
         folder: Path | str | None = None,
         *,
-        part: str = "image",
         min_size: int = 1,
-        check: bool = True,
     ) -> "PatchStore":
         """Decode every picture once, or open what an earlier call decoded.
 
         What is there is taken only if it was made from the same files and is undamaged; else it is built anew. Several
-        processes may build at the same time: each writes a file of its own, and the last one that is whole stays.
-
-        Parameters
-        ----------
-        pictures : iterable of Item
-            Such as ``data.open("bsds500", "train400")``. Grey ones are stored as RGB, levels rounded to 8 bits.
-        folder : path, optional
-            Holds one folder for each selection of pictures; by default ``patches`` in the library's cache.
-        part : str
-            Which part of an item: ``"lr"`` in sets of pairs.
+        processes may build at the same time: each writes a file of its own, and the last one that is whole stays. Grey
+        pictures are stored as RGB, levels rounded to 8 bits. ``folder``, by default ``patches`` in the library's cache,
+        holds one folder for each selection of pictures.
         """
         items = list(pictures)
         if not items:
             raise ValueError("pictures is empty: give at least one")
-        hashes = [decoded.hash_of(item, part) for item in items]
-        sources = hashlib.sha256(f"{decoded.FORMAT} {part}\n".encode())
+        hashes = [decoded.hash_of(item) for item in items]
+        sources = hashlib.sha256(f"{decoded.FORMAT} image\n".encode())
         for item, digest in zip(items, hashes, strict=True):
             sources.update(f"{item.name} {item.even} {digest}\n".encode())
         home = (files.cache_folder() / "patches" if folder is None else Path(folder)) / sources.hexdigest()[:32]
         try:
-            good = decoded.read_index(home, check)["sources"] == sources.hexdigest()
+            good = decoded.read_index(home, True)["sources"] == sources.hexdigest()
         except DataError:  # absent or damaged: either way there is one thing to do
             good = False
         if not good:
-            decoded.write(home, sources.hexdigest(), items, hashes, part)
+            decoded.write(home, sources.hexdigest(), items, hashes)
         return cls(home, min_size=min_size, check=False)  # its hash was compared, or taken, a moment ago
 
     def __len__(self) -> int:
@@ -140,26 +128,11 @@ class PatchStore:
     def crops(
         self, step: int, rank: int = 0, world: int = 1, *, batch: int, size: int, seed: int
     ) -> tuple[UInt8[Tensor, "b 3 size size"], Int64[Tensor, " b"]]:
-        """Random square crops, and a random transform for each: a pure function of the store and the arguments.
+        """Random square crops, levels 0 to 255 in channels-last order, and a code for :func:`augment` for each.
 
-        Every place in every picture is as likely as any other.
-
-        Parameters
-        ----------
-        step, seed : int
-            All randomness there is, at least 0.
-        rank, world : int
-            This process and how many there are. Process ``rank`` gets the block of ``batch / world`` crops that begins
-            at ``rank * batch / world``: the blocks in order are what one process would get.
-        batch, size : int
-            Crops of a step in all processes together, a multiple of ``world``; and their side in pixels.
-
-        Returns
-        -------
-        crops : UInt8[Tensor, "b 3 size size"]
-            Levels 0 to 255 in ``torch.channels_last`` order, see :func:`to_float`.
-        codes : Int64[Tensor, "b"]
-            0 to 7, for :func:`augment`.
+        A pure function of the store and the arguments: ``seed`` and ``step``, at least 0, are all randomness there is.
+        Every place in every picture is as likely as any other. Process ``rank`` of ``world`` gets its :func:`share` of
+        the ``batch``: the shares in order are what one process would get.
         """
         block = share(batch, rank, world)
         if size < 1:
@@ -184,7 +157,7 @@ class PatchStore:
         crops = np.empty((len(which), size, size, 3), np.uint8)  # (b, size, size, 3)
         for crop, start, pitch in zip(crops, starts.tolist(), (3 * width).tolist(), strict=True):
             crop[...] = np.ndarray((size, size, 3), np.uint8, self._pixels, start, (pitch, 3, 1))
-        codes = torch.from_numpy((turns >> np.uint64(61)).astype(np.int64))
+        codes = torch.from_numpy((turns >> np.uint64(61)).astype(np.int64))  # 0 to 7
         return torch.from_numpy(crops).permute(0, 3, 1, 2), codes  # (b, 3, size, size), channels last in memory
 
 

@@ -21,30 +21,19 @@ def prefetch(
     reference, an exception, Ctrl-C in the consumer); closing waits for a ``make`` that is under way. An exception in
     ``make`` is raised here, after the items before it. ``pin`` moves tensors (alone or in a tuple) to page-locked
     memory, from which ``to(device, non_blocking=True)`` copies while the GPU computes. With several ``threads`` items
-    are made side by side, and come in order all the same.
+    are made side by side, at least two a thread ahead, and come in order all the same.
     """
-    if ahead < 1:
-        raise ValueError(f"ahead is {ahead}: at least 1 item is made ahead")
-    return _iterate(
-        lambda step: _pinned(make(step)) if pin else make(step),
-        first,
-        ahead if threads == 1 else max(ahead, 2 * threads),
-        threads,
-    )
-
-
-def _iterate(make: Callable, first: int, ahead: int, threads: int) -> Generator:
     pool, steps = ThreadPoolExecutor(threads, thread_name_prefix="prefetch"), itertools.count(first)
+    ahead = max(ahead, 2 * threads if threads > 1 else 1)
+    make_ready = (lambda step: _pinned(make(step))) if pin else make
     try:
-        waiting = deque(pool.submit(make, next(steps)) for _ in range(ahead))
+        waiting = deque(pool.submit(make_ready, next(steps)) for _ in range(ahead))
         while True:
             item = waiting.popleft().result()
-            waiting.append(pool.submit(make, next(steps)))
+            waiting.append(pool.submit(make_ready, next(steps)))
             yield item
     finally:
-        with contextlib.suppress(
-            RuntimeError
-        ):  # the thread itself, where garbage is collected, cannot wait for its end
+        with contextlib.suppress(RuntimeError):  # the thread itself, collecting garbage, cannot wait for its end
             pool.shutdown(cancel_futures=True)
 
 

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 from urllib.parse import quote
 
 from pydantic import ConfigDict, TypeAdapter
+from rich import filesize
 
 from restore_lib.errors import DataError
 from restore_lib.files import KnownFile
@@ -69,9 +70,7 @@ class DataSet:
     notes: Sequence[str] = ()  #: what one must know before a number is compared
     repository: str = ""  #: on GitHub
     commit: str = ""  #: that serves the files
-    items: str = (
-        ""  #: regular expression over paths: files with equal ``name``, ``split``, ``label`` are parts of one item
-    )
+    items: str = ""  #: regular expression of paths: files of equal ``name``, ``split``, ``label`` are parts of one item
     parts: Mapping[str, str] = field(default_factory=dict)  #: names for what group ``part`` finds
     splits: Mapping[str, Sequence[str]] = field(default_factory=dict)  #: names for several splits together
     default: str = ""  #: split that is opened when none is named; empty: all
@@ -145,8 +144,7 @@ def find(name: str) -> DataSet:
         near = get_close_matches(_plain(name), cards, n=1)
         hint = f"did you mean {cards[near[0]].stem}?" if near else "`restore data list` shows what there is."
         raise DataError(f"There is no data set called {name}: {hint}")
-    content = {"name": path.stem} | json.loads(path.read_bytes())
-    return TypeAdapter(DataSet).validate_json(json.dumps(content))
+    return TypeAdapter(DataSet).validate_json(json.dumps({"name": path.stem} | json.loads(path.read_bytes())))
 
 
 def _plain(name: str) -> str:
@@ -155,8 +153,6 @@ def _plain(name: str) -> str:
 
 def names(kind: str | None = None) -> list[str]:
     """Names of all data sets, or of one kind: ``embedded``, ``set``, ``view``, ``by hand`` or ``weights``."""
-    if kind is not None and kind not in KINDS:
-        raise ValueError(f"kind is {kind!r}: choose one of {', '.join(KINDS)}")
     sets = sorted(map(find, (path.stem for path in FOLDER.glob("*.json"))), key=lambda d: (KINDS.index(d.kind), d.name))
     return [data.name for data in sets if kind in (None, data.kind)]
 
@@ -164,7 +160,7 @@ def names(kind: str | None = None) -> list[str]:
 def card(name: str) -> str:
     """What a data set is for, where it comes from, what its licence allows and how to get it, as Markdown."""
     data = find(name)
-    amount = f"; {len(data.files):,} files, {readable_size(data.size)}" if data.kind in ("set", "view") else ""
+    amount = f"; {len(data.files):,} files, {filesize.decimal(data.size)}" if data.kind in ("set", "view") else ""
     facts = {"Name": f"`{data.name}` ({data.kind})", "Contents": data.contents + amount}
     facts |= {"Licence": data.licence, "Terms": data.terms, "Source": _source(data)}
     facts |= {"Cite": f"{data.citation} (`{data.cite}`)", "To get it": _how(data)}
@@ -178,15 +174,6 @@ def card(name: str) -> str:
         lines += ["", "Photographs by split, and who made them:", ""]
         lines += [f"- {p['split']}: `{p['file'].rsplit('/')[-1]}`, {p['credit']}" for p in data.pictures]
     return "\n".join(lines) + "\n"
-
-
-def readable_size(count: float) -> str:
-    """Bytes as people write them: ``37.0 MB``."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
 
 
 def _source(data: DataSet) -> str:
@@ -212,7 +199,6 @@ def _how(data: DataSet) -> str:
 
 
 def _layout_line(row: LayoutRow) -> str:
-    """One folder that a set by hand must hold."""
     pattern, amount = f"`{row.files}`", "any number"
     if row.numbered:
         pattern = " to ".join(f"`{row.files.format(number)}`" for number in (row.first, row.last))

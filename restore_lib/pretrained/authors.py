@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic_core import from_json
+from pydantic import TypeAdapter, ValidationError
 from safetensors import safe_open
 from torch import Tensor, nn
 
@@ -21,26 +21,17 @@ from restore_lib.pretrained.networks import build, network_class
 
 State = Mapping[str, Tensor]
 WRAPPINGS = ("params_ema", "params", "state_dict", "model", "sd")  # in this order: averaged weights come first
+_DESCRIPTION = TypeAdapter(dict[str, Any])
 SIZES = (IndexError, KeyError, RuntimeError, TypeError, ValueError, ZeroDivisionError)  # what impossible sizes raise
 
 
 def load_author_weights(module: nn.Module, official_state_dict: Mapping) -> nn.Module:
     """Copy weights under their official names into a network of this library, and return it.
 
-    Parameters
-    ----------
-    module
-        DIINN, LIIF or Meta-SR, or any network of ``author_names.TABLES``; ValueError for others.
-    official_state_dict
-        All of its weights and nothing else, under the authors' names, as ``torch.load(path, weights_only=True)``
-        returns them: also inside ``params_ema``, ``params``, ``state_dict`` or ``model``, or with names that all begin
-        with what Lightning or DataParallel put before them.
-
-    Raises
-    ------
-    CheckpointError
-        A weight is missing, left over, of another shape, or not finite, or the file takes other colours: the module is
-        left as it was.
+    The network is DIINN, LIIF or Meta-SR, or any of ``author_names.TABLES``; ValueError for others. The weights are all
+    of its and nothing else, as ``torch.load(path, weights_only=True)`` returns them: also inside one of ``WRAPPINGS``,
+    or with names that all begin with what Lightning or DataParallel put before them. CheckpointError where a weight is
+    missing, left over, of another shape, or not finite, or the file takes other colours: the module stays as it was.
     """
     module.load_state_dict(_fitted(module, weights_in(official_state_dict)))
     return module
@@ -49,18 +40,10 @@ def load_author_weights(module: nn.Module, official_state_dict: Mapping) -> nn.M
 def load_author_checkpoint(path: str | PathLike) -> nn.Module:
     """The network in a file that the authors' code saved, as large as its weights, in evaluation mode.
 
-    Parameters
-    ----------
-    path
-        A file of PyTorch: a Lightning checkpoint of DIINN's code (which trains LIIF and Meta-SR, too), LIIF's
-        ``{"model": {"name", "args", "sd"}}``, or a state dict of Meta-SR, RDN, EDSR, ESRGAN, RealSR, Real-ESRGAN,
-        BasicSR or of DnCNN in KAIR; such weights in a file of safetensors, or one that this library exported. Or
-        either file of a pair ``.param`` and ``.bin`` of ncnn that holds an RRDBNet.
-
-    Raises
-    ------
-    CheckpointError
-        The file is missing, damaged, or of another network.
+    Files of PyTorch: a Lightning checkpoint of DIINN's code (which trains LIIF and Meta-SR, too), LIIF's
+    ``{"model": {"name", "args", "sd"}}``, or a state dict of Meta-SR, RDN, EDSR, ESRGAN, RealSR, Real-ESRGAN, BasicSR
+    or of DnCNN in KAIR; such weights in a file of safetensors, or one that this library exported; either file of a
+    pair ``.param`` and ``.bin`` of ncnn that holds an RRDBNet. CheckpointError for others, and damaged ones.
     """
     path = Path(path)
     if path.suffix.lower() in NCNN:
@@ -76,9 +59,7 @@ def load_author_checkpoint(path: str | PathLike) -> nn.Module:
     except FileNotFoundError as error:
         raise CheckpointError(f"There is no file {path}.") from error
     except Exception as error:  # damaged files fail in many ways
-        raise CheckpointError(
-            f"{path} cannot be read as weights: it is damaged or no PyTorch file; get it again from its authors."
-        ) from error
+        raise CheckpointError(f"{path} cannot be read, it is damaged or no PyTorch file: get it again.") from error
     try:
         return described_network(content, texts) if "architecture" in texts else network_in(content)
     except CheckpointError as error:
@@ -87,7 +68,10 @@ def load_author_checkpoint(path: str | PathLike) -> nn.Module:
 
 def network_in(content: object) -> nn.Module:
     """The network in what ``torch.load`` returned; see :func:`load_author_checkpoint`."""
-    state, settings = weights_in(content), _settings(content)
+    state, about = weights_in(content), content if isinstance(content, Mapping) else {}
+    model = about.get("model")  # LIIF's and DIINN's code say something of the network beside its weights
+    settings = model.get("args") if isinstance(model, Mapping) else about.get("hyper_parameters")
+    settings = settings if isinstance(settings, Mapping) else {}
     try:
         with torch.device("meta"):  # memory is asked for only after the sizes have been compared with the weights
             empty = _sized(state, settings)
@@ -106,12 +90,9 @@ def described_network(content: object, texts: Mapping[str, str]) -> nn.Module:
     """The network that the header of a file of safetensors describes, under its own or its authors' names."""
     weights = weights_in(content)
     try:
-        architecture = from_json(texts["architecture"])
-    except ValueError as error:
+        network = build(_DESCRIPTION.validate_json(texts["architecture"]))
+    except ValidationError as error:
         raise CheckpointError("The description of the network is damaged: export it again.") from error
-    if not isinstance(architecture, dict):
-        raise CheckpointError("The description of the network is damaged: export it again.")
-    network = build(architecture)
     if misfit(weights, network.state_dict()):
         weights = _fitted(network, weights)
     network.load_state_dict(weights)
@@ -127,9 +108,7 @@ def weights_in(content: object) -> dict[str, Tensor]:
         raise CheckpointError("The file holds no weights by name: give the file of a network's state dict.")
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise CheckpointError(
-                f"The file holds {key!r}, which is no weight: give the file of a network's state dict."
-            )
+            raise CheckpointError(f"The file holds {key!r}, which is no weight: give the file of a state dict.")
     return {key: value for key, value in content.items() if key not in ("sub", "div")}  # Lightning's, of DIINN's code
 
 
@@ -147,9 +126,7 @@ def _fitted(module: nn.Module, state: State) -> dict[str, Tensor]:
     ):
         if keys:
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            raise CheckpointError(
-                f"The authors' file {problem.format(min(keys) + more)}: give the file of this network."
-            )
+            raise CheckpointError(f"The authors' file {problem.format(min(keys) + more)}: give this network's file.")
     weights = {}
     for name, own in module.state_dict().items():
         value = state[names[name]]
@@ -186,17 +163,6 @@ def _without_colours(module: nn.Module, state: State) -> State:
                 "the file wants other colours, give the published one."
             )
     return {key: value for key, value in state.items() if not re.search(r"(^|\.)(sub|add)_mean\.\w+$", key)}
-
-
-def _settings(content: object) -> Mapping:
-    """What a file of LIIF's or DIINN's code says about its network beside the weights."""
-    content = content if isinstance(content, Mapping) else {}
-    model = content.get("model")
-    settings = model.get("args") if isinstance(model, Mapping) else content.get("hyper_parameters")
-    return settings if isinstance(settings, Mapping) else {}
-
-
-# Networks as large as the weights of a file
 
 
 def _sized(state: State, settings: Mapping) -> nn.Module:

@@ -29,7 +29,6 @@ from restore_lib.pretrained.networks import build
 
 WEIGHTS, CARD = ".safetensors", ".json"
 PACKAGE = Path(files.__file__).resolve().parent  # restore_lib
-UNFINISHED = "[a-z0-9_]" * 8  # what Python puts into names of temporary files
 NOT_WEIGHTS = {  # how files begin that are taken for weights by mistake
     (b"pk\x03\x04", b"\x80"): f"is a PyTorch (pickle) file, which could run any code and is never loaded: {GET_AGAIN}.",
     (b"<!doctype", b"<html", b"<?xml"): f"is a web page, not weights, so a download went wrong: {GET_AGAIN}.",
@@ -119,24 +118,17 @@ def save_checkpoint(
 ) -> Card:
     """Write weights and card; both, or neither, so that an older checkpoint of that name stays as it was.
 
-    Parameters
-    ----------
-    network : Module or mapping of names to tensors
-        A network, compiled or not, or weights as ``state_dict`` names them.
-    card : Card
-        What is known of the training; parameters, SHA-256 and bytes are filled in.
-    folder, dtype : optional
-        :func:`checkpoints_folder`, and the weights' own kind of number, by default.
-
-    Raises
-    ------
-    CheckpointError, RestoreError
-        A weight is NaN, infinite or too large for ``dtype``; the card holds something impossible; the disk is full.
+    ``network`` may be compiled, or weights as ``state_dict`` names them. Of ``card``, which is returned, parameters,
+    SHA-256 and bytes are filled in. CheckpointError where a weight is NaN, infinite or too large for ``dtype``, or the
+    card holds something impossible; RestoreError where the disk is full.
     """
     if not NAME.fullmatch(card.name):
         raise ValueError(f"a checkpoint cannot be named {card.name!r}: use small letters, digits and . _ + -")
     folder = Path(folder) if folder is not None else checkpoints_folder()
-    tensors = _copies(network, dtype)
+    tensors = {}  # contiguous, on the CPU, each with memory of its own, as the format wants them
+    for key, value in (_state(network) if isinstance(network, nn.Module) else network).items():
+        kind = dtype if dtype is not None and value.is_floating_point() else value.dtype
+        tensors[key] = value.detach().to("cpu", kind).contiguous().clone()
     _refuse_bad_numbers(tensors, f"{card.name} was not saved")
     content = packed(tensors, {"format": "pt", "name": card.name, "licence": card.licence})
     count = sum(p.numel() for p in network.parameters()) if isinstance(network, nn.Module) else card.parameters
@@ -188,25 +180,15 @@ def misfit(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> str:
         if keys:
             more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
             problems.append(f"{who} has no {min(keys)}{more}")
-    for key in [key for key in own if key in weights and own[key].shape != weights[key].shape][:1]:
-        problems.append(
-            f"{key} is {tuple(weights[key].shape)} in the checkpoint, {tuple(own[key].shape)} in the network"
-        )
+    if wrong := [key for key in own if key in weights and own[key].shape != weights[key].shape]:
+        theirs, ours = (tuple(tensors[wrong[0]].shape) for tensors in (weights, own))
+        problems.append(f"{wrong[0]} is {theirs} in the checkpoint, {ours} in the network")
     return ", and ".join(problems)
 
 
 def _state(network: nn.Module) -> dict[str, Tensor]:
     """Weights by name, without what compiling a network or a part of it adds to the names."""
     return {key.replace("_orig_mod.", ""): value for key, value in network.state_dict().items()}
-
-
-def _copies(network: nn.Module | Mapping[str, Tensor], dtype: torch.dtype | None) -> dict[str, Tensor]:
-    """Weights as the format wants them: contiguous, on the CPU, each with memory of its own."""
-    copies = {}
-    for key, value in (_state(network) if isinstance(network, nn.Module) else network).items():
-        kind = dtype if dtype is not None and value.is_floating_point() else value.dtype
-        copies[key] = value.detach().to("cpu", kind).contiguous().clone()
-    return copies
 
 
 def _fill(network: nn.Module, weights: Mapping[str, Tensor], card: Card) -> None:
@@ -234,8 +216,10 @@ def _read(name: str | Path, folder: Path | str | None) -> tuple[dict[str, Tensor
     """Weights and card of a checkpoint, compared with each other."""
     folder, stem = _locate(name, folder)
     path = folder / f"{stem}{WEIGHTS}"
-    if folder == PACKAGE / "checkpoints" and not path.exists():
-        path = _downloaded(card(stem, folder=folder))
+    if folder == PACKAGE / "checkpoints" and not path.exists():  # it did not come with the installed library
+        about, file = card(stem, folder=folder), f"checkpoints/{path.name}"
+        known = files.KnownFile(f"downloaded-{file}", about.sha256, files.repository_url(file), about.bytes)
+        path = fetch_files([known])[0]
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -254,20 +238,12 @@ def _read(name: str | Path, folder: Path | str | None) -> tuple[dict[str, Tensor
     return tensors, about
 
 
-def _downloaded(card: Card) -> Path:
-    """Weights that did not come with the installed library, from its repository, once and for all."""
-    file = f"{card.name}{WEIGHTS}"
-    url = files.repository_url(f"checkpoints/{file}")
-    return fetch_files([files.KnownFile(f"downloaded-checkpoints/{file}", card.sha256, url, card.bytes)])[0]
-
-
 def _damage(content: bytes, card: Card) -> str:
     """The likeliest reason why a file does not hold the weights of a card, and what to do."""
     if content[8:9] != b"{":  # a header in JSON follows eight bytes of its length
         head = content[:512].lstrip().lower()
-        for beginnings, problem in NOT_WEIGHTS.items():
-            if head.startswith(beginnings):
-                return problem
+        if problem := next((NOT_WEIGHTS[starts] for starts in NOT_WEIGHTS if head.startswith(starts)), ""):
+            return problem
         return f"is {'not a safetensors file' if content else 'empty'}: {GET_AGAIN}."
     if len(content) < card.bytes:
         return f"is cut short, {len(content):,} of {card.bytes:,} bytes: {GET_AGAIN}."
@@ -308,14 +284,11 @@ def _pending_card(folder: Path, stem: str, digest: str = "") -> Card | None:
 
 
 def _finish_save(folder: Path, stem: str) -> None:
-    """Give a pending card its name if the weights are its own, else delete it; and delete what killed saves left."""
+    """Give a pending card its name if the weights are its own, else delete it."""
     pending, place = _pending(folder, stem), folder / f"{stem}{CARD}"
     try:
         if _pending_card(folder, stem):
             os.replace(pending, place)
         pending.unlink(missing_ok=True)
-        for start, suffix in ((f".{stem}", WEIGHTS), (f".{stem}", CARD), (f".{pending.stem}", CARD)):
-            for path in folder.glob(f"{start}.{UNFINISHED}{suffix}"):
-                path.unlink(missing_ok=True)
     except OSError as error:
         raise files.writing_failed(place, error) from error

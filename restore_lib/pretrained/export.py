@@ -1,5 +1,6 @@
 """Trained networks for other programs: weights under the names that those know, or ONNX that has been compared."""
 
+import contextlib
 import copy
 import importlib
 import io
@@ -38,30 +39,24 @@ class Parity:
 def export_weights(name: str | Path, path: Path | str, *, folder: Path | str | None = None) -> Path:
     """Write the weights of a checkpoint, verified, under the names that other programs know.
 
-    Where several are in use, BasicSR's; networks that no other program has keep their own names.
-    ``restore weights import`` reads the file.
+    Where several are in use, BasicSR's; networks that no other program has keep their own names. A ``path`` (which is
+    returned) in ``.safetensors`` carries the card as texts in its header; ``.pth`` and ``.pt`` are PyTorch's format,
+    with the weights in ``"params"``. ``restore weights import`` reads them all. ``name`` and ``folder`` as for
+    :func:`restore_lib.pretrained.checkpoints.load_weights`.
 
-    Parameters
-    ----------
-    name, folder
-        As for :func:`restore_lib.pretrained.checkpoints.load_weights`.
-    path : path
-        File to write; returned. ``.safetensors`` carries the card as texts in its header; ``.pth`` is PyTorch's own
-        format, with the weights in ``"params"``.
-
-    Raises
-    ------
-    CheckpointError
-        The checkpoint is not a good one, or ``path`` lies in its folder, or ends in something else.
-    RestoreError
-        The disk is full or the folder cannot be written to.
+    CheckpointError where the checkpoint is not a good one, or ``path`` lies in its folder or ends in something else;
+    RestoreError where the disk is full or the folder cannot be written to.
     """
     path = Path(path)
     if path.suffix.lower() not in WEIGHTS:
         raise CheckpointError(f"{path} cannot be written: choose a name that ends in {', '.join(WEIGHTS)} or .onnx.")
     card = checkpoints.verify(name, folder=folder)
     _refuse_folder_of_checkpoints(path, name, folder)
-    weights = known_elsewhere(checkpoints.load(name, folder=folder))
+    network = checkpoints.load(name, folder=folder)
+    weights = {key: value.contiguous() for key, value in network.state_dict().items()}
+    with contextlib.suppress(ValueError):  # no other program has this network
+        names = list(names_of(network))[-1 if type(network).__name__ in ("RRDBNet", "EDSR") else 0]
+        weights = {names[key]: value for key, value in weights.items()}
     if path.suffix.lower() == ".safetensors":
         content = checkpoints.packed(weights, {"format": "pt"} | card_texts(card))
     else:
@@ -72,27 +67,11 @@ def export_weights(name: str | Path, path: Path | str, *, folder: Path | str | N
     return path
 
 
-def known_elsewhere(network: nn.Module) -> dict[str, Tensor]:
-    """A network's weights under its authors' names, or its own where there are none."""
-    weights = {key: value.contiguous() for key, value in network.state_dict().items()}
-    try:
-        namings = list(names_of(network))
-    except ValueError:  # no other program has this network
-        return weights
-    names = namings[-1 if type(network).__name__ in ("RRDBNet", "EDSR") else 0]
-    return {names[key]: value for key, value in weights.items()}
-
-
 def export_checkpoint_onnx(name: str | Path, path: Path | str, *, folder: Path | str | None = None) -> Parity:
-    """Write the network of a checkpoint as ONNX.
-
-    Parameters as for :func:`export_weights`; result and errors as for :func:`export_onnx`.
-    """
+    """Write the network of a checkpoint, named as for :func:`export_weights`, as ONNX; see :func:`export_onnx`."""
     network = checkpoints.load(name, folder=folder)
     if getattr(network, "noise_map", False):
-        raise CheckpointError(
-            f"{name} takes sigma beside the picture, which ONNX is not written for: use .safetensors."
-        )
+        raise CheckpointError(f"{name} takes sigma beside the picture, which ONNX is not written for: use .pth.")
     _refuse_folder_of_checkpoints(Path(path), name, folder)
     texts = card_texts(checkpoints.card(name, folder=folder))
     return export_onnx(network, torch.rand(EXAMPLE), path, metadata=texts)
@@ -111,13 +90,8 @@ def export_onnx(
     compared with the network's own. ``example`` is any picture (b, c, h, w) that the network takes; the second size is
     twice as high and three times as wide. ``metadata`` are texts to keep in the file.
 
-    Raises
-    ------
-    CheckpointError
-        onnx, onnxruntime or onnxscript is missing; the network has a part that ONNX cannot say, or is bound to one
-        size; the answers differ.
-    RestoreError
-        The disk is full or the folder cannot be written to. An older file stays as it was.
+    CheckpointError where onnx, onnxruntime or onnxscript is missing, the network has a part that ONNX cannot say or is
+    bound to one size, or the answers differ; RestoreError where the file cannot be written. An older file stays then.
     """
     for name in ("onnx", "onnxruntime", "onnxscript"):
         try:
@@ -156,13 +130,12 @@ def card_texts(card: Card) -> dict[str, str]:
 
 def _exported(network: nn.Module, example: Tensor) -> torch.onnx.ONNXProgram:
     free = torch.export.Dim.DYNAMIC
-    shapes = ({0: free, 2: free, 3: free},)
-    names: dict[str, Any] = {"input_names": [INPUT], "output_names": [OUTPUT]}
+    options: dict[str, Any] = {"dynamo": True, "dynamic_shapes": ({0: free, 2: free, 3: free},), "verbose": False}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # its warnings concern the exporter itself
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program = torch.onnx.export(network, (example,), dynamo=True, dynamic_shapes=shapes, verbose=False, **names)
+            program = torch.onnx.export(network, (example,), input_names=[INPUT], output_names=[OUTPUT], **options)
         assert program is not None  # so it is with dynamo
         return program
     except Exception as error:  # the exporter raises whatever the network's code meets in it

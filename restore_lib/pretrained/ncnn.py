@@ -3,11 +3,13 @@
 RealSR's and Real-ESRGAN's networks travel in this form. Only convolutions and layers without weights are read.
 """
 
+import io
 import math
+import sys
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from restore_lib.nets.rrdbnet import RRDBNet
 NCNN = (".param", ".bin")
 MAGIC = "7767517"  # first line of a .param file
 HALF, SINGLE = 0x01306B47, (0, 0x0002C056)  # what stands before weights of 16 and of 32 bits
+CONVOLUTION = "Convolution"
 WEIGHTLESS = {"BinaryOp", "Concat", "Eltwise", "Input", "Interp", "Padding", "PixelShuffle", "ReLU", "Split"}
 
 
@@ -45,18 +48,13 @@ def read_ncnn(param: str | PathLike, binary: str | PathLike) -> list[Convolution
     param, binary = Path(param), Path(binary)
     layers = list(_layers(param))
     try:
-        content = binary.read_bytes()
+        content = io.BytesIO(binary.read_bytes())
     except OSError as error:
         raise CheckpointError(f"{binary} cannot be read ({error.strerror}): give both files of the network.") from error
-    convolutions, start = [], 0
-    for kind, name, values in layers:
-        if kind == "Convolution":
-            convolution, start = _convolution(name, values, content, start, binary)
-            convolutions.append(convolution)
-    if start != len(content):
+    convolutions = [_convolution(name, values, content, binary) for kind, name, values in layers if kind == CONVOLUTION]
+    if rest := content.read():
         raise CheckpointError(
-            f"{binary} has {len(content) - start:,} bytes more than {param.name} lists: give the two files of one "
-            "network."
+            f"{binary} has {len(rest):,} bytes more than {param.name} lists: give the two files of one network."
         )
     if not convolutions:
         raise CheckpointError(f"{param} lists no convolution: give the files of a network that restores pictures.")
@@ -113,7 +111,7 @@ def _layers(param: Path) -> Iterator[tuple[str, str, dict[int, float]]]:
             values = dict(_value(word) for word in row[4 + inputs + outputs :])
         except (IndexError, ValueError) as error:
             raise CheckpointError(f"{param} is damaged in the line of {' '.join(row[:2])}: fetch it again.") from error
-        if kind not in WEIGHTLESS | {"Convolution"}:
+        if kind not in WEIGHTLESS | {CONVOLUTION}:
             raise CheckpointError(f"{param} has a layer {kind}, which is not read here: give another network.")
         yield kind, name, values
 
@@ -127,41 +125,32 @@ def _value(word: str) -> tuple[int, float]:
     return int(key), number
 
 
-def _convolution(
-    name: str, values: dict[int, float], content: bytes, start: int, path: Path
-) -> tuple[Convolution, int]:
-    """The convolution whose numbers begin at a byte, and the byte where the next one's begin."""
+def _convolution(name: str, values: dict[int, float], content: BinaryIO, path: Path) -> Convolution:
+    """The convolution whose numbers come next."""
+
+    def numbers(count: int, kind: str) -> Tensor:
+        size = -(-np.dtype(kind).itemsize * count // 4) * 4  # groups of four bytes
+        found = content.read(min(size, sys.maxsize))
+        if len(found) < size:
+            raise CheckpointError(f"{path} ends before the weights of {name} do: it is truncated, fetch it again.")
+        values = torch.from_numpy(np.frombuffer(found, kind, count).astype(np.float32))
+        if not torch.isfinite(values).all():
+            raise CheckpointError(f"{path}: {name} has numbers that are not finite; it is damaged, fetch it again.")
+        return values
+
     out, width, count = (int(values.get(key, 0)) for key in (0, 1, 6))
     height = int(values.get(11, width))
     area = out * width * height
     if min(out, width, height) < 1 or count < 1 or count % area or values.get(8):
         raise CheckpointError(f"{path}: the list of layers gives {name} impossible sizes; fetch both files again.")
-    if start + 4 > len(content):
-        raise _cut_off(path, name)
-    tag = int.from_bytes(content[start : start + 4], "little")
+    head = content.read(4)
+    if len(head) < 4:
+        raise CheckpointError(f"{path} ends before the weights of {name} do: it is truncated, fetch it again.")
+    tag = int.from_bytes(head, "little")
     if tag != HALF and tag not in SINGLE:
         raise CheckpointError(
             f"{path} holds no 16- or 32-bit weights where {name} begins (tag 0x{tag:08X}): it is damaged, or of "
             "another network or kind."
         )
-    weight, start = _numbers(content, start + 4, count, "<f2" if tag == HALF else "<f4", path, name)
-    bias = None
-    if values.get(5):
-        bias, start = _numbers(content, start, out, "<f4", path, name)
-    return Convolution(name, weight.reshape(out, count // area, height, width), bias), start
-
-
-def _numbers(content: bytes, start: int, count: int, kind: str, path: Path, name: str) -> tuple[Tensor, int]:
-    """Finite numbers as float32, and the byte behind them and what fills the last group of four bytes up."""
-    size = np.dtype(kind).itemsize * count
-    stop = start + size + -size % 4
-    if stop > len(content):
-        raise _cut_off(path, name)
-    values = torch.from_numpy(np.frombuffer(content, kind, count, start).astype(np.float32))
-    if not torch.isfinite(values).all():
-        raise CheckpointError(f"{path}: {name} has numbers that are not finite; it is damaged, fetch it again.")
-    return values, stop
-
-
-def _cut_off(path: Path, name: str) -> CheckpointError:
-    return CheckpointError(f"{path} ends before the weights of {name} do: it is truncated, fetch it again.")
+    weight = numbers(count, "<f2" if tag == HALF else "<f4").reshape(out, count // area, height, width)
+    return Convolution(name, weight, numbers(out, "<f4") if values.get(5) else None)

@@ -12,9 +12,8 @@ from torch import nn
 
 from restore_lib.errors import CheckpointError
 
-#: Networks that cards can name, and the module of each. Modules are imported when a network of theirs is asked for.
 LARGEST = 25_088  # of the numbers in a description: what VGG-16 gives to its first full layer
-
+#: Networks that cards can name, and the module of each. Modules are imported when a network of theirs is asked for.
 MODULES = {
     "DIINN": "restore_lib.implicit.diinn",
     "LIIF": "restore_lib.implicit.liif",

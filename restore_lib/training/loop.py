@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from lightning_fabric import Fabric
 
-from restore_lib.data.patches import prefetch
+from restore_lib.data.prefetching import prefetch
 from restore_lib.errors import TrainingError
 from restore_lib.training.health import Health, stop_as_asked, stop_signals
 from restore_lib.training.logging import Logger
@@ -48,24 +48,16 @@ def fit(
 
     Parameters
     ----------
-    recipe : Recipe
     folder : path
         Of this run alone: states, ``metrics.jsonl`` and ``run.json``.
     seed : int
         Of initial weights, data and noise.
-    speed : Speed
-        Number format, memory layout, compilation.
     fabric : Fabric, optional
         Devices and processes; one process on a GPU, if there is one, by default.
     max_minutes, save_minutes : float
-        Stop, and save, after this time; time between two states.
+        Stop, and save, after this time (the run's ``ended`` is False then); time between two states.
     quiet, tensorboard, on_report
         As for :class:`restore_lib.training.logging.Logger`.
-
-    Returns
-    -------
-    Run
-        ``ended`` is False when the time was up.
 
     Raises
     ------

@@ -42,13 +42,7 @@ class Recipe:
 Kind = TypeVar("Kind", bound=Recipe)
 
 
-def variant(
-    base: Kind,
-    name: str,
-    title: str,
-    tiers: Mapping[str, Mapping[str, Any]] | None = None,
-    **changes: tuple[Any, str],
-) -> Kind:
+def variant(base: Kind, name: str, title: str, tiers: Mapping | None = None, **changes: tuple[Any, str]) -> Kind:
     """A recipe that differs from ``base`` in some fields, each given as ``field=(value, source)``.
 
     ``tiers`` are those of ``base`` by default; a tier's values come before ``changes``.
@@ -93,22 +87,14 @@ def fingerprint(recipe: Recipe) -> str:
 
 def provenance(recipe: Any) -> list[dict[str, str]]:
     """One entry a value: its field, value, source and meaning, for the book's tables."""
-    source_of = getattr(recipe, "source_of", {})
-    return [
-        {
-            "field": f.name,
-            "value": str(getattr(recipe, f.name)),
-            "source": source_of.get(f.name, f.metadata.get("source", "")),
-            "meaning": f.metadata.get("doc", ""),
-        }
-        for f in _sourced_fields(recipe)
-    ]
+    entries = []
+    for f in _sourced_fields(recipe):
+        source = getattr(recipe, "source_of", {}).get(f.name, f.metadata.get("source", ""))
+        value, meaning = str(getattr(recipe, f.name)), f.metadata.get("doc", "")
+        entries.append({"field": f.name, "value": value, "source": source, "meaning": meaning})
+    return entries
 
 
 def _sourced_fields(recipe: Any) -> list[Field]:
-    plain = (
-        ("name", "title", "tiers", "cost", "stored", "licence", "remark", "source_of")
-        if isinstance(recipe, Recipe)
-        else ()
-    )
-    return [f for f in fields(recipe) if f.name not in plain]
+    plain = ("name", "title", "tiers", "cost", "stored", "licence", "remark", "source_of")
+    return [f for f in fields(recipe) if f.name not in plain or not isinstance(recipe, Recipe)]

@@ -7,7 +7,6 @@ optimiser's settings) is JSON in its header, beside a checksum over all tensors.
 import hashlib
 import json
 import re
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import safetensors.torch
 import torch
 from pydantic import TypeAdapter
 from pydantic_core import from_json
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from typing_extensions import TypedDict  # pydantic wants it before Python 3.12
 
@@ -39,7 +38,7 @@ class RunFile(TypedDict):
     values: dict[str, str]
 
 
-_RUN, _TEXTS = TypeAdapter(RunFile), TypeAdapter(dict[str, str])
+_RUN = TypeAdapter(RunFile)
 
 
 def claim(folder: Path | str, recipe: Recipe, seed: int) -> None:
@@ -99,13 +98,12 @@ def load_state(path: Path | str) -> tuple[dict[str, Any], int]:
     path = Path(path)
     advice = f"delete it to go on from the state before, or start again in another folder ({path.parent})."
     try:
-        content = path.read_bytes()
-        tensors = safetensors.torch.load(content)
-        size = struct.unpack("<Q", content[:8])[0]
-        about = _TEXTS.validate_python(from_json(content[8 : 8 + size]).get("__metadata__", {}))
+        with safe_open(path, "pt") as stream:
+            about = stream.metadata() or {}
+            tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 - no mapping
     except OSError as error:
         raise TrainingError(f"{path} cannot be read ({error.strerror}).") from error
-    except (SafetensorError, ValueError, struct.error) as error:
+    except (SafetensorError, ValueError) as error:
         raise TrainingError(f"{path} is damaged or no training state: {advice}") from error
     kind, texts = about.get("format"), [about.get(key, "") for key in ("step", "tree")]
     if kind not in (FORMAT, BEFORE):

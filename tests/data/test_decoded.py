@@ -8,7 +8,6 @@ import resource
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -31,7 +30,7 @@ def items(draw):
 def decodings(monkeypatch):
     """Names of the pictures that were decoded, in any order."""
     seen, levels_of = [], decoded.levels_of
-    monkeypatch.setattr(decoded, "levels_of", lambda item, part: seen.append(item.name) or levels_of(item, part))
+    monkeypatch.setattr(decoded, "levels_of", lambda item: seen.append(item.name) or levels_of(item))
     return seen
 
 
@@ -154,23 +153,18 @@ def test_without_check_a_wrong_bit_passes_but_a_wrong_length_does_not(tmp_path, 
 
 def test_a_file_put_in_place_of_the_mapped_one_changes_nothing_for_who_has_it(tmp_path, items):
     store = PatchStore.build(items, tmp_path / "store")
-    decoded.write(store.folder, store.sources, items[::-1], ["", "", ""], "image")
+    decoded.write(store.folder, store.sources, items[::-1], ["", "", ""])
     assert holds(store, items)
 
 
 def test_sources_that_cannot_be_used_are_named(tmp_path, items):
     with pytest.raises(ValueError, match="at least one"):
         PatchStore.build([], tmp_path / "store")
-    with pytest.raises(ValueError, match="has no part 'lr'"):
-        PatchStore.build(items, tmp_path / "store", part="lr")
     with pytest.raises(DataError, match=r"gone\.png cannot be read"):
         PatchStore.build([Item("gone", {"image": tmp_path / "gone.png"})], tmp_path / "store")
     items[1].parts["image"].write_bytes(items[1].parts["image"].read_bytes()[:200])
     with pytest.raises(ImageError, match=r"a1\.png"):
         PatchStore.build(items, tmp_path / "store")
-    Image.new("L", (4, 4)).save(tmp_path / "mask.png")
-    with pytest.raises(ValueError, match="is no picture"):
-        PatchStore.build([Item("m", {"mask": tmp_path / "mask.png"})], tmp_path / "store", part="mask")
     with pytest.raises(DataError, match="holds no decoded pictures"):
         PatchStore(tmp_path / "nowhere")
     assert not list((tmp_path / "store").rglob("*")), "a failed build leaves nothing"
@@ -206,17 +200,17 @@ def test_a_full_disk_leaves_an_older_store_as_it_was(tmp_path, items):
     store = PatchStore.build(items, tmp_path / "store")
     before = {path.name: path.read_bytes() for path in store.folder.iterdir()}
     with room_for(2000), pytest.raises(RestoreError, match="disk is full"):
-        decoded.write(store.folder, store.sources, items[::-1], ["", "", ""], "image")
+        decoded.write(store.folder, store.sources, items[::-1], ["", "", ""])
     assert {path.name: path.read_bytes() for path in store.folder.iterdir()} == before
 
 
 def test_ctrl_c_leaves_nothing(tmp_path, items, monkeypatch):
     levels_of = decoded.levels_of
 
-    def interrupted(item, part):
+    def interrupted(item):
         if item.name == "a2":
             raise KeyboardInterrupt
-        return levels_of(item, part)
+        return levels_of(item)
 
     monkeypatch.setattr(decoded, "levels_of", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -231,16 +225,6 @@ def test_a_file_where_the_folder_should_be_is_said(tmp_path, items):
     assert (tmp_path / "store").read_text() == "in the way"
 
 
-def test_remains_of_killed_builders_are_swept_away_but_not_those_of_living_ones(tmp_path, items):
-    folder = PatchStore.build(items, tmp_path / "store").folder
-    old, young = folder / ".pixels.old.u8", folder / ".pixels.young.u8"
-    for path in (old, young, folder / "index.json"):
-        path.write_bytes(b"half")
-    os.utime(old, (time.time() - 2 * decoded.DAY,) * 2)
-    assert holds(PatchStore.build(items, tmp_path / "store"), items)
-    assert young.exists() and not old.exists()
-
-
 # Builds a store slowly, after saying that it has begun to write and being told to go on.
 BUILDER = """
 import sys, time
@@ -249,12 +233,12 @@ from restore_lib.data import decoded
 from restore_lib.data.opening import Item
 from restore_lib.data.patches import PatchStore
 levels_of = decoded.levels_of
-def slowly(item, part):
+def slowly(item):
     if item.name == "a1":
         print("begun", flush=True)
         sys.stdin.readline()
     time.sleep(0.02)
-    return levels_of(item, part)
+    return levels_of(item)
 decoded.levels_of = slowly
 store = PatchStore.build([Item(p.stem, {"image": p}) for p in sorted(Path(sys.argv[1]).iterdir())], sys.argv[2])
 print(store.folder, decoded.hashlib.sha256(store._pixels).hexdigest(), flush=True)

@@ -163,23 +163,11 @@ def test_pictures_are_resized_as_pillow_does(imagenet, which, size):
     assert torch.equal(middle, picture[:, top : top + 30, left : left + 30]) and again == 0
 
 
-def test_masks_are_resized_to_the_nearest_class(voc_folder):
-    found = data.open("voc2012", "val")
-    small = LabelledFiles(found, VOC, of="mask", short_side=16)
-    picture, mask = small.whole(0)
-    assert picture.shape == (3, 16, 16)
-    assert torch.equal(mask, found[0].read("mask")[1::3, 1::3])  # the middle of every 3 x 3 pixels
-    large = LabelledFiles(found, VOC, of="mask", short_side=96).whole(0)[1]
-    assert torch.equal(large, found[0].read("mask").repeat_interleave(2, 0).repeat_interleave(2, 1))
-
-
 def test_flat_pictures_have_no_class(imagenet):
     with pytest.raises(DataError, match=r"ILSVRC2012, val, have no classes: sort them into one folder for each class"):
         ilsvrc("val")
     with pytest.raises(ValueError, match="have no masks"):
         LabelledFiles(data.open("ilsvrc2012", "val"), (), of="mask")
-    with pytest.raises(ValueError, match="choose label or mask"):
-        LabelledFiles(data.open("ilsvrc2012", "train"), WNIDS, of="box")
 
 
 def test_the_digest_knows_names_classes_and_lengths(imagenet):

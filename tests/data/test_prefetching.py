@@ -177,14 +177,9 @@ def test_pinned_are_the_tensors_of_an_item(monkeypatch):
     with_name.close()
 
 
-def test_nothing_ahead_is_refused():
-    with pytest.raises(ValueError, match="at least 1"):
-        prefetch(lambda step: step, ahead=0)
-
-
 def test_crops_come_ahead_as_they_would_one_by_one(tmp_path, draw):
     store = patches.PatchStore.build(draw([(20, 30), (25, 18)]), tmp_path / "store")
-    batches = patches.prefetch(lambda step: store.crops(step, batch=4, size=9, seed=3), 11)
+    batches = prefetch(lambda step: store.crops(step, batch=4, size=9, seed=3), 11)
     for step in range(11, 40):
         crops, codes = next(batches)
         wanted, wanted_codes = store.crops(step, batch=4, size=9, seed=3)

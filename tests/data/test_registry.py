@@ -45,8 +45,6 @@ def test_it_knows_what_was_staged_and_what_needs_a_hand():
     assert len(SETS) == 18 and len(BY_HAND) == 7
     assert data.names() == [name for kind in registry.KINDS for name in data.names(kind)]
     assert len(set(data.names())) == len(data.names())
-    with pytest.raises(ValueError, match="by hand"):
-        data.names("pictures")
 
 
 def test_it_agrees_with_the_staged_list(photos):
