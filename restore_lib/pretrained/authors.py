@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from safetensors import safe_open
 from torch import Tensor, nn
 
@@ -91,10 +91,10 @@ def described_network(content: object, texts: Mapping[str, str]) -> nn.Module:
     weights = weights_in(content)
     try:
         network = build(_DESCRIPTION.validate_json(texts["architecture"]))
-    except ValidationError as error:
-        raise CheckpointError("The description of the network is damaged: export it again.") from error
-    if misfit(weights, network.state_dict()):
-        weights = _fitted(network, weights)
+        if misfit(weights, network.state_dict()):
+            weights = _fitted(network, weights)
+    except ValueError as error:  # no JSON, or a network that no authors have names for
+        raise CheckpointError("The description of the network does not fit: export it again.") from error
     network.load_state_dict(weights)
     return network.eval()
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -125,7 +125,7 @@ def _value(word: str) -> tuple[int, float]:
     return int(key), number
 
 
-def _convolution(name: str, values: dict[int, float], content: BinaryIO, path: Path) -> Convolution:
+def _convolution(name: str, values: dict[int, float], content: io.BytesIO, path: Path) -> Convolution:
     """The convolution whose numbers come next."""
 
     def numbers(count: int, kind: str) -> Tensor:

@@ -4,13 +4,16 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import from_json
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from restore_lib.files import atomic_write
+
+_LINE = TypeAdapter(dict[str, Any])
 
 
 class Logger:
@@ -34,45 +37,38 @@ class Logger:
     ):
         self.on_report, self.latest = on_report, {}
         self.file = self.events = self.progress = None
+        self._opened = ExitStack()
         if folder is None:
             return
         path = Path(folder) / "metrics.jsonl"
         earlier = [line for line in read_metrics(path) if start and line["step"] <= start]
         with atomic_write(path) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in earlier), encoding="utf-8")
-        self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115  closed by close()
+        self.file = self._opened.enter_context(open(path, "a", encoding="utf-8"))  # noqa: SIM115
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
             # What an earlier part of this run wrote beyond the step that it goes on from is hidden, not shown twice.
-            self.events = SummaryWriter(str(path.with_name("tensorboard")), purge_step=start + 1 if start else None)
+            events = SummaryWriter(str(path.with_name("tensorboard")), purge_step=start + 1 if start else None)
+            self.events = self._opened.enter_context(events)
         if not quiet and sys.stderr.isatty() and not os.environ.get("CI"):
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
             columns = (TextColumn("{task.completed}/{task.total}"), BarColumn(), TimeRemainingColumn())
-            self.progress = Progress(*columns, TextColumn("{task.description}"))
+            self.progress = self._opened.enter_context(Progress(*columns, TextColumn("{task.description}")))
             self.progress.add_task("", total=steps, completed=start)
-            self.progress.start()
 
     def close(self) -> None:
-        if self.progress is not None:
-            self.progress.stop()
-        if self.events is not None:
-            self.events.close()
-        if self.file is not None:
-            self.file.close()
+        self._opened.close()
 
     def log(self, step: int, numbers: Mapping[str, float | Tensor], *, images_per_second: float | None = None) -> None:
         """Report numbers, or tensors of one number each, that belong to a step."""
         if self.file is None:
             return
         numbers = {name: float(number) for name, number in numbers.items()}
-        line = {"step": step, **numbers}
-        if images_per_second is not None:
-            line["images_per_second"] = round(images_per_second, 1)
-        self.file.write(json.dumps(line) + "\n")
+        shown = numbers if images_per_second is None else numbers | {"images_per_second": round(images_per_second, 1)}
+        self.file.write(json.dumps({"step": step, **shown}) + "\n")
         self.file.flush()
-        shown = {name: number for name, number in line.items() if name != "step"}
         if self.events is not None:
             for name, number in shown.items():
                 self.events.add_scalar(name, number, step)
@@ -90,10 +86,7 @@ def read_metrics(path: Path | str) -> list[dict[str, Any]]:
     if Path(path).exists():
         for text in Path(path).read_bytes().splitlines():
             try:
-                line = from_json(text)
+                lines.append(_LINE.validate_json(text))
             except ValueError:
                 break
-            if not isinstance(line, dict):
-                break
-            lines.append(line)
     return lines
