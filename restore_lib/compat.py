@@ -25,9 +25,7 @@ def import_torchvision() -> ModuleType:
     try:
         return importlib.import_module("torchvision")
     except ModuleNotFoundError as error:
-        raise RestoreError(
-            "torchvision is not installed: run `pip install torchvision` in this environment."
-        ) from error
+        raise RestoreError("torchvision is not installed: run `pip install torchvision`.") from error
     except RuntimeError:
         for name, schema in SCHEMAS.items():
             if not hasattr(torch.ops.torchvision, name):

@@ -23,6 +23,7 @@ from restore_lib.files import atomic_write
 
 MAX_PIXELS = 2**28  # 3.2 GB as float32 RGB; the largest photo of a telephone has 2e8
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
+DEEP = ("PNG", "TIFF")  # hold 16 bits a sample
 LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # what the format, or its encoder, can hold
 
 # ITU-R BT.601 with studio swing, as MATLAB's rgb2ycbcr: RGB in [0, 1] to Y in 16..235, Cb and Cr in 16..240.
@@ -73,7 +74,7 @@ def check_format(path: str | os.PathLike, bits: int = 8) -> str:
     form = FORMATS.get(Path(path).suffix.lower())
     if form is None:
         raise ImageError(f"{path} cannot be written: choose a name that ends in {', '.join(FORMATS)}.")
-    if bits not in (8, 16) or (bits == 16 and form not in ("PNG", "TIFF")):
+    if bits not in (8, 16) or (bits == 16 and form not in DEEP):
         raise ValueError(f"bits is {bits} for {form}: choose 8, or 16 with .png or .tif")
     return form
 

@@ -22,9 +22,7 @@ CLEAN_JPEG = 5.0  # levels: what photos without noise mostly have in JPEG's midd
 
 
 def gaussian(
-    x: Float[Tensor, "*batch c h w"],
-    sigma: float | Float[Tensor, "b"],
-    generator: torch.Generator | None = None,
+    x: Float[Tensor, "*batch c h w"], sigma: float | Float[Tensor, "b"], generator: torch.Generator | None = None
 ) -> Float[Tensor, "*batch c h w"]:
     """Add independent normal noise of one standard deviation everywhere; the sum is neither clipped nor rounded.
 
@@ -46,10 +44,7 @@ def gaussian(
 
 
 def poisson_gaussian(
-    x: Float[Tensor, "*batch c h w"],
-    gain: float,
-    read_sigma: float = 0.0,
-    generator: torch.Generator | None = None,
+    x: Float[Tensor, "*batch c h w"], gain: float, read_sigma: float = 0.0, generator: torch.Generator | None = None
 ) -> Float[Tensor, "*batch c h w"]:
     """Add the noise of a sensor: photons arrive at random, and reading them out adds a little more.
 

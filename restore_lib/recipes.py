@@ -16,12 +16,7 @@ from restore_lib.tiers import TIERS
 from restore_lib.training.recipes import Recipe, at_tier, values
 from restore_lib.training.state import read_run
 
-RECIPES: dict[str, Recipe] = {
-    **denoisers.RECIPES,
-    **vision_recipes.RECIPES,
-    **sr.RECIPES,
-    **anyscale.RECIPES,
-}
+RECIPES: dict[str, Recipe] = {**denoisers.RECIPES, **vision_recipes.RECIPES, **sr.RECIPES, **anyscale.RECIPES}
 
 
 def find(name: str) -> Recipe:

@@ -48,12 +48,10 @@ def fetch(*names: str, quiet: bool = False) -> list[Path]:
     for data in map(registry.find, names):
         if data.kind == "by hand":
             raise DataError(f"{data.title} cannot be fetched for you: {checking.advice(data)}")
-        some = checking.needed(data, folders)
-        if any(file.url is None for file in some):
-            checking.require(
-                data, [files.locate(file.path, folders) or files.cache_folder() / file.path for file in some]
-            )
-        wanted += some
+        needed = checking.needed(data, folders)
+        if any(file.url is None for file in needed):
+            checking.require(data, [files.locate(f.path, folders) or files.cache_folder() / f.path for f in needed])
+        wanted += needed
     return fetch_files(list(dict.fromkeys(wanted)), quiet=quiet)
 
 
@@ -116,10 +114,7 @@ def _download(missing: Sequence[KnownFile], quiet: bool, workers: int) -> None:
     hidden = quiet or bool(os.environ.get("CI")) or not sys.stderr.isatty()
     sizes = [file.size or 0 for file in missing]
     stop = threading.Event()
-    with (
-        Progress(*columns, console=Console(stderr=True), disable=hidden) as bar,
-        ThreadPoolExecutor(workers) as pool,
-    ):
+    with Progress(*columns, console=Console(stderr=True), disable=hidden) as bar, ThreadPoolExecutor(workers) as pool:
         task = bar.add_task("", total=sum(sizes) if all(sizes) else None, done=0)
         jobs = [pool.submit(_fetch_one, file, stop, lambda count: bar.advance(task, count)) for file in missing]
         try:

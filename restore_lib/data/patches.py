@@ -69,13 +69,7 @@ class PatchStore:
             self._pixels = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
     @classmethod
-    def build(
-        cls,
-        pictures: Iterable[Item],
-        folder: Path | str | None = None,
-        *,
-        min_size: int = 1,
-    ) -> "PatchStore":
+    def build(cls, pictures: Iterable[Item], folder: Path | str | None = None, *, min_size: int = 1) -> "PatchStore":
         """Decode every picture once, or open what an earlier call decoded.
 
         What is there is taken only if it was made from the same files and is undamaged; else it is built anew. Several
