@@ -98,9 +98,9 @@ def load_state(path: Path | str) -> tuple[dict[str, Any], int]:
     path = Path(path)
     advice = f"delete it to go on from the state before, or start again in another folder ({path.parent})."
     try:
+        tensors = safetensors.torch.load(path.read_bytes())  # in memory: a run must not hang on an old state's file
         with safe_open(path, "pt") as stream:
             about = stream.metadata() or {}
-            tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 - no mapping
     except OSError as error:
         raise TrainingError(f"{path} cannot be read ({error.strerror}).") from error
     except (SafetensorError, ValueError) as error:
