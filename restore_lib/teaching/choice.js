@@ -35,7 +35,7 @@
       }).join(", ");
       root.querySelector(".rl-chosen").textContent = chosen;
       images[0].src = KIND + pictures[entry[0]];
-      images[0].alt = root.dataset.alt + " (" + chosen + ")";
+      images[0].alt = root.getAttribute("aria-label") + " (" + chosen + ")";
       if (images[1]) {
         images[1].src = KIND + pictures[entry[2]];
         images[1].alt = images[1].dataset.label + " (" + chosen + ")";

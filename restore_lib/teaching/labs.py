@@ -13,16 +13,15 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
 from restore_lib import plots
+from restore_lib.images import from_uint8
 from restore_lib.teaching.sweep import live_page, sweep
 from restore_lib.teaching.widgets import Widget
 
-STILL = "RESTORE_LABS"  # environment variable: "still" where no kernel will answer
 STEPS = 6  # settings of the still form, at most, unless they are given
 SHEET = 4  # of them in the stored row of pictures
 QUICK = 0.1  # seconds: slower answers wait until the slider is let go
@@ -74,19 +73,14 @@ def lab(
     Raises
     ------
     ValueError
-        Where ``alt`` is empty, a control has fewer than two values, or ``start`` is not one of each.
+        Where ``alt`` is empty, or ``start`` is not one value of each control.
     """
-    if not alt.strip():
-        raise ValueError("alt is empty: say in a few words what the pictures show")
-    if not controls or any(isinstance(values, str) or len(values) < 2 for values in controls.values()):
-        raise ValueError(f"controls is {controls!r}: give each two or more values")
     begin = tuple(start) if start is not None else tuple(values[len(values) // 2] for values in controls.values())
     if len(begin) != len(controls) or any(b not in values for b, values in zip(begin, controls.values(), strict=True)):
         raise ValueError(f"start is {begin!r}: give one value of each of {', '.join(controls)}")
-    answered = lru_cache(maxsize=64)(answer)
-    if os.environ.get(STILL) == "still":
-        return _still(answered, controls, alt, begin, still)
-    return _live(answered, controls, alt, begin)
+    if os.environ.get("RESTORE_LABS") == "still":  # where no kernel will answer
+        return _still(answer, controls, alt, begin, still)
+    return _live(lru_cache(maxsize=64)(answer), controls, alt, begin)
 
 
 def _words(value: object) -> str:
@@ -97,33 +91,32 @@ def _label(names: Sequence[str], setting: Sequence) -> str:
     return ", ".join(f"{name} {_words(value)}" for name, value in zip(names, setting, strict=True))
 
 
-def _pictures(parts: Mapping[str, Tensor | Figure]) -> dict[str, Tensor]:
-    return {name: _drawn(part) if isinstance(part, Figure) else part for name, part in parts.items()}
+def _drawn(part: Tensor | Any) -> Tensor:
+    """A picture, or a figure as one."""
+    if isinstance(part, Tensor):
+        return part
+    return from_uint8(np.asarray(Image.open(io.BytesIO(part._repr_png_())).convert("RGB")))
 
 
-def _drawn(figure: Figure) -> Tensor:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", facecolor="white")
-    pixels = np.asarray(Image.open(stream).convert("RGB"), np.float32) / 255
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+def _some(values: Sequence, count: int) -> list:
+    """So many values, evenly chosen, with the first and the last."""
+    places = np.linspace(0, len(values) - 1, min(count, len(values))).round().astype(int)
+    return [values[place] for place in places]
 
 
 def _still(answer, controls, alt, begin, still) -> Still:
     """Every step is computed now, for a page that holds them all."""
     if still is None:
-        first = next(iter(controls.values()))
-        places = np.unique(np.linspace(0, len(first) - 1, min(STEPS, len(first))).round().astype(int))
-        still = [(first[place], *begin[1:]) for place in places]
+        still = [(value, *begin[1:]) for value in _some(next(iter(controls.values())), STEPS)]
     labels = [_label(list(controls), setting) for setting in still]
     answers = [answer(*setting) for setting in still]
-    pictures = [_pictures(parts) for parts, _ in answers]
-    series = {name: [step[name] for step in pictures] for name in pictures[0]}
+    series = {name: [_drawn(parts[name]) for parts, _ in answers] for name in answers[0][0]}
     at = next((place for place, setting in enumerate(still) if tuple(setting) == begin), len(still) // 2)
     page = sweep(series, steps=labels, captions=[text for _, text in answers], alt=alt, start=at)
-    figures = [part for part in answers[at][0].values() if isinstance(part, Figure)]
-    if figures:
-        return Still(page.html, f"<lab: {' | '.join(controls)}>", figures[0])
-    some = np.unique(np.linspace(0, len(still) - 1, min(SHEET, len(still))).round().astype(int))
+    sheet = next((part for part in answers[at][0].values() if isinstance(part, Figure)), None)
+    if sheet:
+        return Still(page.html, f"<lab: {' | '.join(controls)}>", sheet)
+    some = _some(range(len(still)), SHEET)
     rows = [row for row in series.values() if len(set(map(id, row))) > 1]  # without what is always the same
     changing = [place for place in range(len(begin)) if len({setting[place] for setting in still}) > 1]
     titles = [_label([list(controls)[i] for i in changing], [still[p][i] for i in changing]) for p in some] * len(rows)
@@ -140,7 +133,9 @@ def _live(answer, controls, alt, begin):
     def draw(change=None):
         setting = tuple(picker.value for picker in pickers)
         parts, text = answer(*setting)
-        shown.value = live_page(_pictures(parts), text, f"{alt} ({_label(list(controls), setting)})")
+        shown.value = live_page(
+            {name: _drawn(part) for name, part in parts.items()}, text, f"{alt} ({_label(list(controls), setting)})"
+        )
 
     for (name, values), first in zip(controls.items(), begin, strict=True):
         if all(isinstance(value, int | float) for value in values):

@@ -19,7 +19,7 @@
       if (caption) { caption.textContent = data.captions[step]; }
       images.forEach(function (image, pane) {
         image.src = sources[pane][step];
-        image.alt = root.dataset.alt + " (" + image.dataset.label + ", " + label + ")";
+        image.alt = root.getAttribute("aria-label") + " (" + image.dataset.label + ", " + label + ")";
       });
     }
     range.addEventListener("input", show);

@@ -44,7 +44,8 @@
   }
 
   function loupe(root) {
-    var columns = Number(root.dataset.columns), rows = Number(root.dataset.rows), zoom = Number(root.dataset.zoom);
+    var first = root.querySelector("img"), zoom = Number(root.dataset.zoom);
+    var columns = Number(first.getAttribute("width")), rows = Number(first.getAttribute("height"));
     var spot = [0.5, 0.5], lenses = [];
     function draw() {
       lenses.forEach(function (lens) {

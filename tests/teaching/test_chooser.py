@@ -133,53 +133,20 @@ def test_a_hundred_pictures_of_noise_stay_below_the_limit_that_is_refused(monkey
     given = {(str(number),): Shown((level + number / 255).clamp(0, 1), "x") for number in range(100)}
     html = chooser(given, names=("n",), alt="x").html
     assert 1_000_000 < len(html) < 3_000_000
-    monkeypatch.setattr("restore_lib.teaching.choice.LARGEST", 1_000_000)
-    with pytest.raises(ValueError, match=r"more than 1,000,000: show fewer choices, or smaller pictures"):
+    monkeypatch.setattr("restore_lib.teaching.widgets.LARGEST", 1_000_000)
+    with pytest.raises(ValueError, match=r"more than 1,000,000: show fewer or smaller pictures"):
         chooser(given, names=("n",), alt="x")
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda e: e.pop(("dog", "30")), r"no entry \('dog', '30'\)"),
-        (lambda e: e.clear(), "entries is empty"),
-        (lambda e: e.update({("cat",): e["cat", "15"]}), "one value for each of picture, sigma"),
-        (lambda e: e.update({("cat", " "): e["cat", "15"]}), "one value for each of picture, sigma"),
-        (lambda e: e.update({("cat", "15"): Shown(torch.zeros(3, 12, 16), "odd")}), "has other parts than 'odd'"),
-        (
-            lambda e: e.update({("dog", "15"): Shown(torch.zeros(3, 16, 12), "odd", bars=[("a", 1)])}),
-            "differ in proportions",
-        ),
-        (
-            lambda e: e.update({("dog", "15"): Shown(torch.zeros(3, 12, 16), "odd", bars=[("a", 1.2)])}),
-            "'odd' has a bar outside 0 to 1",
-        ),
-        (
-            lambda e: e.update({("dog", "15"): Shown(torch.zeros(3, 12, 16), "odd", bars=[])}),
-            "give at least one bar",
-        ),
-    ],
-)
-def test_wrong_entries_say_what_to_do(rng, change, words):
-    given = entries(rng)
-    change(given)
-    with pytest.raises(ValueError, match=words):
-        chooser(given, names=NAMES, alt="x")
-
-
-def test_other_wrong_arguments_say_what_to_do(rng):
+def test_wrong_arguments_say_what_to_do(rng):
     given = entries(rng)
     with pytest.raises(ValueError, match="alt is empty"):
         chooser(given, names=NAMES, alt=" ")
-    for names in ("ab", (), ("a", ""), ("a", "a")):
-        with pytest.raises(ValueError, match="give a different name"):
-            chooser(given, names=names, alt="x")
-    with pytest.raises(ValueError, match="give one for the picture"):
-        chooser(given, names=NAMES, alt="x", labels=("a", ""))
-    image = torch.zeros(3, 4, 4)
-    with pytest.raises(ValueError, match="give one of them"):
-        chooser({("a",): Shown(image, "x", bars=[("a", 1.0)], beside=image)}, names=("n",), alt="x")
-    with pytest.raises(ValueError, match="give at least one bar"):
-        chooser({("a",): Shown(image, "x", truth="a")}, names=("n",), alt="x")
+    with pytest.raises(ValueError, match="zip"):
+        chooser(given, names=("a",), alt="x")
+    with pytest.raises(ValueError, match="differ in proportions"):
+        chooser({**given, ("dog", "15"): Shown(torch.zeros(3, 16, 12), "odd")}, names=NAMES, alt="x")
+    with pytest.raises(KeyError, match=r"dog.*30"):
+        chooser({key: shown for key, shown in given.items() if key != ("dog", "30")}, names=NAMES, alt="x")
     with pytest.raises(ValueError, match="crop or shrink"):
         chooser({("a",): Shown(torch.zeros(1, 1, 16384), "x")}, names=("n",), alt="x")

@@ -89,9 +89,6 @@ def test_a_figure_may_be_the_answer(still, monkeypatch):
     ("change", "words"),
     [
         ({"alt": " "}, "alt is empty"),
-        ({"controls": {}}, "give each two or more values"),
-        ({"controls": {"level": [1], "kind": ["grey"]}}, "give each two or more values"),
-        ({"controls": {"level": "12", "kind": ["grey", "green"]}}, "give each two or more values"),
         ({"start": [1]}, "give one value of each of level, kind"),
         ({"start": [7, "grey"]}, "give one value of each of level, kind"),
     ],
