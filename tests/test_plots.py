@@ -210,10 +210,7 @@ def test_a_heat_map_keeps_the_given_scale(rng):
         lambda: plots.training_curve({}),
         lambda: plots.dot_plot([], {"x": {"ours": []}}),
         lambda: plots.dot_plot(["a"], {}),
-        lambda: plots.dot_plot(["a"], {"x": {"ours": [(1.0, 0.0)]}, "y": {"ours": [(1.0, 0.0), None]}}),
         lambda: plots.training_curve({"a": []}),
-        lambda: plots.line_profile([torch.rand(3, 8, 8)], ["a"], 8),
-        lambda: plots.line_profile([torch.rand(3, 8, 8)], ["a"], 0, channel=3),
     ],
 )
 def test_what_cannot_be_drawn_is_said_and_leaves_nothing_behind(draw):

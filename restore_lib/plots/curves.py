@@ -53,9 +53,7 @@ def line_profile(
     ``channel`` is the colour, counted from 0: green by default.
     """
     same_length(images, labels=labels)
-    channels, height, width = images[0].shape
-    if not 0 <= row < height or not 0 <= channel < channels:
-        raise ValueError(f"row {row}, channel {channel} is outside a picture of {channels} channels and {height} rows")
+    height, width = images[0].shape[-2:]
     figure = BookFigure(figsize=(WIDTH, 3.2))
     ax = figure.subplots()
     for index, (image, label) in enumerate(zip(images, labels, strict=True)):
@@ -100,8 +98,6 @@ def dot_plot(labels: Sequence[str], panels: Mapping[str, Mapping[str, Sequence[t
     """
     same_length(labels)
     same_length(panels)
-    if wrong := {len(numbers) for panel in panels.values() for numbers in panel.values()} - {len(labels)}:
-        raise ValueError(f"{len(labels)} labels and {wrong.pop()} numbers: give a number or None for each label")
     figure = BookFigure(figsize=(WIDTH, 1.3 + 0.36 * len(labels)))
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, (quantity, series) in zip(axes, panels.items(), strict=True):
@@ -116,9 +112,8 @@ def dot_plot(labels: Sequence[str], panels: Mapping[str, Mapping[str, Sequence[t
         ax.xaxis.set_major_locator(MaxNLocator(3))
     axes[0].set_yticks(range(len(labels)), labels)
     axes[0].invert_yaxis()
-    figure.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=len(next(iter(panels.values())))
-    )
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper right", ncols=len(names))
     return figure
 
 
@@ -134,15 +129,14 @@ def spectrum(images: Sequence[Float[Tensor, "_c _h _w"]], titles: Sequence[str] 
     axes = figure.subplots(1, len(images), squeeze=False)[0]
     powers = [_power(image.detach().cpu().double().mean(0).numpy()) for image in images]
     top = max(power.max() for power in powers) or 1.0
-    panels = []
+    ticks, extent, shown = [-0.5, 0, 0.5], (-0.5, 0.5, 0.5, -0.5), None
     for index, (ax, power) in enumerate(zip(axes, powers, strict=True)):
         decibel = 10 * np.log10(np.maximum(power / top, 1e-9))
-        extent = (-0.5, 0.5, 0.5, -0.5)
-        panels.append(ax.imshow(decibel, cmap="magma", vmin=-80, vmax=0, extent=extent, aspect="equal"))
-        ax.set(xticks=[-0.5, 0, 0.5], yticks=[-0.5, 0, 0.5] if index == 0 else [], xlabel="periods per pixel")
+        shown = ax.imshow(decibel, cmap="magma", vmin=-80, vmax=0, extent=extent, aspect="equal")
+        ax.set(xticks=ticks, yticks=[] if index else ticks, xlabel="periods per pixel")
         if titles:
             ax.set_title(titles[index], pad=4)
-    figure.colorbar(panels[-1], ax=axes.tolist(), label="power, dB", shrink=0.8)
+    figure.colorbar(shown, ax=axes.tolist(), label="power, dB", shrink=0.8)
     return figure
 
 
@@ -159,12 +153,12 @@ def noise_curve(
     same_length(points)
     figure = BookFigure(figsize=(WIDTH, 3.3))
     ax = figure.subplots()
-    ends = np.array([0.0, 1.0])
     for index, (label, (signal, variance)) in enumerate(points.items()):
         colour = COLOURS[1 + index % (len(COLOURS) - 1)]
         ax.plot(signal.cpu(), variance.cpu(), MARKERS[index % len(MARKERS)], color=colour, label=label, markersize=5)
     for index, (label, (slope, intercept)) in enumerate((lines or {}).items()):
-        ax.plot(ends, intercept + slope * ends, linestyle=("-", "--", ":")[index % 3], color="black", label=label)
+        style = ("-", "--", ":")[index % 3]
+        ax.plot((0, 1), (intercept, intercept + slope), linestyle=style, color="black", label=label)
     ax.set(xlabel="signal, 0 to 1", ylabel="variance of the noise", xlim=(0, 1))
     ax.set_ylim(bottom=0)
     ax.ticklabel_format(axis="y", scilimits=(-2, 2))

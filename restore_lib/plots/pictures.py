@@ -32,28 +32,23 @@ def image_row(
     arrays = [to_uint8(image.detach().cpu()) for image in images]
     rows = -(-len(arrays) // (columns or 4))
     columns = min(columns or -(-len(arrays) // rows), len(arrays))
-    boxes = [None if zoom is None else _scaled(zoom, arrays[0], array) for array in arrays]
-    lines = 1 if zoom is None else 2
-    tall = max(array.shape[0] / array.shape[1] for array in arrays)
+    boxes = [_scaled(zoom, arrays[0], array) for array in arrays] if zoom else []
     cell = min(WIDTH / columns, WIDTH / 2)
-    tall_part = 0.0 if zoom is None else zoom[2] / zoom[3]
+    heights = [max(array.shape[0] / array.shape[1] for array in arrays), *([zoom[2] / zoom[3]] if zoom else [])]
     text = 0.3 * (titles is not None) + 0.3 * (captions is not None)
-    figure = BookFigure(figsize=(WIDTH, rows * (cell * (tall + tall_part) + text + 0.05)))
-    heights = [tall, tall_part][:lines] * rows
-    axes = figure.subplots(rows * lines, columns, squeeze=False, gridspec_kw={"height_ratios": heights})
-    for index in range(rows * columns):
+    figure = BookFigure(figsize=(WIDTH, rows * (cell * sum(heights) + text + 0.05)))
+    ratios = {"height_ratios": heights * rows}
+    axes = figure.subplots(rows * len(heights), columns, squeeze=False, gridspec_kw=ratios)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for index, array in enumerate(arrays):
         row, column = divmod(index, columns)
-        panel = axes[row * lines : (row + 1) * lines, column]
-        for ax in panel:
-            ax.set_axis_off()
-        if index >= len(arrays):
-            continue
-        _picture(panel[0], arrays[index])
+        panel = axes[row * len(heights) : (row + 1) * len(heights), column]
+        _picture(panel[0], array)
         if titles:
             panel[0].set_title(titles[index], pad=4)
-        box = boxes[index]
-        if box is not None:
-            _enlarge(panel[0], panel[1], arrays[index], box)
+        if zoom:
+            _enlarge(panel[0], panel[1], array, boxes[index])
         if captions:
             panel[-1].text(0.5, -0.03, captions[index], transform=panel[-1].transAxes, ha="center", va="top", size=12)
     return figure

@@ -47,22 +47,10 @@ class CheckResult:
 def check(number: str, answer: Callable, *, seed: int | None = None) -> CheckResult:
     """Compare your function with the library's on fresh random inputs.
 
-    Parameters
-    ----------
-    number : str
-        The exercise: ``"1.2"``.
-    answer : callable
-        Your function. It gets copies of the inputs and may return a tensor, an array or a number.
-    seed : int, optional
-        Repeats the inputs of an earlier check, whose message names it.
+    ``answer`` gets copies of the inputs and may return a tensor, an array or a number; ``seed`` repeats the inputs of
+    an earlier check, whose message names it. The result has ``passed`` and a sentence: correct, the mistake it
+    recognised, or where your result differs.
 
-    Returns
-    -------
-    CheckResult
-        ``passed`` and a sentence: correct, the mistake it recognised, or where your result differs.
-
-    Examples
-    --------
     >>> check("2.4", lambda errors: -10 * errors.log10().mean())
     2.4: correct on 5 of 5 fresh inputs.
     """
@@ -79,35 +67,23 @@ def check(number: str, answer: Callable, *, seed: int | None = None) -> CheckRes
 def check_network(yours: nn.Module, reference: nn.Module, *inputs: Tensor) -> CheckResult:
     """Compare a network that you built with the library's: its layers, its parameters, and what it answers.
 
-    Parameters
-    ----------
-    yours, reference : Module
-        Your network, and the library's. Weights are copied into yours: the first layer of a shape from the first of
-        the same shape, and so on, whatever layers are called. Both are compared in ``eval()`` mode.
-    *inputs : Tensor
-        What both are given.
+    The library's weights are copied into yours: the first layer of a shape from the first of the same shape, and so
+    on, whatever layers are called. Both are compared in ``eval()`` mode on the same ``inputs``. The result has
+    ``passed`` and a sentence: parameters, shape and largest difference, or the first layer that differs.
 
-    Returns
-    -------
-    CheckResult
-        ``passed`` and a sentence: parameters, shape and largest difference, or the first layer that differs.
-
-    Examples
-    --------
     >>> x = torch.rand(2, 3)
     >>> check_network(nn.Sequential(nn.Linear(3, 4), nn.ReLU()), nn.Linear(3, 4), x).passed
     False
     >>> check_network(nn.Sequential(nn.Linear(3, 4)), nn.Linear(3, 4), x)
     Correct: 16 parameters in 1 layer, an output of 2 x 4, largest difference 0.
     """
-    left, count = _layers(yours), sum(x.numel() for x in yours.parameters())
-    wanted = sum(x.numel() for x in reference.parameters())
-    for layer in (layer for same in _layers(reference).values() for layer in same):
-        shapes = _shapes(layer)
-        if not left.get(shapes):
+    left, layers = _layers(yours), [layer for same in _layers(reference).values() for layer in same]
+    count, wanted = (sum(x.numel() for x in network.parameters()) for network in (yours, reference))
+    for layer in layers:
+        if not left.get(_shapes(layer)):
             counts = f"yours has {count:,} parameters, the library's {wanted:,}"
             return CheckResult(False, f"Not yet: {counts}. The library has one more layer like {layer}.")
-        left[shapes].pop(0).load_state_dict(_own_state(layer), strict=False)
+        left[_shapes(layer)].pop(0).load_state_dict(_own_state(layer), strict=False)
     if more := [layer for same in left.values() for layer in same]:
         return CheckResult(False, f"Not yet: your network has one more layer like {more[0]} than the library's.")
     modes = yours.training, reference.training
@@ -120,15 +96,14 @@ def check_network(yours: nn.Module, reference: nn.Module, *inputs: Tensor) -> Ch
         yours.train(modes[0])
         reference.train(modes[1])
     if mine.shape != theirs.shape:
-        return CheckResult(
-            False, f"Not yet: it answers with shape {tuple(mine.shape)}, the library's with {tuple(theirs.shape)}."
-        )
-    apart, layers = float((mine - theirs).abs().max()), sum(len(same) for same in _layers(reference).values())
+        shapes = f"shape {tuple(mine.shape)}, the library's with {tuple(theirs.shape)}"
+        return CheckResult(False, f"Not yet: it answers with {shapes}.")
+    apart = float((mine - theirs).abs().max())
     if not apart <= 1e-5 * (1 + float(theirs.abs().max())):
         return CheckResult(False, f"Not yet: with the same weights the outputs differ by up to {apart:.3g}.")
-    size, plural = " x ".join(map(str, mine.shape)), "s" * (layers > 1)
+    size, plural = " x ".join(map(str, mine.shape)), "s" * (len(layers) > 1)
     close = "0" if apart < 1e-6 else f"{apart:.0e}"
-    text = f"{wanted:,} parameters in {layers} layer{plural}, an output of {size}, largest difference {close}"
+    text = f"{wanted:,} parameters in {len(layers)} layer{plural}, an output of {size}, largest difference {close}"
     return CheckResult(True, f"Correct: {text}.")
 
 
@@ -144,19 +119,13 @@ def _layers(network: nn.Module) -> dict[tuple, list[nn.Module]]:
     """The modules that have weights of their own, by the names and shapes of these."""
     found: dict[tuple, list[nn.Module]] = {}
     for layer in network.modules():
-        if any(True for _ in layer.parameters(recurse=False)):
+        if list(layer.parameters(recurse=False)):
             found.setdefault(_shapes(layer), []).append(layer)
     return found
 
 
 def hint(number: str, step: int = 1) -> str:
-    """A hint for an exercise; a larger ``step`` says more.
-
-    Raises
-    ------
-    ValueError
-        There is no such exercise or step.
-    """
+    """A hint for an exercise; a larger ``step`` says more. ValueError where there is no such exercise or step."""
     hints = _find(number).hints
     if not 1 <= step <= len(hints):
         raise ValueError(f"exercise {number} has hints 1 to {len(hints)}, not {step}")
@@ -183,24 +152,20 @@ def _find(number: str) -> Exercise:
 
 def _problem(exercise: Exercise, answer: Callable, inputs: tuple, rounds: list[tuple]) -> str | None:
     """What is wrong with an answer on one set of inputs, in words; None when it is right."""
-    expected = _numbers(exercise, exercise.reference, copy.deepcopy(inputs))
+    expected = _numbers(exercise, exercise.reference, inputs)
     given = copy.deepcopy(inputs)
     try:
         returned = answer(*given)
     except Exception as error:
-        first = (str(error).splitlines() or [""])[0]
-        return f"Your function stopped with {type(error).__name__}: {first}"
+        return f"Your function stopped with {_first_line(error)}"
     if returned is None:
         return "Your function returns nothing: does it end with `return`?"
     try:
         got = _compared(exercise, returned, given)
     except Exception as error:
-        if exercise.seen:
-            first = (str(error).splitlines() or [""])[0]
-            return (
-                f"Your function returns a {type(returned).__name__}, which fails with {type(error).__name__}: {first}"
-            )
-        return f"Your function returns a {type(returned).__name__}; a tensor, an array or a number is asked for."
+        kind, wanted = type(returned).__name__, "a tensor, an array or a number is asked for"
+        failed = f", which fails with {_first_line(error)}" if exercise.seen else f"; {wanted}."
+        return f"Your function returns a {kind}{failed}"
     if not all(_same(a, b) for a, b in zip(given, inputs, strict=True)):
         return "Your function changes its input in place; work on a copy, or write `x = x + ...` for `x += ...`."
     if _close(got, expected, exercise.tolerance):
@@ -219,18 +184,21 @@ def _problem(exercise: Exercise, answer: Callable, inputs: tuple, rounds: list[t
     )
 
 
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
 def _alike(exercise: Exercise, answer: Callable, mistake: Callable, rounds: list[tuple]) -> bool:
     """Whether two functions agree on all inputs: on a single one, two numbers may be close by chance."""
     try:
-        results = (
-            [_numbers(exercise, function, copy.deepcopy(inputs)) for function in (answer, mistake)] for inputs in rounds
-        )
+        results = ([_numbers(exercise, function, inputs) for function in (answer, mistake)] for inputs in rounds)
         return all(_close(a, b, exercise.tolerance) for a, b in results)
     except Exception:  # the answer fails on other inputs, so it is not this mistake
         return False
 
 
 def _numbers(exercise: Exercise, function: Callable, inputs: tuple) -> Tensor:
+    inputs = copy.deepcopy(inputs)
     return _compared(exercise, function(*inputs), inputs)
 
 
@@ -239,9 +207,7 @@ def _compared(exercise: Exercise, returned, inputs: tuple) -> Tensor:
 
 
 def _tensor(value) -> Tensor:
-    if isinstance(value, Tensor):
-        return value.detach().cpu().double()
-    return torch.as_tensor(np.asarray(value)).double()
+    return (value.detach().cpu() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))).double()
 
 
 def _close(a: Tensor, b: Tensor, tolerance: float) -> bool:
