@@ -44,10 +44,9 @@ def evaluate_denoiser(
     device: str = "cpu",
 ) -> list[RunRecord]:
     """Evaluate a checkpoint, write a run record for each image set, and note the means on its card."""
+    about, model = {"folder": folder, "device": device}, partial(as_model, protocol=protocol)
     weights = card(name, folder=folder)
-    model = partial(as_model, protocol=protocol)
-    trials = [of_checkpoint(weights, model, s, protocol, folder=folder, device=device) for s in sets]
-    records = [one.record() for one in trials]
+    records = [of_checkpoint(weights, model, dataset, protocol, **about).record() for dataset in sets]
     for record in records:
         save(record, results)
     runs.note_means(name, records, folder)
@@ -58,7 +57,6 @@ def evaluate_denoiser(
 
 AWGN_25 = gaussian_noise(25)
 SMALL_SETS = {"cbsd68": "CBSD68", "kodak24": "Kodak24"}
-SMALL_METHODS = {"noisy": "noisy", "small-denoiser": "small-denoiser"}
 
 
 def small_denoiser_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
@@ -73,7 +71,7 @@ def small_denoiser_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
 SMALL_DENOISER = Experiment(
     "small-denoiser",
     "A small denoiser, trained on a laptop",
-    (section(AWGN_25, ("psnr", "ssim"), SMALL_METHODS, SMALL_SETS),),
+    (section(AWGN_25, ("psnr", "ssim"), {x: x for x in ("noisy", "small-denoiser")}, SMALL_SETS),),
     trials=small_denoiser_trials,
     sets=tuple(SMALL_SETS),
     other_sets=True,
@@ -134,8 +132,7 @@ def kodak_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
     if has_cbm3d():
         yield trial("cbm3d", lambda: given_sigma(baselines.cbm3d), KODAK, KODAK_PROTOCOL, seed=0)
     for use in AUTHORS:
-        network = runs.available(f"dncnn-{use}", partial(author_network, use))
-        if network is not None:
+        if network := runs.available(f"dncnn-{use}", partial(author_network, use)):
             sigmas = (25,) if use == "25" else KODAK_SIGMAS
             yield trial(f"dncnn-{use}", partial(as_model, network), KODAK, kodak_protocol(*sigmas), seed=0)
     for weights in cards():
@@ -161,34 +158,23 @@ def kodak_lines(metric: str, image: str = "") -> Iterator[Line]:
                 continue  # no such network
             if (not recipe and metric != "psnr") or (image and not (recipe and column)):
                 continue  # nothing to show
-            name = f"{recipe}-{sigma}" if recipe.startswith("denoiser") else recipe
-            paper = None
+            paper, reason = None, "the paper prints PSNR only" if column else why
             if column and metric == "psnr":
                 paper = published.number("liu2018-kodak", row, f"sigma {sigma} {column}")
-                reason = STRONGER if recipe == "cbm3d" and sigma == 35 else why
-            else:
-                reason = "the paper prints PSNR only" if column else why
-            group = f"{title}, photo {row}" if image else title
-            place = name, KODAK, KODAK_PROTOCOL.name
+                reason = STRONGER if (recipe, sigma) == ("cbm3d", 35) else why
+            name = f"{recipe}-{sigma}" if recipe.startswith("denoiser") else recipe
+            group, place = f"{title}, photo {row}" if image else title, (name, KODAK, KODAK_PROTOCOL.name)
             yield Line(group, f"sigma {sigma}", metric, *place, paper, why=reason, image=image)
 
 
+MEANS = [line for metric in QUALITY for line in kodak_lines(metric)]
+SINGLE = [line for number in range(1, 25) for line in kodak_lines("psnr", f"kodim{number:02}")]
 KODAK_TABLE = Experiment(
     "liu2018-kodak",
     "Denoising of 24 Kodak photos (paper A, Table 1)",
     (
-        Section(
-            "means",
-            KODAK_PROTOCOL.title,
-            KODAK_PROTOCOL.rules,
-            [line for metric in QUALITY for line in kodak_lines(metric)],
-        ),
-        Section(
-            "photos",
-            "photo by photo",
-            KODAK_PROTOCOL.rules,
-            [line for number in range(1, 25) for line in kodak_lines("psnr", f"kodim{number:02}")],
-        ),
+        Section("means", KODAK_PROTOCOL.title, KODAK_PROTOCOL.rules, MEANS),
+        Section("photos", "photo by photo", KODAK_PROTOCOL.rules, SINGLE),
     ),
     trials=kodak_trials,
     sets=(KODAK,),
@@ -242,25 +228,22 @@ def all_strengths_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
         elif weights.recipe in ALL_METHODS:
             protocol = files_protocol(int(weights.recipe.rpartition("-")[2]))
             yield of_checkpoint(weights, as_model, KODAK, protocol, checkpoint=weights.name)
-    network = runs.available("dncnn-blind", partial(author_network, "blind"))
-    if network is not None:
+    if network := runs.available("dncnn-blind", partial(author_network, "blind")):
         yield trial("dncnn-blind", partial(as_model, network), KODAK, FILES_PROTOCOL, seed=0)
     if has_cbm3d():
         yield trial("cbm3d", lambda: given_sigma(baselines.cbm3d, FILES_PROTOCOL), KODAK, FILES_PROTOCOL, seed=0)
 
 
+def has_all_strengths(line: Line) -> bool:
+    """Whether a method runs at the sigma of a line: networks for one sigma at theirs."""
+    own = line.recipe.removeprefix("denoiser-")
+    return not own.isdigit() or line.condition == f"sigma {own}"
+
+
 ALL_STRENGTHS_TABLE = Experiment(
     "denoiser-all",
     "One denoiser for all strengths of noise (Kodak)",
-    (
-        section(
-            FILES_PROTOCOL,
-            ("psnr",),
-            ALL_METHODS,
-            {KODAK: ""},
-            keep=lambda line: not line.recipe[9:].isdigit() or line.condition == f"sigma {line.recipe[9:]}",
-        ),
-    ),
+    (section(FILES_PROTOCOL, ("psnr",), ALL_METHODS, {KODAK: ""}, keep=has_all_strengths),),
     trials=all_strengths_trials,
     sets=(KODAK,),
 )

@@ -152,16 +152,16 @@ def test_pictures(source: str, goal: str) -> Labelled:
 
     ``camvid-train``: those that denoisers and segmenter were trained on, to see what they learnt by heart.
     """
-    if source != "imagenet":
-        own, _, part = source.partition("-")
-        labelled = pictures(own, goal, part or "test")
-        assert isinstance(labelled, Labelled)  # only training on ILSVRC2012 and VOC 2012 reads from files
-        return replace(labelled, name=source) if part else labelled
-    photos = data.open("imagenet_sample200")
-    crops = torch.stack([torch.from_numpy(images.to_uint8(imagenet_crop(item.image))) for item in photos])
-    names, labels = [item.name for item in photos], torch.tensor([item.label for item in photos])
-    classes = [photos.classes.get(number, "") for number in range(1000)]
-    return Labelled(photos.name, "", names, crops.permute(0, 3, 1, 2), labels, classes, photos.digest())
+    if source == "imagenet":
+        photos = data.open("imagenet_sample200")
+        crops = torch.stack([torch.from_numpy(images.to_uint8(imagenet_crop(item.image))) for item in photos])
+        names, labels = [item.name for item in photos], torch.tensor([item.label for item in photos])
+        classes = [photos.classes.get(number, "") for number in range(1000)]
+        return Labelled(photos.name, "", names, crops.permute(0, 3, 1, 2), labels, classes, photos.digest())
+    own, _, part = source.partition("-")
+    labelled = pictures(own, goal, part or "test")
+    assert isinstance(labelled, Labelled)  # only training on ILSVRC2012 and VOC 2012 reads from files
+    return replace(labelled, name=source) if part else labelled
 
 
 def imagenet_crop(photo: Tensor) -> Tensor:
@@ -231,12 +231,11 @@ def quality(how: str, source: str, goal: str, sigma: int) -> tuple[Measurement, 
     x = (restored(how, source, goal, sigma, 0).clamp(0, 1) * 255).round() / 255
     truth = to_float(clean.pictures[numbers_of(how, source, len(clean))])
     at_once = max(1, 250_000 // (x.shape[-2] * x.shape[-1]))
-    pairs = list(zip(x.split(at_once), truth.split(at_once), strict=True))
-    values = {
-        "psnr": [float(v) for a, b in pairs for v in torch.as_tensor(metrics.psnr(a, b, RGB))],
-        "ssim": [float(v) for a, b in pairs for v in torch.as_tensor(metrics.ssim(a, b, RGB))],
-        "lpips_alex": [float(v) for a, b in pairs for v in torch.as_tensor(metrics.lpips(a, b, net="alex"))],
-    }
+    values: dict[str, list[float]] = {metric: [] for metric in QUALITY}
+    for a, b in zip(x.split(at_once), truth.split(at_once), strict=True):
+        each = metrics.psnr(a, b, RGB), metrics.ssim(a, b, RGB), metrics.lpips(a, b, net="alex")
+        for metric, numbers in zip(QUALITY, each, strict=True):
+            values[metric] += torch.as_tensor(numbers).tolist()
     return tuple(replace(measurement(f"sigma {sigma}", metric, each), per_image=()) for metric, each in values.items())
 
 
@@ -281,8 +280,7 @@ def vision_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
                 for case in cases:
                     how = denoiser_of(case, source, task.goal, task.sigmas[0]) or case
                     jobs += [(seed, how, task, case) for seed in ((0,) if case == "clean" else VISION_SEEDS)]
-        for seed, _, task, case in sorted(jobs, key=lambda job: job[:2]):
-            yield vision_trial(task, case, seed)
+        yield from (vision_trial(task, case, seed) for seed, _, task, case in sorted(jobs, key=lambda job: job[:2]))
 
 
 def vision_trial(task: VisionTask, case: str, seed: int) -> Trial:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache, partial
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -19,7 +18,7 @@ from restore_lib.data.opening import Item
 from restore_lib.experiments import paper_b_kernels, published, runs
 from restore_lib.experiments.ledger import Line, Section, section
 from restore_lib.experiments.protocols import BICUBIC as INTERPOLATIONS
-from restore_lib.experiments.protocols import quality, unchanged
+from restore_lib.experiments.protocols import Pair, quality, unchanged
 from restore_lib.experiments.records import Measurement, of_set, results_folder
 from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Trial, of_checkpoint, trial
 from restore_lib.fast.tiling import upscale
@@ -84,13 +83,13 @@ RULES = {
 }
 
 
-def hidden_pair(item: Item, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def hidden_pair(item: Item, scale: float, generator: torch.Generator) -> Pair:
     """A test photo's degraded reduction, which is always the same one, and the photo."""
     pair = hidden_camera.unseen_pair(item, PHOTO_SETS)
     return pair.lr, pair.hr
 
 
-def weak_pair(item: Item, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def weak_pair(item: Item, scale: float, generator: torch.Generator) -> Pair:
     """The same at the camera with weak noise."""
     pair = hidden_camera.unseen_pair(item, WEAK)
     return pair.lr, pair.hr
@@ -151,16 +150,17 @@ def with_spreads(measured: list[Measurement]) -> list[Measurement]:
 
 def track1_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
     """Every method that can run here on the test photos; at tier ``smoke`` only interpolation."""
-    own, networks = ([], {}) if tier == "smoke" else (trained(), imported())
-    yield trial("bicubic", lambda: bicubic, KODAK, TRACK1, summary=with_spreads)
+    own, networks, single = ([], {}, {}) if tier == "smoke" else (trained(), imported(), ZSSR_SETTINGS)
+    about = {"summary": with_spreads}
+    yield trial("bicubic", lambda: bicubic, KODAK, TRACK1, **about)
     for name, network in networks.items():
-        yield trial(name, lambda network=network: whole(network), KODAK, TRACK1, summary=with_spreads)
+        yield trial(name, partial(whole, network), KODAK, TRACK1, **about)
     for weights in own:
-        yield of_checkpoint(weights, whole, KODAK, TRACK1, summary=with_spreads)
+        yield of_checkpoint(weights, whole, KODAK, TRACK1, **about)
     if tier != "smoke":
         yield from between_trials(own)
         yield from precision_trials(own, networks)
-    for recipe in ("bicubic", *(ZSSR_SETTINGS if tier != "smoke" else ())):
+    for recipe in ("bicubic", *single):
         yield few_trial(recipe)
     about = {"photos": FEW, "crops": CROPS}
     yield trial("bicubic", lambda: bicubic, KODAK, TRACK1_WEAK, **about)
@@ -168,8 +168,8 @@ def track1_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
         if weights.recipe in WEAK_ROWS:
             yield of_checkpoint(weights, whole, KODAK, TRACK1_WEAK, **about)
     for name, network in networks.items():
-        yield trial(name, lambda network=network: whole(network), KODAK, TRACK1_WEAK, **about)
-    for recipe in (name for name in WEAK_ROWS if name in ZSSR_SETTINGS and tier != "smoke"):
+        yield trial(name, partial(whole, network), KODAK, TRACK1_WEAK, **about)
+    for recipe in (name for name in WEAK_ROWS if name in single):
         yield few_trial(recipe, protocol=TRACK1_WEAK)
 
 
@@ -179,10 +179,8 @@ def between_trials(own: Iterable[Card]) -> Iterator[Trial]:
     for first, second in pairs[:1]:
 
         def models(first=first, second=second) -> dict[str, Model]:
-            ends = load(first.name), load(second.name)
-            return {
-                name: whole(interpolate_networks(*ends, share)) for name, share in TRACK1_BETWEEN.conditions.items()
-            }
+            ends, shares = (load(first.name), load(second.name)), TRACK1_BETWEEN.conditions
+            return {name: whole(interpolate_networks(*ends, share)) for name, share in shares.items()}
 
         settings = {"first": first.name, "second": second.name, "sha256": second.sha256}
         about = {"settings": settings, **runs.training_of(second)}
@@ -205,51 +203,41 @@ def precision_trials(own: Iterable[Card], networks: Mapping[str, nn.Module]) -> 
 
 def precision_trial(recipe: str, network: nn.Module, **about) -> Trial:
     """A network on all test photos exactly and in bfloat16, and how far the two results are from each other."""
-    network, cached = network.eval(), {}  # what belongs to one photo, which is asked for three times in a row
+    cached = {}  # what belongs to one photo, which is asked for three times in a row
 
-    def prepare(item: Item, value: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def prepare(item: Item, value: float, generator: torch.Generator) -> Pair:
         if cached.get("name") != item.name:
-            cached.clear()
-            cached["name"], cached["pair"] = item.name, hidden_pair(item, value, generator)
-        lr, hr = cached["pair"]
-        return (lr, enlarged(lr, "exact")) if value == TRACK1_PRECISION.conditions["bf16 against exact"] else (lr, hr)
+            lr, hr = hidden_pair(item, value, generator)
+            both = {precision: upscale(network.eval(), lr, precision=precision) for precision in ("exact", "bf16")}
+            cached.update(both, name=item.name, lr=lr, hr=hr)
+        return cached["lr"], cached["exact" if value == TRACK1_PRECISION.conditions["bf16 against exact"] else "hr"]
 
-    def enlarged(lr: Tensor, precision: str) -> Tensor:
-        if precision not in cached:
-            cached[precision] = upscale(network, lr, precision=precision)
-        return cached[precision]
-
-    models = {
-        name: lambda lr, size, p=precision: enlarged(lr, p)
-        for name, precision in zip(TRACK1_PRECISION.conditions, ("exact", "bf16", "bf16"), strict=True)
-    }
+    models = {name: lambda lr, size: cached["bf16"] for name in TRACK1_PRECISION.conditions}
+    models["exact"] = lambda lr, size: cached["exact"]
     protocol = replace(TRACK1_PRECISION, prepare=prepare)
     return trial(f"{recipe}-precision", lambda: models, KODAK, protocol, **about)
 
 
-def few_trial(
-    recipe: str, *, protocol: EvaluationProtocol = TRACK1_FEW, seed: int = 0, settings: ZSSRSettings | None = None
-) -> Trial:
+def few_trial(recipe: str, *, protocol: EvaluationProtocol = TRACK1_FEW) -> Trial:
     """A method that trains on each photo, on a few of them, evenly chosen."""
-    settings = settings or ZSSR_SETTINGS.get(recipe)
+    settings = ZSSR_SETTINGS.get(recipe)
     if settings is None:
         return trial(recipe, lambda: bicubic, KODAK, protocol, photos=FEW)
 
     @torch.enable_grad()
     def model(lr: Tensor, size: tuple[int, int]) -> Tensor:
         if recipe.startswith("zssr"):
-            return zssr(lr, (2, 4), None, settings, seed=seed).sr
-        kernel = paper_b_kernels.estimated([lr], seed=seed)[0].kernel
-        return k_zssr(lr, kernel, SCALE, settings, seed=seed).sr
+            return zssr(lr, (2, 4), None, settings, seed=0).sr
+        return k_zssr(lr, paper_b_kernels.estimated([lr], seed=0)[0].kernel, SCALE, settings, seed=0).sr
 
-    about = {"seed": seed, "steps": settings.steps, "settings": asdict(settings)}
+    about = {"seed": 0, "steps": settings.steps, "settings": asdict(settings)}
     return trial(recipe, lambda: model, KODAK, protocol, photos=FEW, crops=CROPS, **about)
 
 
-def pictures(photo: str, folder: Path | str | None = None) -> dict[str, Float[Tensor, "3 h w"]]:
+def pictures(photo: str) -> dict[str, Float[Tensor, "3 h w"]]:
     """Kept results of the methods of Table 1 on a crop of a photo at the camera with weak noise, and the truth."""
-    home = Path(folder or results_folder()) / runs.PICTURES
-    titles = {name: title.partition(",")[0] for name, (title, _) in WEAK_ROWS.items()} | {"truth": "truth"}
+    home = results_folder() / runs.PICTURES
+    titles = {name: title.partition(",")[0] for name, title in titled(WEAK_ROWS).items()} | {"truth": "truth"}
     paths = {title: home / f"{name}__{TRACK1_WEAK.name}__{photo}.png" for name, title in titles.items()}
     return {title: images.read(path) for title, path in paths.items() if path.exists()}
 
@@ -267,7 +255,8 @@ TRACK1_ROWS = {  # recipe: title, row of the paper's table
     ENDS[1]: ("RealSR, noise alone as in the code for Track 1", "RealSR"),
     "rrdb-gan-learned": ("as RealSR, pairs by DSGAN", ""),
 }
-TRACK1_ROWS |= {name: (title, "RealSR" if name == "realsr-df2k" else "") for name, title in AUTHORS.items()}
+AUTHORS_ROWS = {name: (title, "RealSR" if name == "realsr-df2k" else "") for name, title in AUTHORS.items()}
+TRACK1_ROWS |= AUTHORS_ROWS
 FEW_ROWS = {
     "bicubic": ("bicubic interpolation", ""),
     "zssr": ("ZSSR", "ZSSR"),
@@ -281,8 +270,7 @@ WEAK_ROWS = {
     ESRGAN: ("ESRGAN (small)", "ESRGAN"),
     "zssr": ("ZSSR", "ZSSR"),
     "k-zssr": ("K-ZSSR", "K-ZSSR"),
-}
-WEAK_ROWS |= {name: (title, "RealSR" if name == "realsr-df2k" else "") for name, title in AUTHORS.items()}
+} | AUTHORS_ROWS
 WEIGHTS = {
     STAGE_1: "pixels alone (stage 1)",
     "rrdb-gan-both-adversarial-0.02": "little weight on the judgement",
@@ -307,8 +295,11 @@ def printed_section(
         paper = published.number("ji2020-track1", row, line.metric.removesuffix("_alex").upper())
         return {"paper": paper, "comparable": False, "why": THEIRS if line.recipe in AUTHORS else SMALL}
 
-    titles = {recipe: title for recipe, (title, _) in rows.items()}
-    return section(protocol, names, titles, PLACE, name=name, reference=reference)
+    return section(protocol, names, titled(rows), PLACE, name=name, reference=reference)
+
+
+def titled(rows: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    return {recipe: title for recipe, (title, _) in rows.items()}
 
 
 BY_PAIRS = {
@@ -365,8 +356,7 @@ PHONE_RULES = {
 def prepare_phone(item: Item, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """The middle of a phone photo, and a black picture that has the size of the result and no other use."""
     lr = images.centre_crop(item.image, SIDE)
-    height, width = (SCALE * n for n in lr.shape[-2:])
-    return lr, lr.new_zeros(()).expand(3, height, width)
+    return lr, lr.new_zeros(()).expand(3, *(SCALE * n for n in lr.shape[-2:]))
 
 
 def measure_alone(sr: Float[Tensor, "3 h w"], hr: Float[Tensor, "3 h w"], scale: float = 4.0) -> dict[str, float]:
@@ -409,37 +399,33 @@ def track2_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
     Records say which version of the package measured BRISQUE.
     """
     settings = {"brisque": version("brisque")} if "brisque" in usable() else {}
-    networks = {} if tier == "smoke" else imported(TRACK2_AUTHORS)
-    own = [] if tier == "smoke" else trained()
+    networks, own = ({}, []) if tier == "smoke" else (imported(TRACK2_AUTHORS), trained())
     for name in sets:
         yield trial("bicubic", lambda: bicubic, name, TRACK2[name], settings=settings)
         for recipe, network in networks.items():
-            yield trial(recipe, lambda network=network: in_windows(network), name, TRACK2[name], settings=settings)
+            yield trial(recipe, partial(in_windows, network), name, TRACK2[name], settings=settings)
         for weights in own:
             yield of_checkpoint(weights, in_windows, name, TRACK2[name], settings=settings)
         if name == PAIRS:  # what a perfect method would get from the indices
             yield trial("reference", lambda: unchanged, name, REFERENCE, settings=settings)
 
 
-METHODS = {recipe: title for recipe, (title, _) in TRACK1_ROWS.items() if recipe not in TRACK2_AUTHORS}
+METHODS = {recipe: title for recipe, title in titled(TRACK1_ROWS).items() if recipe not in AUTHORS}
 METHODS |= {recipe.name: recipe.title for recipe in SR if recipe.name not in METHODS} | TRACK2_AUTHORS
 
 
-def track2_section(name: str, dataset: str, names: Sequence[str], methods: Mapping[str, str]) -> Section:
-    """Real photos of one kind; the large photo itself has indices alone."""
-
-    def keep(line: Line) -> bool:
-        return line.recipe != "reference" or line.metric in INDICES
-
-    return section(TRACK2[dataset], names, methods, {dataset: ""}, name=name, keep=keep)
+def has_metric(line: Line) -> bool:
+    """Whether a method has the metric of a line: the large photo itself has indices alone."""
+    return line.recipe != "reference" or line.metric in INDICES
 
 
+WITH_REFERENCE, EVERY = METHODS | {"reference": "the large photo itself"}, (*METRICS, *INDICES)
 TRACK2_TABLE = Experiment(
     "realsr-track2",
     "Super-resolution of real photos (paper B, Track 2)",
     (
-        track2_section("pairs", PAIRS, (*METRICS, *INDICES), METHODS | {"reference": "the large photo itself"}),
-        track2_section("phones", PHONES, tuple(INDICES), METHODS),
+        section(TRACK2[PAIRS], EVERY, WITH_REFERENCE, {PAIRS: ""}, name="pairs", keep=has_metric),
+        section(TRACK2[PHONES], tuple(INDICES), METHODS, {PHONES: ""}, name="phones"),
     ),
     trials=track2_trials,
     sets=(PAIRS, PHONES),

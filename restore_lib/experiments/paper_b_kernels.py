@@ -22,7 +22,7 @@ from torch import Tensor
 from restore_lib import data, files, metrics, noise
 from restore_lib.experiments import published
 from restore_lib.experiments.ledger import Line, Protocol, Section, section
-from restore_lib.experiments.protocols import from_8bit, quality, to_8bit
+from restore_lib.experiments.protocols import Pair, from_8bit, quality, to_8bit
 from restore_lib.experiments.records import Measurement, measurement, of_set
 from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Tell, Trial, trial
 from restore_lib.realsr.kernelgan import KernelSettings, estimate_kernels
@@ -100,18 +100,17 @@ class Estimate:
 @cache
 def known_kernels(dataset: str) -> list[ReducedPhoto]:
     """Photos whose kernel for x2 is known: DIV2KRK's, or Kodak's reduced here."""
-    pictures = data.open(dataset)
+    found = []
     if dataset == "div2krk":
-        return [
-            ReducedPhoto(item.name, item.image, item.read("lr_x2"), align_kernel(item.read("kernel_x2").double(), 2))
-            for item in pictures
-        ]
-    photos = [item for i, item in enumerate(pictures, 1) if i % EVERY == 0]
-    kernels = [random_kernel(torch.Generator().manual_seed(i)) for i in range(len(photos))]
-    return [
-        ReducedPhoto(item.name, item.image, reduced(item.image, kernel), kernel)
-        for item, kernel in zip(photos, kernels, strict=True)
-    ]
+        for item in data.open(dataset):
+            kernel = align_kernel(item.read("kernel_x2").double(), 2)
+            found.append(ReducedPhoto(item.name, item.image, item.read("lr_x2"), kernel))
+        return found
+    photos = [item for i, item in enumerate(data.open(dataset), 1) if i % EVERY == 0]
+    for i, item in enumerate(photos):
+        kernel = random_kernel(torch.Generator().manual_seed(i))
+        found.append(ReducedPhoto(item.name, item.image, reduced(item.image, kernel), kernel))
+    return found
 
 
 def reduced(hr: Float[Tensor, "3 h w"], kernel: Float[Tensor, "_ _"]) -> Float[Tensor, "3 oh ow"]:
@@ -132,16 +131,15 @@ def estimated(
     Parameters as for :func:`restore_lib.realsr.kernelgan.estimate_kernels`.
     """
     paths = [_cached(image, settings, seed, restarts, rule) for image in images]
-    missing = [i for i, path in enumerate(paths) if _load(path) is None]
+    missing = [(path, image) for path, image in zip(paths, images, strict=True) if _load(path) is None]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", KernelWarning)  # it is a column of the table
         for i in range(0, len(missing), 4):
-            part = missing[i : i + 4]
-            photos = [images[j] for j in part]
-            estimates = estimate_kernels(photos, 2, seed, restarts, rule=rule, settings=settings)
-            for j, estimate in zip(part, estimates, strict=True):
+            files_of, photos = zip(*missing[i : i + 4], strict=True)
+            estimates = estimate_kernels(list(photos), 2, seed, restarts, rule=rule, settings=settings)
+            for path, estimate in zip(files_of, estimates, strict=True):
                 if estimate is not None:  # which only estimation that is not strict returns
-                    _store(paths[j], estimate)
+                    _store(path, estimate)
     return [estimate for path in paths if (estimate := _load(path))]
 
 
@@ -154,29 +152,18 @@ def _cached(image: Tensor, settings: KernelSettings, seed: int, restarts: int, r
 
 def _store(path: Path, estimate: KernelEstimate) -> None:
     about = estimate.diagnostics
+    kept = {"kernel": estimate.kernel.numpy(), "sum": about.sum, "centre": about.centre, "sound": not about.problems}
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.atomic_write(path) as temporary, Path(temporary).open("wb") as out:
-        np.savez(
-            out,
-            kernel=estimate.kernel.numpy(),
-            sum=about.sum,
-            centre=about.centre,
-            switch_step=-1 if about.switch_step is None else about.switch_step,
-            sound=not about.problems,
-        )
+        np.savez(out, **kept, switch_step=-1 if about.switch_step is None else about.switch_step)
 
 
 def _load(path: Path) -> Estimate | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            switch = int(kept["switch_step"])
-            return Estimate(
-                torch.from_numpy(kept["kernel"]),
-                float(kept["sum"]),
-                tuple(kept["centre"].tolist()),
-                None if switch < 0 else switch,
-                bool(kept["sound"]),
-            )
+            raw, centre = float(kept["sum"]), tuple(kept["centre"].tolist())
+            switch = int(kept["switch_step"]) if kept["switch_step"] >= 0 else None
+            return Estimate(torch.from_numpy(kept["kernel"]), raw, centre, switch, bool(kept["sound"]))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
 
@@ -241,22 +228,20 @@ def kernel_trial(
     return Trial(recipe, dataset, [p.name for p in photos], KERNELS, measure, **about)
 
 
-def kernel_section(name: str, title: str, methods: Mapping[str, Method], first: Mapping[str, str]) -> Section:
-    """Some methods on both sets; the bicubic kernel has no estimation to be measured."""
-
-    def keep(line: Line) -> bool:
-        return line.recipe != "bicubic-kernel" or line.metric in ASSUMED_METRICS
-
-    titles = {**first, **{recipe: title for recipe, (title, *_) in methods.items()}}
-    return section(KERNELS, KERNEL_METRICS, titles, KERNEL_SETS, name=name, title=title, keep=keep)
+def has_metric(line: Line) -> bool:
+    """Whether a method has the metric of a line: the bicubic kernel has no estimation to be measured."""
+    return line.recipe != "bicubic-kernel" or line.metric in ASSUMED_METRICS
 
 
+TITLES = {"bicubic-kernel": "bicubic kernel assumed"} | {recipe: title for recipe, (title, *_) in METHODS.items()}
+UNDONE = {recipe: title for recipe, (title, *_) in (ONE_RUN | CONSTRAINTS).items()}
+FOR_WHAT = "What each constraint is for"
 KERNEL_TABLE = Experiment(
     "kernelgan",
     f"{KERNELS.title} (KernelGAN, paper B)",
     (
-        kernel_section("known-kernels", KERNELS.title, METHODS, {"bicubic-kernel": "bicubic kernel assumed"}),
-        kernel_section("constraints", "What each constraint is for", ONE_RUN | CONSTRAINTS, {}),
+        section(KERNELS, KERNEL_METRICS, TITLES, KERNEL_SETS, keep=has_metric),
+        section(KERNELS, KERNEL_METRICS, UNDONE, KERNEL_SETS, name="constraints", title=FOR_WHAT),
     ),
     trials=kernel_trials,
     sets=tuple(KERNEL_SETS),
@@ -297,12 +282,9 @@ def noise_measurements(dataset: str, tell: Tell) -> list[Measurement]:
     """Statistics of a set's noise, collected, injected and, where pairs tell it, the camera's own."""
     items = data.open(dataset)
     pairs = all("noisy" in item.parts for item in items)
-    kinds = compare(
-        [(item.name, item.read("noisy" if pairs else "image")) for item in items],
-        NOISE_RULES[dataset],
-        means=[item.image for item in items] if pairs else None,
-        generator=torch.Generator().manual_seed(0),
-    )
+    photos = [(item.name, item.read("noisy" if pairs else "image")) for item in items]
+    means = [item.image for item in items] if pairs else None
+    kinds = compare(photos, NOISE_RULES[dataset], means=means, generator=torch.Generator().manual_seed(0))
     tell(dataset)
     return [of_set(kind, metric, value) for kind, values in kinds.items() for metric, value in values.items()]
 
@@ -315,27 +297,15 @@ def noise_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
         yield Trial("noise", name, names, NOISE, partial(noise_measurements, name), **about)
 
 
-NOISE_TABLE = Experiment(
-    "noise",
-    NOISE.title,
-    (
-        Section(
-            "statistics",
-            NOISE.title,
-            NOISE.rules,
-            [
-                Line(f"{title}: {KINDS[kind]}", kind, metric, "noise", dataset, NOISE.name)
-                for metric in STATISTICS
-                for dataset, title in NOISE_SETS.items()
-                for kind in KINDS
-                if dataset == "polyu_crops" or kind not in ("camera", "there")
-            ],
-            published=False,
-        ),
-    ),
-    trials=noise_trials,
-    sets=tuple(NOISE_SETS),
-)
+NOISE_LINES = [
+    Line(f"{title}: {KINDS[kind]}", kind, metric, "noise", dataset, NOISE.name)
+    for metric in STATISTICS
+    for dataset, title in NOISE_SETS.items()
+    for kind in KINDS
+    if dataset == "polyu_crops" or kind not in ("camera", "there")
+]
+NOISE_SECTION = Section("statistics", NOISE.title, NOISE.rules, NOISE_LINES, published=False)
+NOISE_TABLE = Experiment("noise", NOISE.title, (NOISE_SECTION,), trials=noise_trials, sets=tuple(NOISE_SETS))
 
 # What is a kernel worth? ZSSR on DIV2KRK
 
@@ -362,20 +332,17 @@ ZSSR_SETTINGS: Mapping[str, ZSSRSettings] = {
 
 
 @torch.enable_grad()
-def enlarged(
-    recipe: str, item, lr: Float[Tensor, "3 h w"], scale: int, seed: int, settings: ZSSRSettings | None = None
-) -> Float[Tensor, "3 oh ow"]:
+def enlarged(recipe: str, item, lr: Float[Tensor, "3 h w"], scale: int, seed: int) -> Float[Tensor, "3 oh ow"]:
     """A photo enlarged by a method of ``ZSSR_TITLES``; the true kernel is read from the item of the data set."""
     if recipe == "bicubic":
         return imresize(lr, scale=scale)
-    settings = settings or ZSSR_SETTINGS[recipe]
+    settings = ZSSR_SETTINGS[recipe]
     if recipe == "zssr":
         return zssr(lr, (2, 4)[: scale // 2], None, settings, seed=seed).sr
     if recipe == "zssr-true":
         kernel = align_kernel(item.read(f"kernel_x{scale}").double(), scale)
         return zssr(lr, (scale,), [kernel], settings, seed=seed).sr
-    restarts = RESTARTS if recipe == AVERAGED else 1
-    estimate = estimated([lr], seed=seed, restarts=restarts)[0]
+    estimate = estimated([lr], seed=seed, restarts=RESTARTS if recipe == AVERAGED else 1)[0]
     return k_zssr(lr, estimate.kernel, scale, settings, seed=seed).sr
 
 
@@ -390,10 +357,9 @@ def div2krk_protocol(condition: str) -> EvaluationProtocol:
         "training": "one network for each photo, by the quick settings; kernels by the whole schedule of KernelGAN",
     }
     if sigma:
-        words = f"Gaussian of sigma {SIGMA} added to the LR photo, clipped and rounded, before all else"
-        rules["noise"] = words
+        rules["noise"] = f"Gaussian of sigma {SIGMA} added to the LR photo, clipped and rounded, before all else"
 
-    def prepare(item, value: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def prepare(item, value: float, generator: torch.Generator) -> Pair:
         lr = item.read(f"lr_x{scale}")
         return from_8bit(to_8bit(noise.gaussian(lr, sigma, generator))) if sigma else lr, item.image
 
@@ -409,17 +375,17 @@ def compared(condition: str) -> list[str]:
     return [recipe for recipe in ZSSR_SETTINGS if recipe in ("zssr", "k-zssr") or not CONDITIONS[condition][1]]
 
 
-def div2krk_trial(recipe: str, condition: str, seed: int | None, settings: ZSSRSettings | None = None) -> Trial:
+def div2krk_trial(recipe: str, condition: str, seed: int | None) -> Trial:
     """One method with one seed under one condition, on all photos."""
     protocol, scale, current = div2krk_protocol(condition), CONDITIONS[condition][0], {}
-    settings = settings or ZSSR_SETTINGS.get(recipe)
+    settings = ZSSR_SETTINGS.get(recipe)
 
-    def prepare(item, value: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def prepare(item, value: float, generator: torch.Generator) -> Pair:
         current["item"] = item  # one method reads its true kernel
         return protocol.prepare(item, value, generator)
 
     def model(lr: Tensor, size: tuple[int, int]) -> Tensor:
-        return enlarged(recipe, current["item"], lr, scale, seed or 0, settings)
+        return enlarged(recipe, current["item"], lr, scale, seed or 0)
 
     about = {"steps": settings.steps, "settings": asdict(settings)} if settings else {}
     return trial(recipe, lambda: model, DIV2KRK, replace(protocol, prepare=prepare), seed=seed, **about)
@@ -444,20 +410,16 @@ def div2krk_reference(line: Line) -> dict:
     return {"paper": paper, "comparable": False, "why": FOUR}
 
 
+def div2krk_section(condition: str) -> Section:
+    protocol, quality_y = div2krk_protocol(condition), ("psnr_y", "ssim_y")
+    methods = {recipe: ZSSR_TITLES[recipe] for recipe in ("bicubic", *compared(condition))}
+    return section(protocol, quality_y, methods, {DIV2KRK: ""}, name=condition, reference=div2krk_reference)
+
+
 DIV2KRK_TABLE = Experiment(
     "div2krk",
     "What an estimated kernel is worth (DIV2KRK)",
-    tuple(
-        section(
-            div2krk_protocol(condition),
-            ("psnr_y", "ssim_y"),
-            {recipe: ZSSR_TITLES[recipe] for recipe in ("bicubic", *compared(condition))},
-            {DIV2KRK: ""},
-            name=condition,
-            reference=div2krk_reference,
-        )
-        for condition in CONDITIONS
-    ),
+    tuple(map(div2krk_section, CONDITIONS)),
     trials=div2krk_trials,
     sets=(DIV2KRK,),
 )

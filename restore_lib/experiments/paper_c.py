@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from restore_lib import data, files, images
+from restore_lib import files, images
 from restore_lib.experiments import protocols, published
 from restore_lib.experiments.ledger import Line, Section, section
-from restore_lib.experiments.protocols import BICUBIC, NOT_SEEN, Pair, antialiased_pair, scales
+from restore_lib.experiments.protocols import BICUBIC, NOT_SEEN, antialiased_pair, scales
 from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Trial, left_out, of_checkpoint, trial
 from restore_lib.implicit.recipes import TRUNK_ABLATION
 from restore_lib.pretrained import cards, longest
@@ -59,11 +59,6 @@ def border_error(sr: Float[Tensor, "c h w"], hr: Float[Tensor, "c h w"], cell: i
     return ((float(squared[border].mean()) + TINY**2) / (float(squared[~border].mean()) + TINY**2)) ** 0.5
 
 
-def whole_cells(item, scale: float, generator: torch.Generator) -> Pair:
-    """RGB cropped to a multiple of the scale, so that cells are whole; reduced in 8 bit by Pillow's bicubic."""
-    return antialiased_pair(images.modcrop(item.image, int(scale)), scale)
-
-
 def border_metrics(sr: Float[Tensor, "3 h w"], hr: Float[Tensor, "3 h w"], scale: float) -> dict[str, float]:
     """Jumps and errors at borders, of the clipped, unrounded result."""
     sr = sr.clamp(0, 1)
@@ -82,7 +77,7 @@ BORDERS = EvaluationProtocol(
         "error": "root mean square error of pixels that touch a border, divided by that of the others",
     },
     conditions=scales(4, 6, 8),
-    prepare=whole_cells,
+    prepare=lambda item, scale, generator: antialiased_pair(images.modcrop(item.image, int(scale)), scale),
     measure=border_metrics,
 )
 DIINN = replace(protocols.DIINN, name="diinn-scales", conditions=scales(2, 2.5, 3, 3.5, 4, 6, 8, 10, 15))
@@ -160,25 +155,22 @@ def scale_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
     Of each recipe the checkpoints of the longest training are measured, with every seed; LIIF's authors' network where
     it was imported.
     """
-    trained, path = [], None
-    if tier != "smoke":
-        trained, path = longest(cards(), WHERE), authors.imported().get(AUTHORS)
-        if path is None:
-            left_out(f"LIIF's authors' network. {authors.not_here(AUTHORS)}")
-    digest = files.sha256(path) if path else ""
+    trained, path = ([], None) if tier == "smoke" else (longest(cards(), WHERE), authors.imported().get(AUTHORS))
+    if path is None and tier != "smoke":
+        left_out(f"LIIF's authors' network. {authors.not_here(AUTHORS)}")
+    imported = {"model": AUTHORS, "sha256": files.sha256(path) if path else ""}
     for name in sets:
-        photos = min(PHOTOS[name], len(data.open(name)))
+        about = {"photos": PHOTOS[name], "device": best_device()}
         for protocol in WHERE["bicubic"].get(name, ()):
             model = BICUBIC["liif" if protocol is LIIF else "diinn"]
-            yield trial("bicubic", lambda model=model: model, name, on_set(protocol, name), photos=photos)
+            yield trial("bicubic", lambda model=model: model, name, on_set(protocol, name), photos=PHOTOS[name])
         for weights in trained:
             for protocol in WHERE[weights.recipe].get(name, ()):
-                about = {"settings": {"parameters": weights.parameters}, "device": best_device(), "photos": photos}
-                yield of_checkpoint(weights, as_model, name, on_set(protocol, name), **about)
+                settings = {"parameters": weights.parameters}
+                yield of_checkpoint(weights, as_model, name, on_set(protocol, name), settings=settings, **about)
         for protocol in WHERE[AUTHORS].get(name, ()) if path else ():
             model = lambda: as_model(authors.load_published(AUTHORS).to(best_device()))  # noqa: E731
-            about = {"settings": {"model": AUTHORS, "sha256": digest}, "device": best_device(), "photos": photos}
-            yield trial(AUTHORS, model, name, on_set(protocol, name), **about)
+            yield trial(AUTHORS, model, name, on_set(protocol, name), settings=imported, **about)
 
 
 # The table: who is measured where, and what was printed
@@ -204,15 +196,17 @@ def measured(line: Line) -> bool:
     return line.protocol in {protocol.name for protocol in WHERE[line.recipe].get(line.dataset, ())}
 
 
+def not_seen(line: Line) -> dict:
+    return {"why": NOT_SEEN}
+
+
 def liif_reference(line: Line) -> dict:
-    paper, why = None, NOT_PRINTED
-    if line.recipe in PAPER:
-        row = f"{SETS[line.dataset][0]} {PAPER[line.recipe]}"
-        paper = published.number("liif-benchmarks", row, line.condition)
-        why = ENCODER if line.recipe == AUTHORS else SMALL
-    if paper and line.dataset not in WHOLE:
-        why = SUBSET
-    return {"paper": paper, "comparable": line.recipe == AUTHORS and line.dataset in WHOLE, "why": why}
+    if line.recipe not in PAPER:
+        return {"comparable": False, "why": NOT_PRINTED}
+    row = f"{SETS[line.dataset][0]} {PAPER[line.recipe]}"
+    paper, whole = published.number("liif-benchmarks", row, line.condition), line.dataset in WHOLE
+    why = SUBSET if paper and not whole else ENCODER if line.recipe == AUTHORS else SMALL
+    return {"paper": paper, "comparable": line.recipe == AUTHORS and whole, "why": why}
 
 
 def liif_lines() -> Iterator[Line]:
@@ -243,6 +237,8 @@ def step_lines() -> Iterator[Line]:
             yield log_line(STEPS, row, column, group, f"{scale}, {1000 * int(column.split()[1]):,} steps")
 
 
+EVERY = f"{DIINN.title}, every scale"
+FULL_SETS = {name: SET_TITLES[name] for name in WHOLE}
 FULL_TITLES = {AUTHORS: "LIIF, as its authors trained it"} | TRUNK
 FULL_SIZE = "decoders of full size on the encoder of LIIF's authors"
 BORDER_TITLES = {name: title for name, title in TITLES.items() if name != AUTHORS}
@@ -251,23 +247,10 @@ SCALES_TABLE = Experiment(
     "diinn2023-scales",
     "Super-resolution at any scale (paper C, Tables 1 to 3 and 5)",
     (
-        section(
-            DIINN,
-            QUALITY,
-            TITLES,
-            SET_TITLES,
-            name="diinn",
-            title=f"{DIINN.title}, every scale",
-            keep=measured,
-            reference=lambda line: {"why": NOT_SEEN},
-        ),
+        section(DIINN, QUALITY, TITLES, SET_TITLES, name="diinn", title=EVERY, keep=measured, reference=not_seen),
         Section("liif", f"{LIIF.title}, every scale", LIIF.rules, list(liif_lines())),
-        section(
-            LIIF, ("psnr",), FULL_TITLES, {x: SET_TITLES[x] for x in WHOLE}, name="full", title=FULL_SIZE, keep=measured
-        ),
-        section(
-            DIINN, QUALITY, FULL_TITLES, {"set5": SET_TITLES["set5"]}, name="full-rgb", title=FULL_SIZE, keep=measured
-        ),
+        section(LIIF, ("psnr",), FULL_TITLES, FULL_SETS, name="full", title=FULL_SIZE, keep=measured),
+        section(DIINN, QUALITY, FULL_TITLES, FULL_SETS, name="full-rgb", title=FULL_SIZE, keep=measured),
         Section("logs", "the authors' own training, at its end", LOG_RULES, LOG_LINES),
         Section("steps", "the authors' own training, on its way", LOG_RULES, list(step_lines())),
         section(DIINN, QUALITY, ABLATION, {ABLATION_SET: ""}, name="ablation", title="what each part is worth"),

@@ -142,10 +142,11 @@ def test_methods_that_train_on_a_photo_are_asked_with_their_settings(few, monkey
     estimate = type("F", (), {"kernel": torch.ones(3, 3)})()
     monkeypatch.setattr(paper_b.paper_b_kernels, "estimated", lambda lrs, seed: [estimate])
     settings = replace(quick(REAL), steps=7)
-    record = paper_b.few_trial("zssr-real", settings=settings, seed=5).record()
-    assert calls[0][:2] == ((2, 4), None) and calls[0][2] == settings and calls[0][3] == 5 and len(calls) == 2
+    monkeypatch.setattr(paper_b, "ZSSR_SETTINGS", {"zssr-real": settings, "k-zssr": settings})
+    record = paper_b.few_trial("zssr-real").record()
+    assert calls[0][:2] == ((2, 4), None) and calls[0][2] == settings and len(calls) == 2
     assert record.steps == 7 and record.images == ("p0", "p1")
-    paper_b.few_trial("k-zssr", settings=settings).record()
+    paper_b.few_trial("k-zssr").record()
     assert torch.equal(calls[2][0], torch.ones(3, 3)) and calls[2][1] == 4
 
 
