@@ -23,7 +23,7 @@ from restore_lib.experiments.ledger import BLANK, Cell, Entry, Section, decimals
 from restore_lib.experiments.records import RunRecord, load_all, results_folder
 
 PLAIN = 'style="background: none"'  # stripes are no help where a cell spans several lines
-Folder = Path | str | None
+Folder, Names = Path | str | None, Sequence[str] | None
 
 
 @dataclass(frozen=True)
@@ -101,22 +101,15 @@ def ledger(table: str, section: str, folder: Folder = None) -> Page:
 
 
 def pivot(
-    table: str,
-    section: str,
-    *,
-    rows: str = "group",
-    columns: str = "condition",
-    metric: str | Sequence[str] | None = None,
-    folder: Folder = None,
+    table: str, section: str, *, columns: str = "condition", metric: str | Names = None, folder: Folder = None
 ) -> Page:
-    """Our numbers of a section: by default a row for each method and a column for each condition, by one metric.
+    """Our numbers of a section: a row for each method, and a column for each condition by one metric.
 
-    ``rows``, ``columns`` and ``metric`` as for :func:`restore_lib.experiments.ledger.pivot`; ``columns="metric"`` puts
-    several metrics side by side.
+    ``columns="metric"`` puts several metrics side by side.
     """
     part, records = chosen(table, section, folder)
     metrics = [metric] if isinstance(metric, str) else metric or part.metrics[:1]
-    answers = ledgers.pivot(part, records, rows=rows, columns=columns, metric=metrics)
+    answers = ledgers.pivot(part, records, columns=columns, metric=metrics)
     names = [str(name) for name in dict.fromkeys(name for line in answers.values() for name in line)]
     cells = [[line[n].cells()["ours"] if n in line else Cell("") for n in names] for line in answers.values()]
     heads = [title_of(name) if columns == "metric" else condition_title(name) for name in names]
@@ -148,13 +141,7 @@ def ranking(table: str, section: str, metrics: Sequence[str], folder: Folder = N
 
 
 def order(
-    text: str,
-    table: str,
-    section: str,
-    metric: str,
-    condition: str,
-    groups: Sequence[str] | None = None,
-    folder: Folder = None,
+    text: str, table: str, section: str, metric: str, condition: str, groups: Names = None, folder: Folder = None
 ) -> Page:
     """A sentence: ``text``, then the methods of a section, or ``groups`` of them, in our order, the best one first."""
     part, records = chosen(table, section, folder)
@@ -189,9 +176,9 @@ def chart(
     section: str,
     *,
     columns: str = "condition",
-    metrics: Sequence[str] | None = None,
-    conditions: Sequence[str] | None = None,
-    groups: Sequence[str] | None = None,
+    metrics: Names = None,
+    conditions: Names = None,
+    groups: Names = None,
     folder: Folder = None,
 ) -> Page:
     """A section as a picture: a row for each method, ours as filled marks, published numbers as open ones.
@@ -214,17 +201,16 @@ def chart(
         title = fill(title_of(name if columns == "metric" else metrics[0]), 12)
         title = title if columns == "metric" else f"{condition_title(name)}\n{title}"
         panels[title] = {"ours": ours} | ({"paper": paper} if any(line.paper for line in lines) else {})
-    figure, drawn = plots.dot_plot([str(row) for row in shown], panels), io.BytesIO()
-    figure.savefig(drawn, format="svg", metadata={"Date": None})
+    drawn = io.BytesIO()
+    plots.dot_plot([str(row) for row in shown], panels).savefig(drawn, format="svg", metadata={"Date": None})
     source = f"data:image/svg+xml;base64,{base64.b64encode(drawn.getvalue()).decode()}"
-    quantities = ", ".join(panels).replace("\n", " ")
-    alt = f"{part.title}: {quantities}. The tables below hold the same numbers."
+    alt = f"{part.title}: {', '.join(panels)}. The tables below hold the same numbers.".replace("\n", " ")
     image = f'<img style="width: 100%; min-width: 34em; max-width: 46em" src="{source}" alt="{escape(alt)}">'
     return Page(f'<div class="chart" style="overflow-x: auto">{image}</div>')
 
 
 def section(
-    table: str, section: str, *, columns: str = "condition", metrics: Sequence[str] | None = None, folder: Folder = None
+    table: str, section: str, *, columns: str = "condition", metrics: Names = None, folder: Folder = None
 ) -> Page:
     """A section with its protocol above and its provenance below.
 
@@ -232,11 +218,9 @@ def section(
     """
     part, records = chosen(table, section, folder)
     metrics = metrics or part.metrics
-    if columns == "metric":
-        html = pivot(table, section, columns=columns, metric=metrics, folder=folder).html
-    else:
-        tables = [pivot(table, section, columns=columns, metric=metric, folder=folder).html for metric in metrics]
-        html = tables[0] + "".join(folded(title_of(m), text) for m, text in zip(metrics[1:], tables[1:], strict=True))
+    together = [metrics] if columns == "metric" else [[metric] for metric in metrics]
+    first, *others = (pivot(table, section, columns=columns, metric=some, folder=folder).html for some in together)
+    html = first + "".join(folded(title_of(m), text) for m, text in zip(metrics[1:], others, strict=False))
     return Page(protocol(part) + html + provenance(entries(part, records)))
 
 
