@@ -78,15 +78,12 @@ WEIGHTED = (*(f"lambda-{weight}" for weight in TASK_WEIGHTS), "official")
 
 @dataclass(frozen=True)
 class VisionTask:
-    """A network (a checkpoint, or ``efficientnet-lite0``) that recognises what denoised pictures of a ``source`` show.
+    """A network that recognises what denoised pictures show."""
 
-    ``cases`` are those of :func:`denoiser_of`, ``goal`` is what the network does with the pictures.
-    """
-
-    source: str
-    goal: str
-    network: str
-    cases: tuple[str, ...]
+    source: str  #: Of the pictures.
+    goal: str  #: What the network does with them: ``classify`` or ``segment``.
+    network: str  #: A checkpoint, or ``efficientnet-lite0``.
+    cases: tuple[str, ...]  #: Those of :func:`denoiser_of`.
     sigmas: tuple[int, ...] = SIGMAS
 
     def recipe(self, case: str) -> str:
@@ -128,11 +125,10 @@ CROSS = {
 def denoiser_of(case: str, source: str, goal: str, sigma: int) -> str | None:
     """Checkpoint of the denoiser of a case; None for ``clean``, ``noisy`` and ``cbm3d``, which have none of ours.
 
-    ``photos``: trained on photographs by the mean squared error, where all others start from; ``separate``: trained
-    further on the source's pictures by the mean squared error; ``joint``: by both losses; ``cross``: by both losses for
-    the other task; ``elsewhere``: by the mean squared error on the other task's pictures; ``lambda-0.01``,
-    ``official``: with other weights of the losses. ImageNet's pictures get the denoisers of Tiny ImageNet, CamVid's
-    training pictures CamVid's.
+    ``photos``: trained on photographs by the mean squared error, where all others start; ``separate``: further on the
+    source's pictures; ``joint``: by both losses, ``cross``: for the other task; ``elsewhere``: separately, on the other
+    task's pictures; ``lambda-0.01``, ``official``: with other weights of the losses. ImageNet's pictures get the
+    denoisers of Tiny ImageNet, CamVid's training pictures CamVid's.
     """
     own = {"imagenet": "tiny", "camvid-train": "camvid"}.get(source, source)
     other, task = CROSS[source, goal]
@@ -370,9 +366,8 @@ def fine_structure(x: Float[Tensor, "*c h w"]) -> Float[Tensor, "*c h w"]:
 def detail_metrics(restored: Tensor, clean: Tensor, sigma: float) -> dict[str, float]:
     """The metrics of :func:`restore_lib.experiments.paper_a.kodak_metrics`, and two about detail, in percent.
 
-    ``detail`` is how much of the clean photo's fine structure is in the result, by regression: 100 for the photo
-    itself, 0 for a blur. ``fine_power`` is the power of the result's own fine structure, right or wrong, relative to
-    the photo's.
+    ``detail``: how much of the clean photo's fine structure is in the result, by regression: 100 for the photo itself,
+    0 for a blur. ``fine_power``: the power of the result's own, right or wrong, relative to the photo's.
     """
     ours, true = (fine_structure(x[..., 3:-3, 3:-3].double()) for x in (restored.clamp(0, 1), clean))
     power = true.square().sum()
@@ -395,19 +390,12 @@ def sharpness_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
         yield of_checkpoint(weights, as_model, KODAK, SHARPNESS, seed=0)
 
 
-def sharpness_section(name: str, title: str, image: str = "", after: str = "") -> Section:
-    titles = {recipe: title + after for recipe, title in SHARPNESS_CASES.items()}
-    part = section(SHARPNESS, SHARPNESS_METRICS, titles, {KODAK: ""}, name=name, title=title)
-    return replace(part, lines=[replace(line, image=image) for line in part.lines])
-
-
+SHARPNESS_MEANS = section(SHARPNESS, SHARPNESS_METRICS, SHARPNESS_CASES, {KODAK: ""}, name="means")
+FIFTH = [replace(line, group=f"{line.group}, photo 5", image="kodim05") for line in SHARPNESS_MEANS.lines]
 SHARPNESS_TABLE = Experiment(
     "kodak-sharpness",
     "Photographs by denoisers that were trained to be seen through (Kodak)",
-    (
-        sharpness_section("means", SHARPNESS.title),
-        sharpness_section("photo-5", "photo 5 alone", "kodim05", ", photo 5"),
-    ),
+    (SHARPNESS_MEANS, replace(SHARPNESS_MEANS, name="photo-5", title="photo 5 alone", lines=FIFTH)),
     trials=sharpness_trials,
     sets=(KODAK,),
 )

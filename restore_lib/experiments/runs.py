@@ -54,22 +54,11 @@ def evaluate(
 ) -> list[Measurement]:
     """Run a method over a data set and measure what comes out, one value an image for each condition and metric.
 
-    Parameters
-    ----------
-    model
-        ``model(given, size)`` returns the restored image (c, H, W) from ``given`` (c, h, w) in [0, 1] and ``size`` (H,
-        W); values may leave [0, 1]. Or one model for each condition: ``{"sigma 25": ..., "sigma 50": ...}``.
-    dataset, device
-        Items with a ``name``, as ``data.open`` gives them; where inputs are put, though the CPU measures results.
-    seed
-        For protocols with noise. An image gets the same noise whichever other images are tested.
-    progress, keep
-        Called after each image with its name, and with its name, each result and what it should have been.
-
-    Raises
-    ------
-    ValueError
-        A result of the wrong size.
+    ``model(given, size)`` returns the restored image (c, H, W) from ``given`` (c, h, w) in [0, 1], which is put on
+    ``device``, and ``size`` (H, W); values may leave [0, 1]. Or one model for each condition: ``{"sigma 25": ...}``. An
+    image, an item of ``data.open``, gets the same noise by the same ``seed`` whichever others are tested. ``progress``
+    is called after each image with its name, ``keep`` with its name, each result and what it should have been.
+    ValueError for a result of the wrong size.
     """
     values: dict[tuple[str, str], list[float]] = {}
     for item in dataset:

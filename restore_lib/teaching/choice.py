@@ -37,22 +37,14 @@ def chooser(
 ) -> Widget:
     """Let the reader choose a value for each of several names, and show the picture that belongs to the choice.
 
-    Each name has a list to choose from. Beside the picture stand bars with probabilities, or a second picture; below
-    them a line of text. The first entry is shown first.
+    Each of ``names`` (``("picture", "sigma", "case")``) has a list to choose from. Beside the picture stand bars with
+    probabilities, or a second picture; below them a line of text. ``labels`` are what the picture, and what stands
+    beside it, are called; ``alt`` says what the pictures show, for readers who do not see them.
 
-    Parameters
-    ----------
-    entries : mapping from tuple of str to Shown
-        A value for each name to what is shown: ``("cat", "30", "noisy")``. Every combination of the values that occur
-        needs one, with the same parts and proportions. Lists keep the order in which values first occur.
-    names : sequence of str
-        What is chosen: ``("picture", "sigma", "case")``.
-    alt, labels : str, two str
-        What the pictures show, for readers who do not see them; what the picture, and what stands beside it, are
-        called.
+    ``entries`` map a value for each name to what is shown: ``("cat", "30", "noisy")``, the first one at first. Every
+    combination of the values that occur needs one (else KeyError), with the same parts and proportions (else
+    ValueError). Lists keep the order in which values first occur.
 
-    Examples
-    --------
     >>> import torch
     >>> cat, dog = torch.rand(2, 3, 8, 8)
     >>> pairs = {("cat",): Shown(cat, "A cat."), ("dog",): Shown(dog, "A dog.")}

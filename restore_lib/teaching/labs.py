@@ -56,24 +56,12 @@ def lab(
         size, or figures, and a line of text: ``({"noisy": y, "denoised": x}, "31.2 dB")``. The names are always the
         same. It should take less than half a second; answers are kept, so that a setting is computed once.
     controls : mapping of str to sequence
-        What is chosen and its values: a slider where all are numbers, else a list.
+        What is chosen and its values, two or more: a slider where all are numbers, else a list.
     alt : str
         What the pictures show, for readers who do not see them.
-    start : sequence, optional
-        The settings that are shown first, one of each control; the middle ones by default.
-    still : sequence of sequence, optional
-        Settings that the still form steps through; by default up to six values of the first control, the others as in
-        ``start``.
-
-    Returns
-    -------
-    ipywidgets.VBox or Still
-        The still form where the environment variable ``RESTORE_LABS`` is ``still``.
-
-    Raises
-    ------
-    ValueError
-        Where ``alt`` is empty, or ``start`` is not one value of each control.
+    start, still : sequence, sequence of sequence
+        One value of each control, shown first, by default the middle ones; the settings of the still form, by default
+        up to six values of the first control, the others as in ``start``. ValueError for other values.
     """
     begin = tuple(start) if start is not None else tuple(values[len(values) // 2] for values in controls.values())
     if len(begin) != len(controls) or any(b not in values for b, values in zip(begin, controls.values(), strict=True)):

@@ -26,21 +26,11 @@ def sweep(
 ) -> Widget:
     """Show a picture of each series, two in a row; a slider steps through all series at once.
 
-    Pictures are kept as WebP with losses that no eye sees, unlike those of other pieces.
+    ``series`` map names to pictures in [0, 1], (c, h, w), all of one size: ``{"bicubic": [...], "DIINN": [...]}``;
+    ``steps`` are labels such as ``"x2.5"``, ``start`` is the step that is shown first, ``captions`` a line of text for
+    each step, and ``alt`` says what the pictures show, for readers who do not see them. Pictures are kept as WebP with
+    losses that no eye sees, unlike those of other pieces.
 
-    Parameters
-    ----------
-    series : mapping of str to sequence of Float[Tensor, "c h w"]
-        Names, and pictures in [0, 1], all of one size: ``{"bicubic": [...], "DIINN": [...]}``.
-    steps, start : sequence of str, int
-        A label for each step of the slider, such as ``"x2.5"``; the step that is shown first.
-    alt : str
-        What the pictures show, for readers who do not see them.
-    captions : sequence of str, optional
-        A line of text below the pictures for each step.
-
-    Examples
-    --------
     >>> import torch
     >>> fades = torch.linspace(0, 1, 3)[:, None, None, None] * torch.rand(2, 1, 3, 8, 8)
     >>> sweep({"a cat": list(fades[0]), "a dog": list(fades[1])}, steps=("dark", "dusk", "day"), alt="Two animals")
