@@ -11,6 +11,7 @@ from decimal import Decimal
 from itertools import combinations
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from restore_lib.experiments.published import Number, PublishedTable
 from restore_lib.experiments.records import OverSeeds, RunRecord, over_seeds
@@ -25,6 +26,13 @@ COLUMNS = ("paper", "official log", "ours", "difference", "why")
 #: Title and decimals of each metric; a metric that is not there has its own name and three decimals.
 METRICS: Mapping[str, tuple[str, int]] = json.loads(Path(__file__).with_name("metrics.json").read_text("utf-8"))
 LOWER_IS_BETTER = ("lpips_alex", "lpips_vgg", "brisque", "kernel_error", "kernel_error_median", "kernel_error_worst")
+
+
+#: Name, title and rules of each protocol.
+WORDS: Mapping[str, Mapping[str, Any]] = {
+    name: {"name": name, **words}
+    for name, words in json.loads(Path(__file__).with_name("protocols.json").read_text("utf-8")).items()
+}
 
 
 def title_of(metric: str) -> str:

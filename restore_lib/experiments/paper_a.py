@@ -17,7 +17,7 @@ from restore_lib.denoising import baselines, denoise
 from restore_lib.denoising.dncnn import AUTHORS, author_network
 from restore_lib.denoising.recipes import ABLATIONS, CHOICES
 from restore_lib.experiments import published, runs
-from restore_lib.experiments.ledger import Line, Section, section
+from restore_lib.experiments.ledger import WORDS, Line, Section, section
 from restore_lib.experiments.protocols import RGB, gaussian_noise, quality, unchanged
 from restore_lib.experiments.records import RunRecord, save
 from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Models, Trial, of_checkpoint, trial
@@ -106,10 +106,7 @@ def kodak_metrics(restored: Tensor, clean: Tensor, sigma: float) -> dict[str, fl
 
 def kodak_protocol(*sigmas: int) -> EvaluationProtocol:
     """The rules of the official code, for some noise levels."""
-    plain = gaussian_noise(*sigmas)
-    border = {"measured on": "all RGB pixels but a border of 3, which the released network does not return"}
-    title, rules = "paper A's rules for Kodak", {**plain.rules, **border}
-    return replace(plain, name="liu2018", title=title, rules=rules, measure=kodak_metrics)
+    return replace(gaussian_noise(*sigmas), **WORDS["liu2018"], measure=kodak_metrics)
 
 
 KODAK_PROTOCOL = kodak_protocol(*KODAK_SIGMAS)
@@ -195,12 +192,6 @@ ALL_METHODS = {
 
 def files_protocol(*sigmas: int) -> EvaluationProtocol:
     """Middles of photos under noise of some levels, clipped and rounded as a file holds them; so many suffice."""
-    plain = gaussian_noise(*sigmas)
-    rules = {
-        "input": "the middle 256 x 256 pixels plus Gaussian noise, clipped and rounded to 8 bit",
-        "result": "clipped and rounded to 8 bit",
-        "measured on": "all RGB pixels, no border",
-    }
 
     def prepare(item, sigma, generator):
         clean = images.centre_crop(item.image, 256)
@@ -209,8 +200,7 @@ def files_protocol(*sigmas: int) -> EvaluationProtocol:
     def measure(restored, clean, sigma):
         return quality(("psnr",), restored, clean, RGB)
 
-    title = "photos with noise, as files hold them"
-    return replace(plain, name="noisy-files", title=title, rules=rules, prepare=prepare, measure=measure)
+    return replace(gaussian_noise(*sigmas), **WORDS["noisy-files"], prepare=prepare, measure=measure)
 
 
 FILES_PROTOCOL = files_protocol(*ALL_SIGMAS)

@@ -21,7 +21,7 @@ from restore_lib.data.patches import to_float
 from restore_lib.denoising import baselines
 from restore_lib.denoising.denoiser import same_size
 from restore_lib.denoising.vision_recipes import SIGMAS, TASK_WEIGHTS, pictures
-from restore_lib.experiments.ledger import Line, Protocol, Section, section
+from restore_lib.experiments.ledger import WORDS, Line, Protocol, Section, section
 from restore_lib.experiments.paper_a import KODAK, QUALITY, as_model, has_cbm3d, kodak_metrics, kodak_protocol
 from restore_lib.experiments.protocols import RGB
 from restore_lib.experiments.records import Measurement, measurement, of_set
@@ -34,20 +34,7 @@ from restore_lib.training.precision import best_device, has_bfloat16
 
 VISION_SEEDS = (0, 1, 2)  # draws of the noise
 CBM3D_PICTURES = {"scenes": 60, "tiny": 100, "camvid": 12}  # evenly over the set: it takes seconds for each
-VISION = Protocol(
-    "liu2018-vision",
-    "what networks see in denoised pictures",
-    {
-        "input": "picture plus Gaussian noise, neither clipped nor rounded; the same noise for every case",
-        "denoisers": "in bfloat16 where the processor has it, "
-        "which changes pictures by less than storing them in 8 bit",
-        "seen": "the network gets the denoised picture as it comes, neither clipped nor rounded",
-        "measured on": "all test pictures, three draws of the noise; CBM3D: some of them",
-        "intervals": "hold nineteen of twenty bootstrap draws of the pictures",
-        "PSNR, SSIM, LPIPS": "of the clipped, rounded pictures, first draw of the noise",
-    },
-    {f"sigma {sigma}": sigma for sigma in SIGMAS},
-)
+VISION = Protocol(**WORDS["liu2018-vision"], conditions={f"sigma {sigma}": sigma for sigma in SIGMAS})
 CASE_TITLES = {
     "clean": "clean picture",
     "noisy": "noisy picture",
@@ -375,12 +362,7 @@ def detail_metrics(restored: Tensor, clean: Tensor, sigma: float) -> dict[str, f
     return kodak_metrics(restored, clean, sigma) | {name: 100 * float(share) for name, share in shares.items()}
 
 
-SHARPNESS = replace(
-    kodak_protocol(SHARPNESS_SIGMA),
-    name="kodak-sharpness",
-    title="paper A's rules for Kodak, and how much detail is left",
-    measure=detail_metrics,
-)
+SHARPNESS = replace(kodak_protocol(SHARPNESS_SIGMA), **WORDS["kodak-sharpness"], measure=detail_metrics)
 
 
 def sharpness_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:

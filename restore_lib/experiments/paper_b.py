@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from restore_lib import images, metrics
 from restore_lib.data.opening import Item
 from restore_lib.experiments import paper_b_kernels, published, runs
-from restore_lib.experiments.ledger import Line, Section, section
+from restore_lib.experiments.ledger import WORDS, Line, Section, section
 from restore_lib.experiments.protocols import BICUBIC as INTERPOLATIONS
 from restore_lib.experiments.protocols import Pair, quality, unchanged
 from restore_lib.experiments.records import Measurement, of_set, results_folder
@@ -74,13 +74,6 @@ ZSSR_SETTINGS: Mapping[str, ZSSRSettings] = {
     "k-zssr-real": quick(K_ZSSR_REAL),
 }
 SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-RULES = {
-    "high resolution": "Kodak's photos, cut to a multiple of 4",
-    "low resolution": "MATLAB's bicubic reduction by 4, a blur by an anisotropic Gaussian (standard deviations of 0.4 "
-    "to 1 pixel), half of the noise of photos of DND that training never sees, 8 bit; another blur and noise for each",
-    "result": "clipped and rounded to 8 bit",
-    "measured on": "RGB without a border of 4 pixels, LPIPS with AlexNet",
-}
 
 
 def hidden_pair(item: Item, scale: float, generator: torch.Generator) -> Pair:
@@ -102,44 +95,13 @@ def track1_metrics(sr: Float[Tensor, "3 h w"], hr: Float[Tensor, "3 h w"], scale
 
 
 TRACK1 = EvaluationProtocol(
-    "track1-here", "a Track 1 of our own (Kodak)", RULES, {CONDITION: 4.0}, hidden_pair, track1_metrics
+    **WORDS["track1-here"], conditions={CONDITION: 4.0}, prepare=hidden_pair, measure=track1_metrics
 )
-TRACK1_FEW = replace(
-    TRACK1,
-    name="track1-few",
-    title=f"methods that train on each photo ({FEW} of 24)",
-    rules=RULES | {"photos": f"{FEW} of 24, because each gets a training of its own"},
-)
-TRACK1_WEAK = replace(
-    TRACK1_FEW,
-    name="track1-weak-few",
-    title=f"the methods of Table 1 at a camera whose noise the released rule accepts ({FEW} of 24 photos)",
-    rules=RULES
-    | {
-        "low resolution": "MATLAB's bicubic reduction by 4, noise of photos of DND that training never sees, weakened "
-        "to a luma variance of 10 (the released rule accepts up to 20), 8 bit; another noise for each",
-        "photos": f"{FEW} of 24, because some methods train on each photo",
-    },
-    prepare=weak_pair,
-)
-TRACK1_BETWEEN = replace(
-    TRACK1,
-    name="track1-between",
-    title="between the network of absolute differences and the GAN's",
-    rules=RULES | {"share": "of the GAN generator in each weight"},
-    conditions={f"share {share:g}": share for share in SHARES},
-)
-TRACK1_PRECISION = replace(
-    TRACK1,
-    name="track1-precision",
-    title="what bfloat16 costs",
-    rules=RULES
-    | {
-        "bf16": "convolutions multiply in bfloat16, everything else in float32",
-        "bf16 against exact": "measured against the exact result, not the photo",
-    },
-    conditions={"exact": 0.0, "bf16": 1.0, "bf16 against exact": 2.0},
-)
+TRACK1_FEW = replace(TRACK1, **WORDS["track1-few"])
+TRACK1_WEAK = replace(TRACK1, **WORDS["track1-weak-few"], prepare=weak_pair)
+TRACK1_BETWEEN = replace(TRACK1, **WORDS["track1-between"], conditions={f"share {x:g}": x for x in SHARES})
+PRECISIONS = {"exact": 0.0, "bf16": 1.0, "bf16 against exact": 2.0}
+TRACK1_PRECISION = replace(TRACK1, **WORDS["track1-precision"], conditions=PRECISIONS)
 
 
 def with_spreads(measured: list[Measurement]) -> list[Measurement]:
@@ -333,24 +295,6 @@ INDICES: Mapping[str, Callable[[Tensor], float]] = {
     "blur": metrics.blur,
 }
 TRACK2_AUTHORS = AUTHORS | {"realsr-df2k-jpeg": "RealSR for JPEG pictures, authors' model"}
-WORTH = {
-    "result": "clipped and rounded to 8 bit",
-    "BRISQUE": "package brisque, lower is better; trained on opinions of noise, blur and JPEG, not of invented texture",
-    "noise level": "white noise with as much fine detail, in levels of 255; interpolated noise is not fine",
-    "blur index": "0 sharp, 1 blurred; noise and invented texture count as sharp",
-}
-PAIR_RULES = {
-    "low resolution": "128 x 128 pixels from the middle of a photo by a Canon or a Nikon, whose zoom made it small; "
-    "25 of the 100 test pairs of the data set RealSR (which is not the method)",
-    "high resolution": "the same place with four times the zoom, 512 x 512 pixels",
-    "not corrected": "pairs as their authors registered them, to a fraction of a pixel; some differ by several levels "
-    "of 255 in brightness",
-    "measured on": "RGB without a border of 4 pixels, LPIPS with AlexNet; indices on the whole result",
-} | WORTH
-PHONE_RULES = {
-    "photos": f"{SIDE} x {SIDE} pixels, or what there is, from the middle of each phone photo as it was stored, JPEG",
-    "reference": "none",
-} | WORTH
 
 
 def prepare_phone(item: Item, scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -376,17 +320,14 @@ def usable() -> dict[str, Callable[[Tensor], float]]:
 
 
 ONE = {CONDITION: float(SCALE)}
-TRACK2_TITLES = {PAIRS: "pairs by two zooms of a camera (RealSR's test set)", PHONES: "phone photos, without reference"}
 TRACK2 = {
     PAIRS: EvaluationProtocol(
-        "track2-pairs",
-        TRACK2_TITLES[PAIRS],
-        PAIR_RULES,
-        ONE,
+        **WORDS["track2-pairs"],
+        conditions=ONE,
         prepare=lambda item, scale, generator: (item.read("lr"), item.image),
         measure=lambda sr, hr, scale: track1_metrics(sr, hr) | measure_alone(sr, hr),
     ),
-    PHONES: EvaluationProtocol("track2-phones", TRACK2_TITLES[PHONES], PHONE_RULES, ONE, prepare_phone, measure_alone),
+    PHONES: EvaluationProtocol(**WORDS["track2-phones"], conditions=ONE, prepare=prepare_phone, measure=measure_alone),
 }
 REFERENCE = replace(
     TRACK2[PAIRS], prepare=lambda item, scale, generator: (item.image, item.image), measure=measure_alone

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from restore_lib import data, files, metrics, noise
 from restore_lib.experiments import published
-from restore_lib.experiments.ledger import Line, Protocol, Section, section
+from restore_lib.experiments.ledger import WORDS, Line, Protocol, Section, section
 from restore_lib.experiments.protocols import Pair, from_8bit, quality, to_8bit
 from restore_lib.experiments.records import Measurement, measurement, of_set
 from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Tell, Trial, trial
@@ -40,20 +40,7 @@ KERNEL_SETS = {"div2krk": "DIV2KRK (4 of 100)", "kodak24": "Kodak (4 of 24)"}
 EVERY = 6  # of Kodak's photos, every sixth
 KERNEL_SEEDS, CONSTRAINT_SEEDS = range(5), range(3)
 RESTARTS = 4
-KERNELS = Protocol(
-    "known-kernels",
-    "How far an estimated kernel can be trusted",
-    {
-        "photos": "DIV2KRK's own LR images; every sixth photo of Kodak, reduced by 2 with a random kernel and rounded",
-        "random kernels": "rough anisotropic Gaussians as DIV2KRK's, by the generator of its authors; "
-        "one for each photo",
-        "kernel error": "sum of absolute differences, both kernels normalised and aligned; 0 to 2",
-        "PSNR": "of the photo reduced with the estimated kernel, against the LR image, without a border of 8 pixels",
-        "median, worst": "over the photos of the set, then the mean over seeds",
-        "distrusted": "share of kernels that come with a warning",
-    },
-    {"x2": 2.0},
-)
+KERNELS = Protocol(**WORDS["known-kernels"], conditions={"x2": 2.0})
 SINGLE = KernelSettings()
 Method = tuple[str, KernelSettings, int, Rule]  # title, settings, restarts, what becomes of several kernels
 ONE_RUN: dict[str, Method] = {"kernelgan": ("KernelGAN, one run", SINGLE, 1, "average")}
@@ -265,17 +252,7 @@ KINDS = {
 }
 STATISTICS = ("sigma", "luma share", "red-green", "green-blue", "across 1", "across 2", "fine")
 STATISTICS += ("dark sigma", "bright sigma")
-NOISE = Protocol(
-    "noise-statistics",
-    "Is collected noise like the camera's?",
-    {
-        "patches": "64 x 64 pixels of a grid, luma variance below 20; for DND, the adaptive rule with factor 1.5",
-        "measured on": "crops of 32 x 32 pixels, each channel without its mean, at most 1,000 evenly chosen ones",
-        "true noise": "noisy photo minus the mean of many exposures; PolyU alone has it",
-        "strength": "standard deviation of a channel on the scale 0 to 255; dark and bright: a third of the crops each",
-    },
-    {kind: float(number) for number, kind in enumerate(KINDS)},
-)
+NOISE = Protocol(**WORDS["noise-statistics"], conditions={kind: float(i) for i, kind in enumerate(KINDS)})
 
 
 def noise_measurements(dataset: str, tell: Tell) -> list[Measurement]:
@@ -350,14 +327,6 @@ def div2krk_protocol(condition: str) -> EvaluationProtocol:
     """The protocol of one condition of DIV2KRK's tables."""
     scale, sigma = CONDITIONS[condition]
     rule = metrics.Protocol(channels="y", border=scale, quantize=True)
-    rules = {
-        "low resolution": "DIV2KRK's own LR photos, 8 bit",
-        "result": "clipped and rounded to 8 bit",
-        "measured on": "luma (BT.601, 16 to 235), without a border of s pixels",
-        "training": "one network for each photo, by the quick settings; kernels by the whole schedule of KernelGAN",
-    }
-    if sigma:
-        rules["noise"] = f"Gaussian of sigma {SIGMA} added to the LR photo, clipped and rounded, before all else"
 
     def prepare(item, value: float, generator: torch.Generator) -> Pair:
         lr = item.read(f"lr_x{scale}")
@@ -366,8 +335,8 @@ def div2krk_protocol(condition: str) -> EvaluationProtocol:
     def measure(sr: Tensor, hr: Tensor, value: float) -> dict[str, float]:
         return {f"{name}_y": number for name, number in quality(("psnr", "ssim"), sr.clamp(0, 1), hr, rule).items()}
 
-    title = f"DIV2KRK, {f'x4, noise of sigma {SIGMA} on the photo' if sigma else condition}"
-    return EvaluationProtocol(f"{DIV2KRK}-{condition}", title, rules, {condition: float(scale)}, prepare, measure)
+    words, conditions = WORDS[f"{DIV2KRK}-{condition}"], {condition: float(scale)}
+    return EvaluationProtocol(**words, conditions=conditions, prepare=prepare, measure=measure)
 
 
 def compared(condition: str) -> list[str]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from restore_lib import files, images
 from restore_lib.experiments import protocols, published
-from restore_lib.experiments.ledger import Line, Section, section
+from restore_lib.experiments.ledger import WORDS, Line, Section, section
 from restore_lib.experiments.protocols import BICUBIC, NOT_SEEN, antialiased_pair, scales
 from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Trial, left_out, of_checkpoint, trial
 from restore_lib.implicit.recipes import TRUNK_ABLATION
@@ -66,16 +66,7 @@ def border_metrics(sr: Float[Tensor, "3 h w"], hr: Float[Tensor, "3 h w"], scale
 
 
 BORDERS = EvaluationProtocol(
-    name="cell-borders",
-    title="where cells of the small picture's pixels meet",
-    rules={
-        "high resolution": "RGB, cropped to a multiple of the scale s",
-        "low resolution": "8-bit RGB; antialiased bicubic of torchvision and Pillow",
-        "result": "clipped to [0, 1], not rounded",
-        "jump": "difference of neighbours, less the mean of the differences on either side; mean size across borders "
-        "of s × s cells, divided by the mean size within cells: 1 where the grid cannot be seen",
-        "error": "root mean square error of pixels that touch a border, divided by that of the others",
-    },
+    **WORDS["cell-borders"],
     conditions=scales(4, 6, 8),
     prepare=lambda item, scale, generator: antialiased_pair(images.modcrop(item.image, int(scale)), scale),
     measure=border_metrics,
@@ -182,12 +173,7 @@ SUBSET = "some photos of the set: not comparable"
 ENCODER = "EDSR-baseline as encoder; the paper prints RDN"
 LOGGED = "published number only: DIV2K's validation photos have to be fetched"
 LOG, STEPS = "diinn-log", "diinn-log-trajectory"
-LOG_RULES = {
-    "photos": "DIV2K 0801 to 0900",
-    "low resolution": "8-bit RGB, antialiased bicubic",
-    "measured on": "RGB, without a border of s + 6 pixels",
-    "trained on": "DIV2K 0001 to 0800, 48 pairs a step, 50,000 steps, RDN as encoder; all methods alike",
-}
+LOG_RULES = WORDS[LOG]["rules"]
 SET_TITLES = {dataset: set_title(dataset) for dataset in SETS}
 
 

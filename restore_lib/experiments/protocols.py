@@ -13,7 +13,7 @@ from torch import Tensor
 
 from restore_lib import images, metrics, noise, resampling
 from restore_lib.experiments import published
-from restore_lib.experiments.ledger import Line, section
+from restore_lib.experiments.ledger import WORDS, Line, section
 from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Trial, trial
 from restore_lib.resampling import imresize, resize_antialiased
 
@@ -75,15 +75,7 @@ def scales(*values: int | float) -> dict[str, float]:
 
 
 CLASSIC = EvaluationProtocol(
-    name="classic",
-    title="classic luma protocol",
-    rules={
-        "high resolution": "luma (BT.601, 16 to 235) in 8 bit, cropped to a multiple of the scale s",
-        "low resolution": "MATLAB's bicubic of the luma, not rounded",
-        "result": "clipped to 16 to 235 and rounded to 8 bit",
-        "measured on": "luma, without a border of s pixels",
-        "grey pictures": "are their own luma",
-    },
+    **WORDS["classic"],
     conditions=scales(2, 3, 4),
     prepare=luma_pair,
     measure=lambda sr, hr, scale: quality(
@@ -92,30 +84,14 @@ CLASSIC = EvaluationProtocol(
 )
 
 LIIF = EvaluationProtocol(
-    name="liif",
-    title="LIIF's benchmark protocol",
-    rules={
-        "high resolution": "RGB, cropped to a multiple of the scale s",
-        "low resolution": "8-bit RGB; MATLAB's bicubic for ×2 to ×4, Pillow's beyond",
-        "result": "clipped to [0, 1], not rounded",
-        "measured on": "luma (BT.601, 16 to 235), without a border of s pixels",
-        "grey pictures": "become RGB, so that their luma spans 16 to 235",
-    },
+    **WORDS["liif"],
     conditions=scales(2, 3, 4, 6, 8),
     prepare=liif_pair,
     measure=lambda sr, hr, scale: quality(("psnr",), sr.clamp(0, 1), hr, metrics.LIIF_BENCHMARK(int(scale))),
 )
 
 DIINN = EvaluationProtocol(
-    name="diinn",
-    title="DIINN's test protocol",
-    rules={
-        "high resolution": "RGB, whole, not cropped",
-        "low resolution": "8-bit RGB of round(H/s) × round(W/s) pixels; antialiased bicubic of torchvision and Pillow",
-        "result": "clipped to [0, 1], not rounded",
-        "measured on": "all RGB pixels, no border; SSIM with an 11 × 11 Gaussian window",
-        "LR-PSNR": "PSNR after reducing result and truth again, in floating point",
-    },
+    **WORDS["diinn"],
     conditions=scales(2, 2.5, 3, 3.5, 4, 6, 8),
     prepare=lambda item, scale, generator: antialiased_pair(item.image, scale),
     measure=lambda sr, hr, scale: quality(("psnr", "ssim", "lr_psnr"), sr.clamp(0, 1), hr, metrics.DIINN_TEST, scale),
@@ -127,13 +103,7 @@ PROTOCOLS = {protocol.name: protocol for protocol in (CLASSIC, LIIF, DIINN)}
 def gaussian_noise(*sigmas: int | float) -> EvaluationProtocol:
     """Denoising of photos under Gaussian noise of given strengths, on the scale 0 to 255."""
     return EvaluationProtocol(
-        name="awgn",
-        title="Gaussian noise on whole RGB photos",
-        rules={
-            "input": "photo plus Gaussian noise, neither clipped nor rounded; the same noise for every method",
-            "result": "clipped and rounded to 8 bit",
-            "measured on": "all RGB pixels, no border",
-        },
+        **WORDS["awgn"],
         conditions={f"sigma {sigma:g}": float(sigma) for sigma in sigmas},
         prepare=lambda item, sigma, generator: (noise.gaussian(item.image, sigma, generator), item.image),
         measure=lambda restored, clean, sigma: quality(("psnr", "ssim"), restored, clean, RGB),
@@ -227,13 +197,7 @@ def portrait(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 side side"]:
 
 
 EQUAL_ERROR = EvaluationProtocol(
-    name="equal-error",
-    title="Seven distortions with the squared error of a shift by one pixel",
-    rules={
-        "original": "the middle of the upper 256 rows, 256 pixels wide, values drawn in by 3/20 from black and white",
-        "distortions": "error images scaled to the mean square of the error of the shift; noise from seed 0",
-        "measured on": "all RGB pixels, neither clipped nor rounded",
-    },
+    **WORDS["equal-error"],
     conditions={name: float(number) for number, name in enumerate(DISTORTIONS)},
     prepare=lambda item, number, generator: (
         equal_error(clean := portrait(item.image))[DISTORTIONS[int(number)]],
