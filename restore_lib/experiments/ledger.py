@@ -115,10 +115,7 @@ class Table:
         return sum(bool(line.answered_by(records)) for line in self.lines)
 
     def section(self, name: str) -> Section:
-        for section in self.sections:
-            if section.name == name:
-                return section
-        raise ValueError(f"table {self.name} has sections {', '.join(s.name for s in self.sections)}, not {name!r}")
+        return {section.name: section for section in self.sections}[name]
 
 
 def section(

@@ -156,12 +156,10 @@ def sentence(text: str, table: str, section: str, metric: str, folder: Folder = 
     """A sentence with numbers of a section in it.
 
     ``lines`` name places of the section by group and condition, and ``text`` has ``{name.ours}``, ``{name.paper}`` or
-    ``{name.difference}`` for each. ValueError for a place that the section does not have.
+    ``{name.difference}`` for each. KeyError for a place that the section does not have.
     """
     part, records = chosen(table, section, folder)
     found = {(entry.line.group, entry.line.condition): entry.cells() for entry in entries(part, records, metric)}
-    if absent := [place for place in lines.values() if place not in found]:
-        raise ValueError(f"{table}, {section} has no {metric} of {absent[0]}")
     numbers = {name: SimpleNamespace(**{k: span(c) for k, c in found[at].items()}) for name, at in lines.items()}
     return Page(f"<p>{text.format(**numbers)}</p>")
 

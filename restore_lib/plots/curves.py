@@ -12,26 +12,14 @@ from restore_lib.plots.style import COLOURS, MARKERS, WIDTH, BookFigure, in_styl
 
 
 @in_style
-def psnr_lpips_scatter(
-    points: Mapping[str, tuple[float, float]], published: Mapping[str, tuple[float, float]] | None = None
-) -> Figure:
-    """Show methods in the plane of PSNR (right is better) and LPIPS (drawn downwards, so up is better).
-
-    ``points`` were measured: filled marks. ``published`` are what papers print: open marks, in the colour of the
-    measured method of the same name. Both map names to (psnr, lpips).
-    """
+def psnr_lpips_scatter(points: Mapping[str, tuple[float, float]]) -> Figure:
+    """Show methods, (psnr, lpips) by name, in the plane of PSNR (right is better) and LPIPS (drawn so that up is)."""
     same_length(points)
-    published = published or {}
-    names = list(dict.fromkeys((*points, *published)))
     figure = BookFigure(figsize=(WIDTH, 4.2))
     ax = figure.subplots()
-    for index, name in enumerate(names):
+    for index, (name, point) in enumerate(points.items()):
         style = {"color": COLOURS[index % len(COLOURS)], "markersize": 9, "linestyle": ""}
-        marker = MARKERS[index % len(MARKERS)]
-        if name in points:
-            ax.plot(*points[name], marker, label=name, **style)
-        if name in published:
-            ax.plot(*published[name], marker, label=f"{name} (published)", markerfacecolor="none", **style)
+        ax.plot(*point, MARKERS[index % len(MARKERS)], label=name, **style)
     ax.margins(0.12)
     low, high = ax.get_xlim()
     if high - low < 1:  # a tenth of a decibel must not look like a victory
@@ -44,20 +32,17 @@ def psnr_lpips_scatter(
 
 
 @in_style
-def line_profile(
-    images: Sequence[Float[Tensor, "_c _h _w"]], labels: Sequence[str], row: int, *, channel: int = 1
-) -> Figure:
-    """Plot one row of pixels of several pictures in [0, 1], on the scale 0 to 255; the first in black above the others.
+def line_profile(images: Sequence[Float[Tensor, "_c _h _w"]], labels: Sequence[str], row: int) -> Figure:
+    """Plot a row of pixels, in green, of pictures in [0, 1] on the scale 0 to 255; the first in black above the others.
 
     ``row`` counts in the first picture. Others are spread over its width, and their row is the one at the same height.
-    ``channel`` is the colour, counted from 0: green by default.
     """
     same_length(images, labels=labels)
     height, width = images[0].shape[-2:]
     figure = BookFigure(figsize=(WIDTH, 3.2))
     ax = figure.subplots()
     for index, (image, label) in enumerate(zip(images, labels, strict=True)):
-        values = image[channel, row * image.shape[-2] // height].detach().cpu().numpy()
+        values = image[1, row * image.shape[-2] // height].detach().cpu().numpy()
         at = (np.arange(len(values)) + 0.5) * width / len(values) - 0.5
         # The first, which the others are compared with, is black and lies on top.
         ax.plot(at, 255 * values, color=COLOURS[index % len(COLOURS)], label=label, zorder=3 if index == 0 else 2)

@@ -44,7 +44,7 @@
   }
 
   function loupe(root) {
-    var first = root.querySelector("img"), zoom = Number(root.dataset.zoom);
+    var first = root.querySelector("img"), zoom = 4;
     var columns = Number(first.getAttribute("width")), rows = Number(first.getAttribute("height"));
     var spot = [0.5, 0.5], lenses = [];
     function draw() {

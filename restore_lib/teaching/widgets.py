@@ -73,15 +73,15 @@ def frames(images: Sequence[Float[Tensor, "c _h _w"]], *, labels: Sequence[str],
     return _widget("frames", "rl-stack rl-frames", images, labels, alt, bar)
 
 
-def loupe(images: Sequence[Float[Tensor, "c _h _w"]], *, labels: Sequence[str], alt: str, zoom: int = 4) -> Widget:
-    """Show pictures side by side under one lens: the same spot of each, enlarged ``zoom`` times without smoothing.
+def loupe(images: Sequence[Float[Tensor, "c _h _w"]], *, labels: Sequence[str], alt: str) -> Widget:
+    """Show pictures side by side under one lens: the same spot of each, enlarged four times without smoothing.
 
     The lens follows a mouse or finger on any of the pictures. With the lens in focus, arrow keys move it, and with
     Shift by one pixel. On narrow screens the pictures stand below each other.
     """
     advice = "Move over any picture, or tap it, or use Tab and the arrow keys (with Shift: one pixel)."
     below, view = f'<p class="rl-help">{advice}</p>', '<div class="rl-view">{}</div>'
-    return _widget("loupe", "rl-loupe", images, labels, alt, below, f' data-zoom="{zoom}"', view)
+    return _widget("loupe", "rl-loupe", images, labels, alt, below, view)
 
 
 def _widget(
@@ -91,7 +91,6 @@ def _widget(
     labels: Sequence[str],
     alt: str,
     below: str,
-    data: str = "",
     view: str = "{}",
 ) -> Widget:
     """Pictures with their labels, and what stands below them."""
@@ -102,7 +101,7 @@ def _widget(
         for array, label in zip(arrays, labels, strict=True)
     ]
     body = f'<div class="rl-row">{"".join(panes)}</div>{below}'
-    html = self_contained("widgets", classes, alt, size, WIDE, body, attributes=data)
+    html = self_contained("widgets", classes, alt, size, WIDE, body)
     return Widget(html, f"<{kind.replace('-', '/')}: {' | '.join(labels)}>")
 
 
@@ -146,7 +145,6 @@ def self_contained(
     body: str,
     *,
     data: object = None,
-    attributes: str = "",
     script: bool = True,
 ) -> str:
     """HTML with the style sheets and the script of ``name`` around a body, and ``data`` for the script.
@@ -159,12 +157,12 @@ def self_contained(
         raise ValueError("alt is empty: say in a few words what the pictures show")
     # Data are an argument of the script, where "<" could end it: escaped, no text in it is markup.
     argument = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    token = f"rl-{hashlib.sha256(repr((classes, alt, attributes, body, argument)).encode()).hexdigest()[:12]}"
+    token = f"rl-{hashlib.sha256(repr((classes, alt, body, argument)).encode()).hexdigest()[:12]}"
     shown = size[1] * max(1, wide // max(size))
     sheets = "".join((HERE / f"{sheet}.css").read_text(encoding="utf-8") for sheet in dict.fromkeys(("widgets", name)))
     page = (
         f'<style>\n{sheets}</style><div class="rl-widget {classes} {token}" role="group" aria-label="{escape(alt)}"'
-        f'{attributes} style="--width: {shown}px; --ratio: {size[1]} / {size[0]}">{body}</div>'
+        f' style="--width: {shown}px; --ratio: {size[1]} / {size[0]}">{body}</div>'
     )
     if script:
         code = (HERE / f"{name}.js").read_text(encoding="utf-8")
