@@ -23,7 +23,8 @@ from restore_lib.experiments.ledger import BLANK, Cell, Entry, Section, decimals
 from restore_lib.experiments.records import RunRecord, load_all, results_folder
 
 PLAIN = 'style="background: none"'  # stripes are no help where a cell spans several lines
-Folder, Names = Path | str | None, Sequence[str] | None
+Folder = Path | str | None
+Names = Sequence[str] | None
 
 
 @dataclass(frozen=True)

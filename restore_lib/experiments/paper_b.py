@@ -113,12 +113,11 @@ def with_spreads(measured: list[Measurement]) -> list[Measurement]:
 def track1_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
     """Every method that can run here on the test photos; at tier ``smoke`` only interpolation."""
     own, networks, single = ([], {}, {}) if tier == "smoke" else (trained(), imported(), ZSSR_SETTINGS)
-    about = {"summary": with_spreads}
-    yield trial("bicubic", lambda: bicubic, KODAK, TRACK1, **about)
+    yield trial("bicubic", lambda: bicubic, KODAK, TRACK1, summary=with_spreads)
     for name, network in networks.items():
-        yield trial(name, partial(whole, network), KODAK, TRACK1, **about)
+        yield trial(name, partial(whole, network), KODAK, TRACK1, summary=with_spreads)
     for weights in own:
-        yield of_checkpoint(weights, whole, KODAK, TRACK1, **about)
+        yield of_checkpoint(weights, whole, KODAK, TRACK1, summary=with_spreads)
     if tier != "smoke":
         yield from between_trials(own)
         yield from precision_trials(own, networks)

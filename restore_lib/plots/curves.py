@@ -114,14 +114,14 @@ def spectrum(images: Sequence[Float[Tensor, "_c _h _w"]], titles: Sequence[str] 
     axes = figure.subplots(1, len(images), squeeze=False)[0]
     powers = [_power(image.detach().cpu().double().mean(0).numpy()) for image in images]
     top = max(power.max() for power in powers) or 1.0
-    ticks, extent, shown = [-0.5, 0, 0.5], (-0.5, 0.5, 0.5, -0.5), None
+    ticks, extent = [-0.5, 0, 0.5], (-0.5, 0.5, 0.5, -0.5)
     for index, (ax, power) in enumerate(zip(axes, powers, strict=True)):
         decibel = 10 * np.log10(np.maximum(power / top, 1e-9))
-        shown = ax.imshow(decibel, cmap="magma", vmin=-80, vmax=0, extent=extent, aspect="equal")
+        ax.imshow(decibel, cmap="magma", vmin=-80, vmax=0, extent=extent, aspect="equal")
         ax.set(xticks=ticks, yticks=[] if index else ticks, xlabel="periods per pixel")
         if titles:
             ax.set_title(titles[index], pad=4)
-    figure.colorbar(shown, ax=axes.tolist(), label="power, dB", shrink=0.8)
+    figure.colorbar(axes[-1].images[0], ax=axes.tolist(), label="power, dB", shrink=0.8)
     return figure
 
 

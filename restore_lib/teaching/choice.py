@@ -99,9 +99,10 @@ def _body(
     if beside is not None:
         panes += pane(pictures[beside], labels[1], f"{labels[1]} ({chosen})", size, pixels=size[1] < SMOOTH)
     elif bars:
+        lines = "".join(_bar(name, part, truth) for name, part in bars)
         panes += (
             f'<div class="rl-pane rl-says"><span class="rl-tag">{escape(labels[1])}</span>'
-            f'<ol class="rl-bars" aria-label="{escape(labels[1])}">{"".join(_bar(*bar, truth) for bar in bars)}</ol>'
+            f'<ol class="rl-bars" aria-label="{escape(labels[1])}">{lines}</ol>'
             f'<p class="rl-truth">{escape(f"true class: {truth}") if truth else ""}</p></div>'
         )
     return (
