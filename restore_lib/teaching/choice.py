@@ -42,8 +42,8 @@ def chooser(
     beside it, are called; ``alt`` says what the pictures show, for readers who do not see them.
 
     ``entries`` map a value for each name to what is shown: ``("cat", "30", "noisy")``, the first one at first. Every
-    combination of the values that occur needs one (else KeyError), with the same parts and proportions (else
-    ValueError). Lists keep the order in which values first occur.
+    combination of the values that occur needs one (else KeyError), with the same parts, and pictures of the same
+    proportions (else ValueError). Lists keep the order in which values first occur.
 
     >>> import torch
     >>> cat, dog = torch.rand(2, 3, 8, 8)
