@@ -184,6 +184,24 @@ def test_the_bibliography_is_current():
     assert anchors(ROOT / "book" / "bibliography.md") > set(bibliography.references().entries.keys())
 
 
+def test_every_reference_has_a_doi_an_arxiv_number_or_an_address_of_its_own():
+    month = r"(0[1-9]|1[0-2])"  # arXiv: year, month, and a number of four digits up to 2014, of five from 2015 on
+    arxiv = rf"(0[7-9]|1[0-4]){month}\.\d{{4}}|(1[5-9]|2\d){month}\.\d{{5}}"
+    form = {"doi": r"10\.\d{4,9}/\S+", "eprint": arxiv, "url": r"https://[\w.-]+/\S*"}
+    written = bibliography.page()
+    seen = {}
+    for key, entry in bibliography.references().entries.items():
+        found = {field: entry.fields[field] for field in form if field in entry.fields}
+        assert found, f"{key} has neither doi, eprint nor url"
+        for field, value in found.items():
+            assert re.fullmatch(form[field], value), f"{key}: {field} = {value}"
+            assert seen.setdefault(value.lower(), key) == key, f"{key} and {seen[value.lower()]} have {value}"
+            start = {"doi": "https://doi.org/", "eprint": "https://arxiv.org/abs/", "url": ""}[field]
+            assert f"]({start}{value})" in written, f"{key}: {field} is no link in the list"
+        assert "eprint" not in found or entry.fields["archiveprefix"] == "arXiv", key
+        assert not re.search("arxiv", entry.fields.get("note", ""), re.I), f"{key}: eprint holds the arXiv number"
+
+
 @pytest.mark.parametrize("path", [*CHAPTERS, *PAGES], ids=lambda path: path.stem)
 def test_citations_name_the_authors_and_the_year_of_what_they_lead_to(path):
     entries = bibliography.references().entries
