@@ -4,8 +4,8 @@
 ``runs``                      an :class:`Experiment` and :func:`run`, which writes its records
 ``protocols``                 the conventions behind published numbers; bicubic interpolation under each
 ``records``                   :class:`RunRecord`, read strictly; :func:`over_seeds`
-``published``                 what others printed, each number with its source
-``ledger``                    paper | ours | difference | why; :func:`~restore_lib.experiments.ledger.pivot`
+``published``                 what others printed and claimed, each number with its source
+``ledger``                    paper | ours | difference | why; :func:`~restore_lib.experiments.ledger.judge` of claims
 ``pages``                     tables for the book's pages
 ``paper_a``                   paper A: Kodak (Table 1), the choices of Section 3.1, photographs
 ``paper_a_vision``            paper A: classification and segmentation after denoising (Tables 2 and 3)

@@ -6,15 +6,15 @@ that answer them. Every number keeps a reference to where it comes from, which t
 
 import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import combinations
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from restore_lib.experiments.published import Number, PublishedTable
-from restore_lib.experiments.records import OverSeeds, RunRecord, over_seeds
+from restore_lib.experiments.published import Claim, Number, PublishedTable
+from restore_lib.experiments.records import OverSeeds, RunRecord, over_seeds, paired_difference
 
 BLANK = "not available here"
 NOT_RUN = "not run yet"
@@ -337,3 +337,57 @@ def print_table(table: Table, records: Sequence[RunRecord], console) -> None:
                 grid.add_row(group, entry.line.condition, *(cells[column] for column in shown))
                 before = now
             console.print(grid)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The two methods of a pair under one condition."""
+
+    better: Entry
+    worse: Entry
+    gap: float = field(kw_only=True)  #: Above 0 where it is as the paper says.
+    clear: bool = field(kw_only=True)
+
+
+def judge(claim: Claim, tables: Mapping[str, Table], records: Sequence[RunRecord]) -> list[Comparison]:
+    """Every pair of a claim that was measured, under every condition."""
+    compared = []
+    for table, name, metric in claim.places:
+        part = tables[table].section(name)
+        measured = {(e.line.group, e.line.condition): e for e in entries(part, records, metric) if e.ours}
+        conditions = claim.conditions or list(dict.fromkeys(line.condition for line in part.lines))
+        for better, worse in claim.pairs:
+            for condition in conditions:
+                one, two = measured.get((better, condition)), measured.get((worse, condition))
+                if one and two:
+                    compared.append(compare(one, two))
+    return compared
+
+
+def compare(better: Entry, worse: Entry) -> Comparison:
+    """How far the first of two methods is ahead, and whether photos and runs leave no doubt of the sign."""
+    line, a, b = better.line, better.ours, worse.ours
+    if a is None or b is None:
+        raise ValueError("both methods must have been measured")
+    sign = -1 if line.metric in LOWER_IS_BETTER else 1
+    gap, limits = sign * (a.value - b.value), []
+    if a.spread is not None and b.spread is not None:
+        limits.append(abs(gap) > 2 * (a.spread**2 / a.runs + b.spread**2 / b.runs) ** 0.5)
+    every = [*better.records, *worse.records]
+    for metric in (line.metric, f"{line.metric}_each"):
+        each = [m.per_image if (m := record.find(line.condition, metric)) else () for record in every]
+        if all(each) and worse.line.dataset == line.dataset:
+            names = line.recipe, worse.line.recipe, line.dataset, line.condition, metric
+            over = paired_difference(every, *names)
+            limits.append(over is not None and over.sure)
+    return Comparison(better, worse, gap=gap, clear=bool(limits) and all(limits))
+
+
+def verdict(compared: Sequence[Comparison]) -> str:
+    """In two words at most, from the signs and from how many of them are clear."""
+    held = [c.gap > 0 for c in compared]
+    if not held:
+        return "not measured"
+    if all(held):
+        return "holds" if all(c.clear for c in compared) else "holds mostly"
+    return "in part" if any(held) else "does not hold"

@@ -362,3 +362,43 @@ def overview(records: Sequence[RunRecord]) -> list[Mapping[str, str]]:
         rows.append((table.name, table.title, source, f"{table.measured(records)} of {len(table)}"))
     rows += [(lost.name, lost.title, cited(lost), BLANK) for lost in published.missing().values()]
     return [dict(zip(("table", "shows", "source", "measured"), row, strict=True)) for row in rows]
+
+
+def judged(paper: str, folder: Folder = None) -> Page:
+    """What paper ``"a"``, ``"b"`` or ``"c"`` says about its methods, and how often it came out so here."""
+    records, rows, details = load_all(folder or results_folder()), [], ""
+    for claim in published.claims()[paper]:
+        compared = ledgers.judge(claim, experiments.EXPERIMENTS, records)
+        held, clear = [c for c in compared if c.gap > 0], [c for c in compared if c.clear]
+        against = len(clear) - len([c for c in held if c.clear])
+        counts = f"{len(held)} of {len(compared)}", f"{len(clear) - against} of {len(compared)}", f"{against}"
+        link = f'<a href="../notebooks/{claim.chapter}.html">chapter {int(claim.chapter[:2])}</a>'
+        cells = "".join(f"<td>{text}</td>" for text in (ledgers.verdict(compared), *counts[:2], f"{counts[2]} clearly"))
+        rows.append(
+            f'<tr><th scope="row">{escape(claim.says)}<br><small>{escape(claim.where)}</small></th>{cells}'
+            f"<td>{link}</td></tr>"
+        )
+        shown = (
+            (
+                f"{c.better.line.group} / {c.worse.line.group}",
+                [
+                    Cell(condition_title(c.better.line.condition)),
+                    Cell(title_of(c.better.line.metric)),
+                    *(entry.cells()["ours"] for entry in (c.better, c.worse)),
+                    Cell(f"{'ahead' if c.gap > 0 else 'behind'}{', clearly' if c.clear else ''}"),
+                ],
+            )
+            for c in compared
+        )
+        head = (
+            "the better one, as the paper has it / the other",
+            "condition",
+            "metric",
+            "first",
+            "second",
+            "the first",
+        )
+        details += folded(claim.says, framed(claim.says, head, plain_rows(shown)))
+    head = ("the paper says", "here", "comparisons as it says", "clearly so", "the other way", "more")
+    caption = f"What paper {paper.upper()} says, put to the records"
+    return Page(framed(caption, head, f"<tbody>{''.join(rows)}</tbody>") + folded("Every comparison", details))

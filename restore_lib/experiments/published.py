@@ -1,4 +1,4 @@
-"""Numbers that others printed, each with the place where it was seen: ``published.json``.
+"""Numbers that others printed, each with the place where it was seen: ``published.json``; claims: ``claims.json``.
 
 Digits are text, so that ``30.90`` keeps them. Numbers recalled from memory are not in it; tables whose numbers were
 never seen are listed as missing, so that nobody fills them in.
@@ -40,6 +40,18 @@ class PublishedTable(Missing):
 
     def __len__(self) -> int:
         return sum(cell is not None for row in self.rows.values() for cell in row)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that a paper says about methods, as pairs of groups of a ledger, the better one first."""
+
+    says: str
+    where: str  #: In the paper, or who says it.
+    chapter: str  #: The notebook that discusses it.
+    places: Sequence[tuple[str, str, str]]  #: Table, section and metric.
+    pairs: Sequence[tuple[str, str]]
+    conditions: Sequence[str] = ()  #: All those of the sections where none is named.
 
 
 @dataclass(frozen=True)
@@ -95,3 +107,10 @@ def number(table: str, row: str, column: str) -> Number | None:
     printed = tables()[table]
     text = printed.rows[row][printed.columns.index(column)]
     return None if text is None else Number(text, printed, row, column)
+
+
+@cache
+def claims() -> Mapping[str, Sequence[Claim]]:
+    """What papers ``"a"``, ``"b"`` and ``"c"`` say about which method is better."""
+    said = Path(__file__).with_name("claims.json").read_bytes()
+    return TypeAdapter(Mapping[str, Sequence[Claim]]).validate_json(said)
