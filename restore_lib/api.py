@@ -10,9 +10,10 @@ import math
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
 
 import numpy as np
 import torch
@@ -20,14 +21,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from restore_lib import images, noise, photos, resampling, tiers
-from restore_lib.errors import CheckpointError, DataError, ImageError, ResultWarning
+from restore_lib.errors import CheckpointError, DataError, ImageError, RestoreError, ResultWarning
 from restore_lib.pretrained import Card, checkpoints, longest, published
 from restore_lib.training.precision import best_device
 
 if TYPE_CHECKING:
     from restore_lib.realsr import KernelEstimate
 
-Path = str | os.PathLike
+AnyPath = str | os.PathLike
 Picture = TypeVar("Picture", Image.Image, np.ndarray, Tensor, photos.Photo)
 Progress = Callable[[int, int], None]
 
@@ -38,6 +39,15 @@ UNSEEN = 1.5  # levels of 255: weaker noise is not seen, and estimates of photos
 UNSURE = 15.0  # levels: what texture of grey and of JPEG pictures can pass for
 ANY_SCALE = ("DIINN", "LIIF", "MetaSR")
 ONE_SCALE = ("RRDBNet", "EDSR")
+LEAST_TILE = 128  # pixels; networks see up to 28 around each, and a window wants some that are its own
+
+
+class Restored(NamedTuple):
+    """A restored picture of the kind that was given, and what to say of it."""
+
+    picture: Any
+    said: str  #: What was done: ``"sigma 25, by denoiser-all-cpu"``.
+    warning: str = ""  #: A sentence where the result may not be what was hoped for.
 
 
 def load(name: str) -> nn.Module:
@@ -60,15 +70,17 @@ def load(name: str) -> nn.Module:
 
 
 @overload
-def denoise(image: Path, *arguments: Any, **options: Any) -> Image.Image: ...
+def denoise(image: AnyPath, *arguments: Any, **options: Any) -> Image.Image: ...
 @overload
 def denoise(image: Picture, *arguments: Any, **options: Any) -> Picture: ...
 def denoise(
-    image: Path | Image.Image | np.ndarray | Tensor | photos.Photo,
+    image: AnyPath | Image.Image | np.ndarray | Tensor | photos.Photo,
     sigma: float | None = None,
     *,
     model: str | None = None,
     precision: str = "exact",
+    tile: int | None = None,
+    self_ensemble: bool = False,
     device: str | torch.device | None = None,
 ) -> Image.Image | np.ndarray | Tensor | photos.Photo:
     """Take Gaussian noise out of a picture, of any strength.
@@ -85,6 +97,10 @@ def denoise(
         A checkpoint of a denoiser; by default the one for all strengths. Those for one strength do not heed ``sigma``.
     precision : {"exact", "bf16"}
         ``"bf16"`` multiplies in bfloat16 where the device does that natively.
+    tile : int, optional
+        Side of the windows in which a large picture is computed, from 128 pixels on; smaller ones need less memory.
+    self_ensemble : bool
+        The mean over the eight ways of turning and mirroring the picture: a little better, eight times slower.
     device : optional
         A GPU where there is one, by default.
 
@@ -101,7 +117,8 @@ def denoise(
         The picture stays as it is; its noise is faint, or stronger than networks know; or ``model`` is for another
         strength.
     """
-    return denoised(image, sigma, model=model, precision=precision, device=device)[0]
+    options = {"precision": precision, "tile": tile, "self_ensemble": self_ensemble, "device": device}
+    return _warned(denoised(image, sigma, model=model, **options))
 
 
 def denoised(
@@ -110,13 +127,15 @@ def denoised(
     *,
     model: str | None = None,
     precision: str = "exact",
+    tile: int | None = None,
+    self_ensemble: bool = False,
     device: str | torch.device | None = None,
-) -> tuple[Any, float]:
-    """As :func:`denoise`; also the sigma that was taken, of several pictures the mean."""
+) -> Restored:
+    """As :func:`denoise`, with the strength that was taken (of several pictures the mean), and without warnings."""
     from restore_lib.denoising import denoise as through
-    from restore_lib.fast.folding import folded
 
-    source = _read(image)
+    check_options(tile, device)
+    source = photos.source(image)
     if sigma is not None and not (math.isfinite(sigma) and 0 <= sigma <= 255):
         raise ImageError(f"sigma is {sigma}: give a number from 0 to 255, or none to estimate it.")
     if min(source.rgb.shape[-2:]) < 12:
@@ -126,14 +145,19 @@ def denoised(
     levels = [level if level >= UNSEEN else 0.0 for level in found]
     level = sum(levels) / len(levels)
     guessed = sigma is None and 0 < level < UNSURE and any(map(_hard_to_tell, source.rgb))
-    if told := _strength_told(level, name, sigma is not None, guessed):
-        warnings.warn(told, ResultWarning, stacklevel=3)
+    told = _strength_told(level, name, sigma is not None, guessed)
+    said = f"sigma {level:.3g}{' (estimated)' if sigma is None else ''}, by {name}"
     if not any(levels):
-        return source.restored(list(source.rgb)), 0.0
-    network = folded(checkpoints.load(name)).to(device or best_device())
-    pairs = zip(source.rgb, levels, strict=True)
-    results = [through(network, one, min(strength, STRONGEST), precision=precision) for one, strength in pairs]
-    return source.restored(results), level
+        return Restored(source.restored(list(source.rgb)), said, told)
+    network, tile = _ready(name, device), tile and tile // 4 * 4
+
+    def one(noisy: Tensor, strength: float) -> Tensor:
+        def clean(x: Tensor, turned: bool) -> Tensor:
+            return through(network, x, min(strength, STRONGEST), tile=tile, precision=precision)
+
+        return images.eight_ways(clean, noisy) if self_ensemble else clean(noisy, False)
+
+    return Restored(source.restored(list(map(one, source.rgb, levels))), said, told)
 
 
 def _hard_to_tell(rgb: Tensor) -> bool:
@@ -180,16 +204,18 @@ def denoiser_for(model: str | None = None) -> str:
 
 
 @overload
-def upscale(image: Path, *arguments: Any, **options: Any) -> Image.Image: ...
+def upscale(image: AnyPath, *arguments: Any, **options: Any) -> Image.Image: ...
 @overload
 def upscale(image: Picture, *arguments: Any, **options: Any) -> Picture: ...
 def upscale(
-    image: Path | Image.Image | np.ndarray | Tensor | photos.Photo,
+    image: AnyPath | Image.Image | np.ndarray | Tensor | photos.Photo,
     scale: float | None = None,
     *,
     size: tuple[int, int] | None = None,
     model: str = "diinn",
     precision: str = "exact",
+    tile: int | None = None,
+    self_ensemble: bool = False,
     keep_colours: bool = False,
     device: str | torch.device | None = None,
     progress: Progress | None = None,
@@ -208,6 +234,8 @@ def upscale(
         ``"diinn"``, ``"liif"``, ``"metasr"``, ``"realsr"``, or any checkpoint or published model that enlarges.
     precision : {"exact", "bf16"}
         ``"bf16"`` multiplies in bfloat16 where the device does that natively.
+    tile, self_ensemble
+        As for :func:`denoise`.
     keep_colours : bool
         Correct the result such that, reduced again, it has the picture's own colours: networks tint fine patterns.
     device : optional
@@ -223,47 +251,114 @@ def upscale(
     CheckpointError, DataError
         ``model`` does not exist, is not on this computer, or does not enlarge.
     """
+    options = {"precision": precision, "tile": tile, "self_ensemble": self_ensemble, "keep_colours": keep_colours}
+    return _warned(upscaled(image, scale, size=size, model=model, device=device, progress=progress, **options))
+
+
+def upscaled(
+    image: Any,
+    scale: float | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    model: str = "diinn",
+    precision: str = "exact",
+    tile: int | None = None,
+    self_ensemble: bool = False,
+    keep_colours: bool = False,
+    device: str | torch.device | None = None,
+    progress: Progress | None = None,
+) -> Restored:
+    """As :func:`upscale`, with the size of the result in words, and without warnings."""
     check_enlargement(scale, size)
-    network = load(upscaler_for(model))
-    fixed = getattr(network, "scale", None)  # networks for any scale have none
+    check_options(tile, device)
+    name = upscaler_for(model)
+    network = _ready(name, device)
+    fixed = cast(int | None, getattr(network, "scale", None))  # networks for any scale have none
     if scale is not None and fixed not in (None, scale):
         raise ImageError(f"The scale is {scale:g}: {model} enlarges by {fixed} only.")
     factor = None if size else scale or fixed or 4.0
-    if isinstance(image, Path):  # by its header, before any memory is asked for
-        height, width = images.size(image)
-        check_enlargement(factor, size, height, width, str(image))
-    source = _read(image)
+    if isinstance(image, AnyPath):  # by its header, before any memory is asked for
+        check_enlargement(factor, size, *images.size(image), str(image))
+    source = photos.source(image)
     height, width = source.rgb.shape[-2:]
     check_enlargement(factor, size, height, width, source.name)
     goal = size or (round(height * cast(float, factor)), round(width * cast(float, factor)))
+    said = f"{goal[1]} x {goal[0]} pixels, by {name}"
     if fixed and goal != (fixed * height, fixed * width):
         raise ImageError(f"The size is {goal[1]}x{goal[0]}: {model} enlarges by {fixed} only, use scale {fixed}.")
     if goal == (height, width) and not fixed:  # the network would only blur it
-        warnings.warn(f"The size stays {width} x {height}: the picture is left as it is.", ResultWarning, stacklevel=2)
-        return source.restored(list(source.rgb))
+        told = f"The size stays {width} x {height}: the picture is left as it is."
+        return Restored(source.restored(list(source.rgb)), said, told)
     if not fixed and max(goal[0] / height, goal[1] / width) < LEAST_SCALE:
-        words = f"By less than {LEAST_SCALE:g}, bicubic interpolation keeps more detail than {model}, and is taken."
-        warnings.warn(words, ResultWarning, stacklevel=2)
-        return source.restored([resampling.imresize(one, size=goal).clamp(0, 1) for one in source.rgb])
-    network.to(device or best_device())
-    results = [_enlarge(network, one, goal, precision, progress).to(one) for one in source.rgb]
-    if keep_colours:
-        results = [
-            sr + resampling.imresize(lr - resampling.imresize(sr, size=(height, width)), size=goal)
-            for lr, sr in zip(source.rgb, results, strict=True)
-        ]
-    return source.restored(results)
+        told = f"By less than {LEAST_SCALE:g}, bicubic interpolation keeps more detail than {model}, and is taken."
+        return Restored(source.restored([resampling.imresize(lr, size=goal) for lr in source.rgb]), said, told)
+
+    def one(lr: Tensor) -> Tensor:
+        def enlarge(x: Tensor, turned: bool) -> Tensor:
+            return _enlarge(network, x, goal[::-1] if turned else goal, precision, tile, progress)
+
+        sr = (images.eight_ways(enlarge, lr) if self_ensemble else enlarge(lr, False)).to(lr)
+        if not keep_colours:
+            return sr
+        return sr + resampling.imresize(lr - resampling.imresize(sr, size=(height, width)), size=goal)
+
+    return Restored(source.restored(list(map(one, source.rgb))), said)
+
+
+def _warned(restored: Restored) -> Any:
+    if restored.warning:
+        warnings.warn(restored.warning, ResultWarning, stacklevel=3)
+    return restored.picture
+
+
+def _ready(name: str, device: str | torch.device | None) -> nn.Module:
+    """A network in its fastest form on a device; the last two are kept, as long as their files stay as they are."""
+    places = [Path(name), *(folder / f"{name}.safetensors" for folder in checkpoints.search_folders())]
+    stats = [path.stat() for path in (*places, published.imported().get(name, Path())) if path.is_file()]
+    return _loaded(name, str(device or best_device()), tuple((stat.st_mtime_ns, stat.st_ino) for stat in stats))
+
+
+@lru_cache(maxsize=2)
+def _loaded(name: str, device: str, files: tuple) -> nn.Module:
+    from restore_lib.fast.folding import folded
+
+    network = load(name)
+    return (folded(network) if type(network).__name__ in DENOISERS else network).to(device)
 
 
 def _enlarge(
-    network: nn.Module, lr: Tensor, size: tuple[int, int], precision: str, progress: Progress | None
+    network: nn.Module,
+    lr: Tensor,
+    size: tuple[int, int],
+    precision: str,
+    tile: int | None,
+    progress: Progress | None,
 ) -> Tensor:
     from restore_lib.fast import tiling as one_scale
     from restore_lib.implicit import DIINN, LIIF, MetaSR, inference
 
+    options: dict[str, Any] = {"precision": precision, "progress": progress} | ({"tile": tile} if tile else {})
     if isinstance(network, (DIINN, LIIF, MetaSR)):
-        return inference.upscale(network, lr, size, precision=precision, progress=progress)
-    return one_scale.upscale(network, lr, precision=precision, progress=progress)
+        return inference.upscale(network, lr, size, **options)
+    return one_scale.upscale(network, lr, **options)
+
+
+def check_options(tile: int | None, device: str | torch.device | None) -> None:
+    """Refuse windows that are too small, and devices that this computer lacks.
+
+    Raises
+    ------
+    ImageError, RestoreError
+        The sentence says what to give.
+    """
+    if tile is not None and tile < LEAST_TILE:
+        raise ImageError(f"The tile is {tile}: give {LEAST_TILE} pixels or more, or none.")
+    try:
+        known = torch.empty(0, device=device or best_device()).device.type != "meta"
+    except (RuntimeError, AssertionError, TypeError, ValueError):  # torch has no one kind for what it lacks
+        known = False
+    if not known:
+        raise RestoreError(f"There is no device {device} here: choose {' or '.join({'cpu': 0, best_device(): 0})}.")
 
 
 def check_enlargement(
@@ -342,7 +437,7 @@ def _require(card: Card, networks: tuple[str, ...], purpose: str) -> None:
 
 
 def estimate_kernel(
-    image: Path | Image.Image | np.ndarray | Tensor | photos.Photo,
+    image: AnyPath | Image.Image | np.ndarray | Tensor | photos.Photo,
     scale: int = 2,
     *,
     seed: int = 0,
@@ -381,7 +476,7 @@ def estimate_kernel(
     from restore_lib import realsr
 
     check_estimation(scale, seed, restarts, steps)
-    rgb = _read(image).rgb
+    rgb = photos.source(image).rgb
     if len(rgb) != 1:
         raise ImageError(f"A batch of {len(rgb)} pictures: give one picture at a time.")
     # the phases keep their shares of a shorter estimation; a whole photo has no border to cut off
@@ -406,94 +501,3 @@ def check_estimation(scale: int, seed: int, restarts: int, steps: int) -> None:
             raise ImageError(f"{name} is {value}: give a whole number from {least} on.")
     if scale not in (2, 4):
         raise ImageError(f"The scale is {scale}: give 2 or 4.")
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A picture as the networks want it, and how to give a result back in its kind.
-
-    Attributes
-    ----------
-    rgb : Tensor
-        (B, 3, H, W) in [0, 1].
-    name : str
-        For messages.
-    """
-
-    rgb: Tensor
-    name: str
-    back: Callable[[Tensor], Any]
-
-    def restored(self, results: list[Tensor]) -> Any:
-        """The results, clipped to [0, 1], as the kind of picture that came in; what was grey is grey."""
-        grey = [bool((one == one[:1]).all()) for one in self.rgb]  # networks of colours would tint it
-        results = [r.mean(0, keepdim=True).expand_as(r) if g else r for r, g in zip(results, grey, strict=True)]
-        return self.back(torch.stack(results).clamp(0, 1))
-
-
-def _read(image: object) -> _Source:
-    """Any kind of picture as a float tensor (B, 3, H, W) in [0, 1].
-
-    Raises
-    ------
-    ImageError
-        It is of no kind that is known, or its numbers lie outside [0, 1].
-    """
-    if isinstance(image, Path):
-        return _read_photo(photos.read(image), str(image), photos.to_picture)
-    if isinstance(image, Image.Image):
-        return _read_photo(photos.of_picture(image), "The picture", photos.to_picture)
-    if isinstance(image, photos.Photo):
-        return _read_photo(image, "The picture", lambda photo: photo)
-    if isinstance(image, np.ndarray):
-        return _read_array(image)
-    if isinstance(image, Tensor):
-        return _read_tensor(image)
-    raise ImageError(f"A {type(image).__name__} is no picture: give a path, a PIL image, a NumPy array or a tensor.")
-
-
-def _read_photo(photo: photos.Photo, name: str, kind: Callable[[photos.Photo], Any]) -> _Source:
-    def back(sr: Tensor) -> Any:
-        size, alpha = sr.shape[-2:], photo.alpha
-        if alpha is not None and alpha.shape[1:] != size:
-            alpha = resampling.imresize(alpha, size=size).clamp(0, 1)
-        return kind(replace(photo, image=sr[0, : len(photo.image)].cpu(), alpha=alpha))
-
-    return _Source(photo.rgb[None], name, back)
-
-
-def _read_array(array: np.ndarray) -> _Source:
-    if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,)) or array.size == 0:
-        raise ImageError(f"An array of shape {array.shape} is no picture: give (H, W, 3) in RGB, or (H, W) in grey.")
-    if array.dtype.kind not in "uf" or array.dtype.itemsize > (2 if array.dtype.kind == "u" else 8):
-        raise ImageError(f"An array of {array.dtype} is no picture: give uint8, uint16, or floats in [0, 1].")
-    peak = float(np.iinfo(array.dtype).max) if array.dtype.kind == "u" else 1.0
-    planes = torch.from_numpy(np.moveaxis(array.reshape(*array.shape[:2], -1), -1, 0).astype(np.float32) / peak)
-    source = _read_tensor(planes)
-
-    def back(sr: Tensor) -> np.ndarray:
-        values = cast(Tensor, source.back(sr)).permute(1, 2, 0).cpu().numpy()  # (H, W, C)
-        values = values.reshape(*values.shape[:2], *array.shape[2:])
-        return (values * peak).round().astype(array.dtype) if peak > 1 else values.astype(array.dtype)
-
-    return _Source(source.rgb, "The picture", back)
-
-
-def _read_tensor(image: Tensor) -> _Source:
-    batch = image if image.ndim == 4 else image[None]
-    if image.ndim not in (3, 4) or batch.shape[1] not in (1, 3) or image.numel() == 0:
-        shape = tuple(image.shape)
-        raise ImageError(f"A tensor of shape {shape} is no picture: give (3, H, W), (1, H, W) or (B, 3, H, W).")
-    if image.dtype != torch.uint8 and not image.is_floating_point():
-        raise ImageError(f"A tensor of {image.dtype} is no picture: give floats in [0, 1], or uint8.")
-    values = batch.float() / 255 if image.dtype == torch.uint8 else batch.float()
-    if not (torch.isfinite(values).all() and values.min() >= -1 and values.max() <= 2):  # noise may leave [0, 1]
-        raise ImageError("The picture holds numbers far from [0, 1], or NaN: divide levels of 0 to 255 by 255 first.")
-
-    def back(sr: Tensor) -> Tensor:
-        sr = sr.mean(1, keepdim=True) if batch.shape[1] == 1 else sr
-        sr = (sr * 255).round() if image.dtype == torch.uint8 else sr
-        sr = sr.to(image.device, image.dtype)
-        return sr if image.ndim == 4 else sr[0]
-
-    return _Source(values.expand(-1, 3, -1, -1), "The picture", back)

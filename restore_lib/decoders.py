@@ -156,6 +156,7 @@ def load(stream: BinaryIO, path: Path, max_pixels: int) -> Samples:
     kind = next((kind for kind, starts in SIGNATURES.items() if head.startswith(starts)), None)
     if kind is None or (kind == "WEBP" and head[8:12] != b"WEBP"):
         kind = next((f", but {name}" for start, name in FOREIGN.items() if head.lstrip().startswith(start)), "")
+        kind = ", but HEIC, AVIF or a video" if head[4:8] == b"ftyp" else kind
         raise ImageError(
             f"{path} is not a PNG, JPEG, WebP, TIFF or BMP image{kind}: "
             "check where it came from, or convert it to one of these."

@@ -307,3 +307,18 @@ def sharpest_window(image: Float[Tensor, "3 h w"], side: int = 1024, cell: int =
     best = divmod(int(means.argmax()), means.shape[1])
     top, left = (min(cell * i, max(n - side, 0)) for i, n in zip(best, (height, width), strict=True))
     return image[:, top : top + side, left : left + side].clone()
+
+
+def eight_ways(
+    fn: Callable[[Float[Tensor, "c h w"], bool], Float[Tensor, "c oh ow"]], image: Float[Tensor, "c h w"]
+) -> Float[Tensor, "c oh ow"]:
+    """The mean of ``fn`` over the eight ways of turning and mirroring an image, each turned back: EDSR's self-ensemble.
+
+    ``fn`` is told whether height and width are exchanged. Source: Lim et al., 2017, section 3.4 (Timofte et al., 2016).
+    """
+    total = torch.zeros(())
+    for turns in range(4):
+        for axes in ((), (2,)):
+            result = fn(image.rot90(turns, (1, 2)).flip(axes).contiguous(), turns % 2 == 1)
+            total = total.to(result) + result.flip(axes).rot90(-turns, (1, 2)) / 8
+    return total

@@ -8,9 +8,10 @@
 import contextlib
 import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from jaxtyping import Float
 from PIL import Image, ImageCms
 from torch import Tensor
 
-from restore_lib import decoders, images
+from restore_lib import decoders, images, resampling
 from restore_lib.errors import ImageError
 from restore_lib.files import atomic_write
 
@@ -52,6 +53,8 @@ class Photo:
         Pixels an inch, across and down.
     lost : tuple of str
         What the file holds and this does not.
+    name : str
+        Of the file, for messages.
     """
 
     image: Float[Tensor, "c h w"]
@@ -61,6 +64,7 @@ class Photo:
     tags: Tags = field(default_factory=dict)
     dpi: tuple[float, float] | None = None
     lost: tuple[str, ...] = ()
+    name: str = ""
 
     @property
     def rgb(self) -> Float[Tensor, "3 h w"]:
@@ -89,12 +93,9 @@ def read(path: str | os.PathLike, *, max_pixels: int = images.MAX_PIXELS) -> Pho
     if samples.alpha == "premultiplied" and opacity is not None:
         colour = np.where(opacity > 0, colour / np.maximum(opacity, 1e-6), 1).clip(0, 1).astype(np.float32)
     alpha = None if opacity is None else torch.from_numpy(opacity)
-    photo = Photo(torch.from_numpy(colour), alpha, 8 if samples.peak == 255 else 16)
-    with decoders.quiet():
-        for opened in (
-            decoders.open_header,
-            _words_of_tiff,
-        ):  # Pillow opens no pixels of 16-bit grey with alpha, or floats
+    photo = Photo(torch.from_numpy(colour), alpha, 8 if samples.peak == 255 else 16, name=str(path))
+    with decoders.quiet():  # Pillow opens no pixels of 16-bit grey with alpha, or floats
+        for opened in (decoders.open_header, _words_of_tiff):
             with contextlib.suppress(Exception), opened(path) as picture:
                 return described(photo, picture)
     return replace(photo, lost=("colour profile and EXIF, if any",))
@@ -257,3 +258,94 @@ def _exif(photo: Photo, resolution: bool = False) -> Image.Exif:
         for tag, value in zip(RESOLUTION, (*photo.dpi, 2), strict=True):
             exif[tag] = value
     return exif
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture as the networks want it, and how to give a result back in its kind.
+
+    Attributes
+    ----------
+    rgb : Tensor
+        (B, 3, H, W) in [0, 1].
+    name : str
+        For messages.
+    """
+
+    rgb: Tensor
+    name: str
+    back: Callable[[Tensor], Any]
+
+    def restored(self, results: list[Tensor]) -> Any:
+        """The results, clipped to [0, 1], as the kind of picture that came in; what was grey is grey."""
+        grey = [bool((one == one[:1]).all()) for one in self.rgb]  # networks of colours would tint it
+        results = [r.mean(0, keepdim=True).expand_as(r) if g else r for r, g in zip(results, grey, strict=True)]
+        return self.back(torch.stack(results).clamp(0, 1))
+
+
+def source(image: object) -> Source:
+    """Any kind of picture as a float tensor (B, 3, H, W) in [0, 1].
+
+    Raises
+    ------
+    ImageError
+        It is of no kind that is known, or its numbers lie outside [0, 1].
+    """
+    if isinstance(image, (str, os.PathLike)):
+        return _of_photo(read(image), to_picture)
+    if isinstance(image, Image.Image):
+        return _of_photo(of_picture(image), to_picture)
+    if isinstance(image, Photo):
+        return _of_photo(image, lambda photo: photo)
+    if isinstance(image, np.ndarray):
+        return _of_array(image)
+    if isinstance(image, Tensor):
+        return _of_tensor(image)
+    raise ImageError(f"A {type(image).__name__} is no picture: give a path, a PIL image, a NumPy array or a tensor.")
+
+
+def _of_photo(photo: Photo, kind: Callable[[Photo], Any]) -> Source:
+    def back(sr: Tensor) -> Any:
+        size, alpha = sr.shape[-2:], photo.alpha
+        if alpha is not None and alpha.shape[1:] != size:
+            alpha = resampling.imresize(alpha, size=size).clamp(0, 1)
+        return kind(replace(photo, image=sr[0, : len(photo.image)].cpu(), alpha=alpha))
+
+    return Source(photo.rgb[None], photo.name or "The picture", back)
+
+
+def _of_array(array: np.ndarray) -> Source:
+    if array.ndim not in (2, 3) or array.shape[2:] not in ((), (1,), (3,)) or array.size == 0:
+        raise ImageError(f"An array of shape {array.shape} is no picture: give (H, W, 3) in RGB, or (H, W) in grey.")
+    if array.dtype.kind not in "uf" or array.dtype.itemsize > (2 if array.dtype.kind == "u" else 8):
+        raise ImageError(f"An array of {array.dtype} is no picture: give uint8, uint16, or floats in [0, 1].")
+    peak = float(np.iinfo(array.dtype).max) if array.dtype.kind == "u" else 1.0
+    planes = torch.from_numpy(np.moveaxis(array.reshape(*array.shape[:2], -1), -1, 0).astype(np.float32) / peak)
+    planar = _of_tensor(planes)
+
+    def back(sr: Tensor) -> np.ndarray:
+        values = cast(Tensor, planar.back(sr)).permute(1, 2, 0).cpu().numpy()  # (H, W, C)
+        values = values.reshape(*values.shape[:2], *array.shape[2:])
+        return (values * peak).round().astype(array.dtype) if peak > 1 else values.astype(array.dtype)
+
+    return Source(planar.rgb, "The picture", back)
+
+
+def _of_tensor(image: Tensor) -> Source:
+    batch = image if image.ndim == 4 else image[None]
+    if image.ndim not in (3, 4) or batch.shape[1] not in (1, 3) or image.numel() == 0:
+        shape = tuple(image.shape)
+        raise ImageError(f"A tensor of shape {shape} is no picture: give (3, H, W), (1, H, W) or (B, 3, H, W).")
+    if image.dtype != torch.uint8 and not image.is_floating_point():
+        raise ImageError(f"A tensor of {image.dtype} is no picture: give floats in [0, 1], or uint8.")
+    values = batch.float() / 255 if image.dtype == torch.uint8 else batch.float()
+    if not (torch.isfinite(values).all() and values.min() >= -1 and values.max() <= 2):  # noise may leave [0, 1]
+        raise ImageError("The picture holds numbers far from [0, 1], or NaN: divide levels of 0 to 255 by 255 first.")
+
+    def back(sr: Tensor) -> Tensor:
+        sr = sr.mean(1, keepdim=True) if batch.shape[1] == 1 else sr
+        sr = (sr * 255).round() if image.dtype == torch.uint8 else sr
+        sr = sr.to(image.device, image.dtype)
+        return sr if image.ndim == 4 else sr[0]
+
+    return Source(values.expand(-1, 3, -1, -1), "The picture", back)

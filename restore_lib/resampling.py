@@ -17,7 +17,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Shaped, UInt8
-from scipy import ndimage
 from torch import Tensor
 
 BAND = 16  # output samples that one matrix product makes: the fastest of 8 to 128 on CPUs, up as well as down
@@ -141,6 +140,8 @@ def align_kernel(kernel: Float[Tensor, "*kernels kh kw"], scale: int) -> Float[T
     cells, all around, and the same sum; a kernel in place (to 1e-4 cells) is returned as it is. ValueError for values
     that are not finite and for a centre of mass outside the kernel (when they sum to zero, say).
     """
+    from scipy import ndimage  # slow to load
+
     _check_kernel(kernel, scale)
     values = kernel.detach().double().cpu().numpy().reshape(-1, *kernel.shape[-2:])  # (B, kh, kw)
     moves = []

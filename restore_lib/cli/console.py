@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,10 @@ from restore_lib.files import LONGEST_NAME
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from restore_lib.batch import Result
+
 SPARE = 2**20  # bytes that a result may need at least
+LONG = 20  # seconds after which people want to know how long it still takes
 
 
 def console(width: int = 160) -> "Console":
@@ -28,38 +32,66 @@ def console(width: int = 160) -> "Console":
 
 
 @contextmanager
-def progress_bar(text: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(text: str, shown: bool = True) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on a terminal while the block runs; call what it gives with (done, total)."""
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as shown:
-        task = shown.add_task(text, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+    with Progress(console=Console(stderr=True), disable=not (shown and sys.stderr.isatty())) as bar:
+        task = bar.add_task(text, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @contextmanager
-def interruptible(sentence: str = "stopped; nothing was written.") -> Iterator[None]:
+def counted(total: int) -> Iterator[Callable[[float], None]]:
+    """Show how many of several photos are done, and the time left: a bar on a terminal, else a line now and then.
+
+    What it gives is called after each photo with the seconds that it took.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    done, spent, said = 0, 0.0, time.monotonic()
+    columns, quiet = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()), total < 2 or not sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, redirect_stdout=sys.stdout.isatty()) as bar:
+        task = bar.add_task("", total=total)
+
+        def advance(seconds: float) -> None:
+            nonlocal done, spent, said
+            done, spent = done + 1, spent + seconds
+            bar.advance(task)
+            left = spent / done * (total - done)
+            if (done == 1 and left > LONG) or (quiet and total > done and time.monotonic() - said > LONG):
+                said = time.monotonic()
+                words = f"{left:.0f} seconds" if left < 99 else f"{left / 60:.0f} minutes"
+                print(f"restore: {done:,} of {total:,} photos done, about {words} left.", file=sys.stderr)
+
+        yield advance
+
+
+@contextmanager
+def interruptible(sentence: str | Callable[[], str] = "stopped; nothing was written.") -> Iterator[None]:
     """Ctrl-C ends the command in one sentence and exit code 130."""
     try:
         yield
     except KeyboardInterrupt:
-        print(f"restore: {sentence}", file=sys.stderr)
+        print(f"restore: {sentence if isinstance(sentence, str) else sentence()}", file=sys.stderr)
         raise typer.Exit(130) from None
 
 
-def check_picture_name(target: Path) -> Path:
-    """The same path, if its ending is that of a kind of picture that can be written."""
-    from restore_lib.images import FORMATS
+def check_picture_name(target: Path, bits: int | None = None) -> None:
+    """Refuse an ending of no kind of picture that can be written, or that does not hold so many bits a sample."""
+    from restore_lib.images import DEEP, FORMATS
 
-    if target.suffix.lower() not in FORMATS:
+    form = FORMATS.get(target.suffix.lower())
+    if form is None:
         raise ImageError(f"{target} cannot be written: choose a name that ends in {', '.join(FORMATS)}.")
-    return target
+    if bits not in (None, 8) and (bits != 16 or form not in DEEP):
+        raise ImageError(f"--bits is {bits} for {form}: give 8, or 16 with PNG and TIFF.")
 
 
 def check_targets(targets: list[Path], overwrite: bool, kind: str = "folder") -> None:
     """Refuse, before the work, what would fail after it; ``kind`` is what --out names."""
-    folder = targets[0].parent
     for target in targets:
         if len(os.fsencode(target.name)) > LONGEST_NAME:
             raise ImageError(f"{target} has a name of more than {LONGEST_NAME} bytes: name another {kind} with --out.")
@@ -67,11 +99,12 @@ def check_targets(targets: list[Path], overwrite: bool, kind: str = "folder") ->
             raise ImageError(f"{target} is a folder: name another {kind} with --out.")
         if target.exists() and not overwrite:
             raise ImageError(f"{target} exists already: add --overwrite, or name another {kind} with --out.")
-    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise ImageError(f"{folder} cannot be written to: name another {kind} with --out.")
-    if shutil.disk_usage(above).free < SPARE:
-        raise ImageError(f"The disk of {above} is full: free some space, or name another {kind} with --out.")
+    for folder in {target.parent: None for target in targets}:
+        above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+            raise ImageError(f"{folder} cannot be written to: name another {kind} with --out.")
+        if shutil.disk_usage(above).free < SPARE:
+            raise ImageError(f"The disk of {above} is full: free some space, or name another {kind} with --out.")
 
 
 @contextmanager
@@ -85,7 +118,15 @@ def warnings_told() -> Iterator[None]:
             print(f"restore: {warning.message}", file=sys.stderr)
 
 
-def tell_lost(target: Path, lost: list[str]) -> None:
-    """Say in one line on stderr what of a photo its result does not hold, if anything."""
-    if lost:
-        print(f"restore: {target} does not hold all of the photo: {'; '.join(lost)}.", file=sys.stderr)
+def tell(result: "Result", alone: bool) -> None:
+    """One line on stdout for a photo that is restored; on stderr, what its result lacks, and why another has none."""
+    about = "" if alone else f"{result.photo}: "
+    if result.lost:
+        lost = "; ".join(result.lost)
+        print(f"restore: {result.target} does not hold all of the photo: {lost}.", file=sys.stderr)
+    if result.warning:
+        print(f"restore: {about}{result.warning}", file=sys.stderr)
+    if result.error is None:
+        print(f"{result.target}: {result.said}")
+    elif not alone:
+        print(f"restore: {result.error}", file=sys.stderr)

@@ -1,33 +1,52 @@
 """Commands for one's own photos: denoise, upscale, estimate-kernel."""
 
+import os
 import re
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from restore_lib.cli.console import (
     check_picture_name,
     check_targets,
+    counted,
     interruptible,
     progress_bar,
-    tell_lost,
+    tell,
     warnings_told,
 )
 from restore_lib.decoders import check_file
 from restore_lib.errors import ImageError
 
 if TYPE_CHECKING:
+    from restore_lib.photos import Photo
     from restore_lib.realsr import KernelEstimate
 
-Photo = Annotated[Path, typer.Argument(help="A photo: PNG, JPEG, WebP or TIFF.")]
+Paths = Annotated[
+    list[str], typer.Argument(metavar="PATHS...", help="Photos, folders of photos, or patterns such as '*.jpg'.")
+]
 Fast = Annotated[bool, typer.Option("--fast", help="Compute in bfloat16: sooner, with tiny differences.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a result that is there already.")]
+Ensemble = Annotated[
+    bool, typer.Option("--self-ensemble", help="Mean over eight turned and mirrored forms: better, eight times slower.")
+]
+Tile = Annotated[int | None, typer.Option(help="Side of the windows that a photo is computed in: less memory.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; a GPU, if there is one, by default.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the results, or the result of one photo.")]
+Suffix = Annotated[str | None, typer.Option(help="Of the results' names, instead of -denoised, -x4 and so on.")]
+Format = Annotated[str, typer.Option("--format", help="Of the results: png, jpg, webp or tif.")]
+Quality = Annotated[int, typer.Option(min=1, max=100, help="Of JPEG and WebP, 1 to 100; WebP has no loss at 100.")]
+Bits = Annotated[int | None, typer.Option(help="A sample, 8 or 16; by default as the photo has, if the format can.")]
+Recursive = Annotated[bool, typer.Option("--recursive", "-r", help="Folders of folders, too.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", "-n", help="Only list what would be done.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")]
 
 
 def denoise(
-    photo: Photo,
+    paths: Paths,
     sigma: Annotated[
         str, typer.Option(help="Strength of the noise, 0 to 255: less keeps more detail; `auto` estimates it.")
     ] = "auto",
@@ -35,21 +54,38 @@ def denoise(
         str | None, typer.Option(help="A denoiser that `restore checkpoints list` shows; by default for all strengths.")
     ] = None,
     fast: Fast = False,
-    out: Annotated[Path | None, typer.Option(help="The result; PHOTO-denoised.png by default.")] = None,
+    ensemble: Ensemble = False,
+    tile: Tile = None,
+    device: Device = None,
+    out: Out = None,
+    suffix: Suffix = None,
+    form: Format = "png",
+    quality: Quality = 95,
+    bits: Bits = None,
+    recursive: Recursive = False,
+    dry_run: DryRun = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Take Gaussian noise of any strength out of a photo."""
-    from restore_lib import api, photos
+    """Take Gaussian noise of any strength out of photos; a result is PHOTO-denoised.png unless you say otherwise.
 
-    check_file(photo)
-    target = check_picture_name(out or photo.with_name(f"{photo.stem}-denoised.png"))
-    with interruptible(), warnings_told():
-        check_targets([target], overwrite, "file")
-        given = None if sigma == "auto" else _number(sigma)
-        name = api.denoiser_for(checkpoint)
-        clean, level = api.denoised(photos.read(photo), given, model=name, precision="bf16" if fast else "exact")
-        tell_lost(target, photos.write(target, clean))
-    print(f"{target}: sigma {level:.3g}{' (estimated)' if sigma == 'auto' else ''}, by {name}")
+    Stopped, or with more photos in a folder, the same command does what is left.
+    """
+    api = _api()
+    given = None if sigma == "auto" else _number(sigma)
+    options = {"precision": "bf16" if fast else "exact", "self_ensemble": ensemble, "tile": tile, "device": device}
+    api.check_options(tile, device)
+    name = api.denoiser_for(checkpoint)
+    work = partial(api.denoised, sigma=given, model=name, **options)
+    where = {"out": out, "suffix": "-denoised" if suffix is None else suffix, "form": form, "recursive": recursive}
+    _restore(paths, lambda progress: work, quality=quality, bits=bits, dry_run=dry_run, overwrite=overwrite, **where)
+
+
+def _api():
+    """The functions; threads that wait for each other sleep meanwhile, as spinning takes a busy processor's time."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is loaded
+    from restore_lib import api
+
+    return api
 
 
 def _number(sigma: str) -> float:
@@ -63,7 +99,7 @@ def _number(sigma: str) -> float:
 
 
 def upscale(
-    photo: Photo,
+    paths: Paths,
     scale: Annotated[
         float | None, typer.Option(help="How many times higher and wider, such as 2.7; 4 by default.")
     ] = None,
@@ -71,31 +107,90 @@ def upscale(
     model: Annotated[
         str, typer.Option(help="diinn, liif, metasr; realsr, for noisy photos at x4; any checkpoint that enlarges.")
     ] = "diinn",
-    fast: Fast = False,
     keep_colours: Annotated[
         bool, typer.Option("--keep-colours", help="Give the photo's own colours back where the network shifts them.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="The result; PHOTO-x4.png beside the photo by default.")] = None,
+    fast: Fast = False,
+    ensemble: Ensemble = False,
+    tile: Tile = None,
+    device: Device = None,
+    out: Out = None,
+    suffix: Suffix = None,
+    form: Format = "png",
+    quality: Quality = 95,
+    bits: Bits = None,
+    recursive: Recursive = False,
+    dry_run: DryRun = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Enlarge a photo by any factor, or to any size."""
-    from restore_lib import api, images, photos
+    """Enlarge photos by any factor, or to any size; a result is PHOTO-x4.png unless you say otherwise.
+
+    Stopped, or with more photos in a folder, the same command does what is left.
+    """
+    api = _api()
+    from restore_lib import images, photos
 
     goal = _size(size) if size is not None else None
     api.check_enlargement(scale, goal)
-    check_file(photo)
-    target = out or photo.with_name(f"{photo.stem}-{size if goal else f'x{4 if scale is None else scale:g}'}.png")
-    check_picture_name(target)
-    with interruptible(), warnings_told():
-        check_targets([target], overwrite, "file")
-        name = api.upscaler_for(model)
+    options = {"precision": "bf16" if fast else "exact", "self_ensemble": ensemble, "tile": tile, "device": device}
+    api.check_options(tile, device)
+    name = api.upscaler_for(model)
+
+    def read(photo: Path) -> "Photo":
+        check_file(photo)
         api.check_enlargement(None if goal else scale or 4, goal, *images.size(photo), str(photo))
-        lr = photos.read(photo)
-        with progress_bar("Enlarging") as progress:
-            options = {"precision": "bf16" if fast else "exact", "keep_colours": keep_colours, "progress": progress}
-            sr = api.upscale(lr, scale, size=goal, model=model, **options)
-        tell_lost(target, photos.write(target, sr))
-    print(f"{target}: {sr.image.shape[2]} x {sr.image.shape[1]} pixels, by {name}")
+        return photos.read(photo)
+
+    work = partial(api.upscaled, scale=scale, size=goal, model=name, keep_colours=keep_colours, **options)
+    suffix = f"-{size if goal else f'x{4 if scale is None else scale:g}'}" if suffix is None else suffix
+    where = {"out": out, "suffix": suffix, "form": form, "recursive": recursive, "read": read}
+    options = {"quality": quality, "bits": bits, "dry_run": dry_run, "overwrite": overwrite}
+    _restore(paths, lambda progress: partial(work, progress=progress), **where, **options)
+
+
+def _restore(
+    paths: list[str],
+    work: Callable[[Any], Callable],
+    *,
+    out: Path | None,
+    suffix: str,
+    form: str,
+    recursive: bool,
+    dry_run: bool,
+    overwrite: bool,
+    bits: int | None,
+    **options: Any,
+) -> None:
+    """Plan, refuse in time what would fail after the work, restore, and tell."""
+    from restore_lib import batch, images
+
+    alone = len(paths) == 1 and Path(paths[0]).is_file()
+    named = alone and out is not None and (out.suffix.lower() in images.FORMATS or (out.suffix and not out.is_dir()))
+    if named:
+        pairs = batch.checked([(Path(paths[0]), out)])
+    else:
+        pairs = batch.plan(paths, suffix, out=out, ending=f".{form}", recursive=recursive)
+    check_picture_name(pairs[0][1], bits)
+    check_targets([target for _, target in pairs], overwrite or not alone, "file" if alone else "folder")
+    left = sum(overwrite or not target.exists() for _, target in pairs)
+    if dry_run:
+        print("\n".join(f"{photo} -> {target}" for photo, target in pairs if overwrite or not target.exists()))
+        return
+    bad, done = [], 0
+    stopped = interruptible(lambda: f"stopped; {f'{done} photos are done' if done else 'nothing was written'}.")
+    with stopped, counted(left) as advance, progress_bar("Restoring", left == 1) as progress:
+        for result in batch.restore(pairs, work(progress), overwrite=overwrite, bits=bits, **options):
+            done += 1
+            bad += [result] if result.error else []
+            tell(result, alone=left == 1)
+            advance(result.seconds)
+    if bad and left == 1:
+        raise bad[0].error
+    if bad:
+        names = ", ".join(str(result.photo) for result in bad)
+        raise ImageError(f"{len(bad):,} of {left:,} photos could not be restored, all others are: {names}.")
+    if not left:
+        print(f"Nothing is left to do: results of {len(pairs):,} photos are there; --overwrite makes them anew.")
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -107,12 +202,14 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def estimate_kernel(
-    photo: Photo,
+    photo: Annotated[Path, typer.Argument(help="A photo: PNG, JPEG, WebP or TIFF.")],
     scale: Annotated[int, typer.Option(help="Factor of the reduction: 2 or 4.")] = 2,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal kernels on the same computer.")] = 0,
     restarts: Annotated[int, typer.Option(help="How often to begin anew; of several, the average.")] = 1,
     steps: Annotated[int, typer.Option(help="Of each estimation; fewer are faster and less to be trusted.")] = 3000,
-    out: Annotated[Path | None, typer.Option(help="Folder of the results; the photo's own by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the results; the photo's own by default.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Estimate the blur that a photo was, or could have been, reduced with: PHOTO-kernel.npy and two pictures."""

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 
 from restore_lib.data.prefetching import prefetch
 from restore_lib.errors import TrainingError
@@ -26,6 +26,9 @@ from restore_lib.training.precision import PLAIN, Speed, best_device
 from restore_lib.training.recipes import Recipe
 from restore_lib.training.state import claim, load_state, save_state, states
 from restore_lib.training.task import Run, mix
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric  # slow to load
 
 MOST_THREADS = 8  # that make batches for a GPU
 LOG_EVERY = 20  # steps: each look at the loss makes a GPU wait
@@ -37,7 +40,7 @@ def fit(
     *,
     seed: int = 0,
     speed: Speed = PLAIN,
-    fabric: Fabric | None = None,
+    fabric: "Fabric | None" = None,
     max_minutes: float | None = None,
     save_minutes: float = 5.0,
     quiet: bool = False,
@@ -126,8 +129,10 @@ def fit(
     return run
 
 
-def make_fabric(speed: Speed = PLAIN, devices: int | str = 1, nodes: int = 1) -> Fabric:
+def make_fabric(speed: Speed = PLAIN, devices: int | str = 1, nodes: int = 1) -> "Fabric":
     """Lightning Fabric on GPUs, if there are any, else on the CPU; ``devices`` of each node, ``"auto"`` for all."""
+    from lightning_fabric import Fabric
+
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it repeats what was asked for
     strategy = "auto" if devices == 1 and nodes == 1 else "ddp"
     return Fabric(
@@ -135,7 +140,7 @@ def make_fabric(speed: Speed = PLAIN, devices: int | str = 1, nodes: int = 1) ->
     )
 
 
-def _start(recipe: Recipe, folder: Path, seed: int, speed: Speed, fabric: Fabric) -> Run:
+def _start(recipe: Recipe, folder: Path, seed: int, speed: Speed, fabric: "Fabric") -> Run:
     """The run as its last state left it; a fresh one in a folder without states."""
     if fabric.is_global_zero:
         claim(folder, recipe, seed)

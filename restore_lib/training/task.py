@@ -4,16 +4,18 @@ import copy
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from restore_lib.errors import TrainingError
 from restore_lib.training.precision import Speed
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric  # slow to load
 
 
 @dataclass
@@ -47,7 +49,7 @@ class Run:
     all steps are done, or that the task's patience is at its end.
     """
 
-    def __init__(self, task: Task, fabric: Fabric, speed: Speed, seed: int):
+    def __init__(self, task: Task, fabric: "Fabric", speed: Speed, seed: int):
         self.task, self.fabric, self.speed, self.seed, self.step = task, fabric, speed, seed, 0
         self.device, self.ended = fabric.device, False
         self.best: dict[str, Any] | None = None
