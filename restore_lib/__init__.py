@@ -9,6 +9,7 @@
     blur = rl.estimate_kernel("photo.png").kernel    # KernelGAN
     rl.adapt("photos/", "my-camera")                 # RealSR, for one's own camera: model="my-camera"
     network = rl.load("diinn-cpu")                   # any checkpoint, by name
+    pairs = rl.batch.plan(["photos"], "-x4")         # a folder of photos; rl.batch.restore restores them
 
 A picture is a path, a PIL image, a NumPy array or a tensor, and the result is of the same kind. Everything else lies
 in modules, which are imported when they are first used: ``rl.data``, ``rl.images``, ``rl.metrics``, ``rl.noise``,
@@ -21,12 +22,13 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    import restore_lib.batch as batch
     from restore_lib import data, denoising, images, implicit, metrics, noise, plots, pretrained, realsr, resampling
     from restore_lib.api import denoise, estimate_kernel, load, upscale
     from restore_lib.realsr.adapt import adapt
 
-__all__ = ["__version__", "adapt", "data", "denoise", "denoising", "estimate_kernel", "images", "implicit", "load"]
-__all__ += ["metrics", "noise", "plots", "pretrained", "realsr", "resampling", "upscale"]
+__all__ = ["__version__", "adapt", "batch", "data", "denoise", "denoising", "estimate_kernel", "images", "implicit"]
+__all__ += ["load", "metrics", "noise", "plots", "pretrained", "realsr", "resampling", "upscale"]
 
 FUNCTIONS = {"adapt": "realsr.adapt"} | dict.fromkeys(("denoise", "estimate_kernel", "load", "upscale"), "api")
 

@@ -122,7 +122,7 @@ def test_what_would_be_lost_is_refused_before_any_work(tmp_path, rng, capsys):
         (a, "--device", "cudda"): "There is no device cudda here: choose",
         (a, "--device", "meta"): "There is no device meta here: choose",
         (a, "--suffix", "/../../b"): "--suffix",
-        (tmp_path, "-o", a): "name another folder with --out",
+        (tmp_path / "sub", "-o", a): "name another folder with --out",
     }
     for words, sentence in cases.items():
         assert restore("upscale", *words, *BICUBIC) == 2, words

@@ -56,8 +56,9 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"restore: {place} ({error.strerror or error}): check that it is there and yours.", file=sys.stderr)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    if code == 130:  # some versions of Typer return it
         print("restore: stopped.", file=sys.stderr)
-        sys.exit(130)
     sys.exit(code or 0)
 
 

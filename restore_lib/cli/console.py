@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from restore_lib.errors import ImageError, ResultWarning
 from restore_lib.files import LONGEST_NAME
 
@@ -76,7 +74,7 @@ def interruptible(sentence: str | Callable[[], str] = "stopped; nothing was writ
         yield
     except KeyboardInterrupt:
         print(f"restore: {sentence if isinstance(sentence, str) else sentence()}", file=sys.stderr)
-        raise typer.Exit(130) from None
+        raise SystemExit(130) from None
 
 
 def check_picture_name(target: Path, bits: int | None = None) -> None:
