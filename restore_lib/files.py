@@ -36,6 +36,27 @@ class KnownFile:
     size: int | None = None  #: Bytes, when known.
 
 
+TORCHVISION = "https://download.pytorch.org/models/"
+
+#: Files that hold the network under LPIPS (its trunk), any one of which will do. PyTorch publishes the first eight
+#: digits of a file's hash, in its name; the files without an address hold the same weights in less space.
+TRUNKS = {
+    "alex": (
+        KnownFile("lpips_alex/lpips_alex_v0.1.pth", "58aef7cfcb2f06aef7a4c0b5c32608d114ab7676d7aba57069ea52b378c74431"),
+        KnownFile("torchvision/alexnet-owt-7be5be79.pth", "7be5be79", TORCHVISION + "alexnet-owt-7be5be79.pth"),
+    ),
+    "vgg": (
+        KnownFile(
+            "lpips_vgg/lpips_vgg_v0.1_fp16w.pth", "3a2f50d6910fc7c6e1a01ef7be4e303fdbe487af264b6388b8ac18e324d3e4c9"
+        ),
+        KnownFile("torchvision/vgg16-397923af.pth", "397923af", TORCHVISION + "vgg16-397923af.pth"),
+    ),
+    "squeeze": (
+        KnownFile("torchvision/squeezenet1_1-b8a52dc0.pth", "b8a52dc0", TORCHVISION + "squeezenet1_1-b8a52dc0.pth"),
+    ),
+}
+
+
 def repository_url(path: str) -> str:
     """Address of a file of this library's repository, as it was when the installed version was released."""
     about = metadata("restore_lib")

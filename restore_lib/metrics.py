@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from restore_lib import compat, files, images
 from restore_lib.errors import DataError
-from restore_lib.files import KnownFile
+from restore_lib.files import TRUNKS
 
 Image = Float[Tensor, "*batch c h w"]
 WINDOW = 11  # side of SSIM's window, 3.5 standard deviations to each side
@@ -30,25 +30,6 @@ WINDOW_SIGMA = 1.5
 LEEWAY = 1e-3  # what rounding may add to a truth's range
 BRISQUE_WINDOW = {"kernel_size": 7, "sigma": 7 / 6}
 SMALLEST = 32  # side of the smallest image for LPIPS, whose last layers would have no pixels, and for BRISQUE
-TORCHVISION = "https://download.pytorch.org/models/"
-
-#: Files that hold the network under LPIPS (its trunk), any one of which will do. PyTorch publishes the first eight
-#: digits of a file's hash, in its name; the files without an address hold the same weights in less space.
-TRUNKS = {
-    "alex": (
-        KnownFile("lpips_alex/lpips_alex_v0.1.pth", "58aef7cfcb2f06aef7a4c0b5c32608d114ab7676d7aba57069ea52b378c74431"),
-        KnownFile("torchvision/alexnet-owt-7be5be79.pth", "7be5be79", TORCHVISION + "alexnet-owt-7be5be79.pth"),
-    ),
-    "vgg": (
-        KnownFile(
-            "lpips_vgg/lpips_vgg_v0.1_fp16w.pth", "3a2f50d6910fc7c6e1a01ef7be4e303fdbe487af264b6388b8ac18e324d3e4c9"
-        ),
-        KnownFile("torchvision/vgg16-397923af.pth", "397923af", TORCHVISION + "vgg16-397923af.pth"),
-    ),
-    "squeeze": (
-        KnownFile("torchvision/squeezenet1_1-b8a52dc0.pth", "b8a52dc0", TORCHVISION + "squeezenet1_1-b8a52dc0.pth"),
-    ),
-}
 
 
 @dataclass(frozen=True)

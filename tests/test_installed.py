@@ -61,7 +61,8 @@ def test_other_weights_have_an_address(installed, tmp_path):
     code = """if True:
         import sys
         from restore_lib.pretrained import checkpoints
-        checkpoints.fetch_files = lambda known: sys.exit(print(known[0].url))
+        from restore_lib.data import downloading
+        downloading.fetch_files = lambda known: sys.exit(print(known[0].url))
         checkpoints.load("diinn-cpu-seed1")
     """
     url = answer(installed, tmp_path, code)

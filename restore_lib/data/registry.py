@@ -19,7 +19,7 @@ from pydantic import ConfigDict, TypeAdapter
 from rich import filesize
 
 from restore_lib.errors import DataError
-from restore_lib.files import KnownFile
+from restore_lib.files import TRUNKS, KnownFile
 
 FOLDER = Path(__file__).parent / "sets"
 Kind = Literal["embedded", "set", "view", "by hand", "weights"]
@@ -83,7 +83,7 @@ class DataSet:
     address: str = ""  #: official, of a set by hand
     root: str = ""  #: folder that its archive unpacks to
     layout: Sequence[LayoutRow] = ()  #: what that folder must hold
-    trunk: str = ""  #: network of weights, a key of ``metrics.TRUNKS``
+    trunk: str = ""  #: network of weights, a key of ``files.TRUNKS``
 
     @property
     def folder(self) -> str:
@@ -99,10 +99,8 @@ class DataSet:
             start = len(self.of) + 1
             return tuple(f for f in find(self.of).files if any(fnmatch(f.path[start:], m) for m in self.members))
         if self.kind == "weights":
-            from restore_lib import metrics  # torch comes with it, which listing pictures does not need
-
             members = self.members or ("*",)
-            return tuple(f for f in metrics.TRUNKS[self.trunk] if any(fnmatch(f.path, m) for m in members))
+            return tuple(f for f in TRUNKS[self.trunk] if any(fnmatch(f.path, m) for m in members))
         return ()
 
     @cached_property

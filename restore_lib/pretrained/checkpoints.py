@@ -6,6 +6,8 @@ new weights replace the old ones, then the card takes its name. A reader takes t
 already its own: whenever the writer is killed, there is a card that fits the weights.
 """
 
+from __future__ import annotations
+
 import contextlib
 import difflib
 import hashlib
@@ -15,17 +17,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-
-import safetensors.torch
-import torch
-from safetensors import SafetensorError
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from restore_lib import files
-from restore_lib.data.downloading import fetch_files
 from restore_lib.errors import CheckpointError
 from restore_lib.pretrained.model_card import GET_AGAIN, NAME, Card, card_text, read_card
 from restore_lib.pretrained.networks import build
+
+if TYPE_CHECKING:  # torch takes seconds, and cards do without it
+    import torch
+    from torch import Tensor, nn
 
 WEIGHTS, CARD = ".safetensors", ".json"
 PACKAGE = Path(files.__file__).resolve().parent  # restore_lib
@@ -122,6 +123,8 @@ def save_checkpoint(
     SHA-256 and bytes are filled in. CheckpointError where a weight is NaN, infinite or too large for ``dtype``, or the
     card holds something impossible; RestoreError where the disk is full.
     """
+    from torch import nn
+
     if not NAME.fullmatch(card.name):
         raise ValueError(f"a checkpoint cannot be named {card.name!r}: use small letters, digits and . _ + -")
     folder = Path(folder) if folder is not None else checkpoints_folder()
@@ -165,6 +168,8 @@ def update_card(name: str | Path, *, folder: Path | str | None = None, **changes
 
 def packed(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> bytes:
     """A safetensors file with texts in its header, sorted, so that the same content has the same bytes and SHA-256."""
+    import safetensors.torch
+
     content = safetensors.torch.save(dict(tensors))
     size = int.from_bytes(content[:8], "little")
     header = {"__metadata__": dict(sorted(texts.items()))} | json.loads(content[8 : 8 + size])
@@ -192,6 +197,8 @@ def _state(network: nn.Module) -> dict[str, Tensor]:
 
 
 def _fill(network: nn.Module, weights: Mapping[str, Tensor], card: Card) -> None:
+    import torch
+
     own = _state(network)
     if problem := misfit(weights, own):
         raise CheckpointError(
@@ -204,6 +211,8 @@ def _fill(network: nn.Module, weights: Mapping[str, Tensor], card: Card) -> None
 
 def _refuse_bad_numbers(tensors: Mapping[str, Tensor], what: str) -> None:
     """Refuse NaN and infinity, in one sentence that begins with ``what``."""
+    import torch
+
     for key, value in tensors.items():
         if bad := int((~torch.isfinite(value)).sum()):
             raise CheckpointError(
@@ -214,12 +223,16 @@ def _refuse_bad_numbers(tensors: Mapping[str, Tensor], what: str) -> None:
 
 def _read(name: str | Path, folder: Path | str | None) -> tuple[dict[str, Tensor], Card]:
     """Weights and card of a checkpoint, compared with each other."""
+    import safetensors.torch
+
+    from restore_lib.data import downloading
+
     folder, stem = _locate(name, folder)
     path = folder / f"{stem}{WEIGHTS}"
     if folder == PACKAGE / "checkpoints" and not path.exists():  # it did not come with the installed library
         about, file = card(stem, folder=folder), f"checkpoints/{path.name}"
         known = files.KnownFile(f"downloaded-{file}", about.sha256, files.repository_url(file), about.bytes)
-        path = fetch_files([known])[0]
+        path = downloading.fetch_files([known])[0]
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -230,7 +243,7 @@ def _read(name: str | Path, folder: Path | str | None) -> tuple[dict[str, Tensor
         raise CheckpointError(f"{path} {_damage(content, about)}")
     try:
         tensors = safetensors.torch.load(content)
-    except (SafetensorError, ValueError, RuntimeError) as error:  # the card was made for a file that is no such file
+    except (safetensors.SafetensorError, ValueError, RuntimeError) as error:  # the card is of a file that is none such
         raise CheckpointError(f"{path} {_damage(content, about)}") from error
     if sum(tensor.numel() for tensor in tensors.values()) < about.parameters:
         raise CheckpointError(f"{path} holds fewer weights than the {about.parameters:,} of its card: {GET_AGAIN}.")

@@ -3,14 +3,17 @@
 Only the networks listed here can be named: a card from a stranger builds one of them or is refused.
 """
 
+from __future__ import annotations
+
 import importlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from restore_lib.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 LARGEST = 25_088  # of the numbers in a description: what VGG-16 gives to its first full layer
 #: Networks that cards can name, and the module of each. Modules are imported when a network of theirs is asked for.

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from restore_lib import metrics
+from restore_lib import files, metrics
 from restore_lib.files import KnownFile
 from restore_lib.nets.vgg import Normalize, convolutions, read_weights
 from restore_lib.training.task import Run
@@ -25,7 +25,7 @@ PLANS = {  # channels of the convolutions between two poolings
     "vgg16": ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3),
     "untrained": ((4,), (8,), (16,), (32,), (32,)),
 }
-VGG19 = KnownFile("torchvision/vgg19-dcbb9e9d.pth", "dcbb9e9d", metrics.TORCHVISION + "vgg19-dcbb9e9d.pth")
+VGG19 = KnownFile("torchvision/vgg19-dcbb9e9d.pth", "dcbb9e9d", files.TORCHVISION + "vgg19-dcbb9e9d.pth")
 SLOPE = 0.2  # of the discriminators' leaky ReLUs
 STEP = 32  # how many times smaller the map of the VGG discriminator is
 KINDS = ("relativistic", "plain", "least squares")

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -34,8 +33,7 @@ def trunk(monkeypatch, tmp_path):
         files.KnownFile("copy/trunk.pth", digest),
         files.KnownFile("t.pth", digest[:8], "https://t.invalid/t.pth", 7),
     )
-    stub = SimpleNamespace(TRUNKS=dict.fromkeys(("alex", "vgg", "squeeze"), trunks))
-    monkeypatch.setattr(restore_lib, "metrics", stub, raising=False)
+    monkeypatch.setattr(registry, "TRUNKS", dict.fromkeys(("alex", "vgg", "squeeze"), trunks))
     registry.find.cache_clear()
     yield tmp_path / "trunk"
     registry.find.cache_clear()

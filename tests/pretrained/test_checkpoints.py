@@ -132,7 +132,7 @@ def test_weights_that_were_not_installed_are_downloaded_once(monkeypatch, tmp_pa
         return [tmp_path / "arrived"]
 
     weights.rename(tmp_path / "arrived")
-    monkeypatch.setattr(checkpoints, "fetch_files", fetch)
+    monkeypatch.setattr("restore_lib.data.downloading.fetch_files", fetch)
     assert checkpoints.card(NAME) == card_there and asked == []
     assert same(checkpoints.load_weights(NAME), network.state_dict())
     assert asked[0].url.endswith(f"/checkpoints/{NAME}.safetensors") and asked[0].url.startswith("https://")
