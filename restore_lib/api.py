@@ -293,9 +293,11 @@ def upscaled(
         told = f"By less than {LEAST_SCALE:g}, bicubic interpolation keeps more detail than {model}, and is taken."
         return Restored(source.restored([resampling.imresize(lr, size=goal) for lr in source.rgb]), said, told)
 
+    options: dict[str, Any] = {"precision": precision, "progress": progress} | ({"tile": tile} if tile else {})
+
     def one(lr: Tensor) -> Tensor:
         def enlarge(x: Tensor, turned: bool) -> Tensor:
-            return _enlarge(network, x, goal[::-1] if turned else goal, precision, tile, progress)
+            return _enlarge(network, x, goal[::-1] if turned else goal, **options)
 
         sr = (images.eight_ways(enlarge, lr) if self_ensemble else enlarge(lr, False)).to(lr)
         if not keep_colours:
@@ -326,18 +328,10 @@ def _loaded(name: str, device: str, files: tuple) -> nn.Module:
     return (folded(network) if type(network).__name__ in DENOISERS else network).to(device)
 
 
-def _enlarge(
-    network: nn.Module,
-    lr: Tensor,
-    size: tuple[int, int],
-    precision: str,
-    tile: int | None,
-    progress: Progress | None,
-) -> Tensor:
+def _enlarge(network: nn.Module, lr: Tensor, size: tuple[int, int], **options: Any) -> Tensor:
     from restore_lib.fast import tiling as one_scale
     from restore_lib.implicit import DIINN, LIIF, MetaSR, inference
 
-    options: dict[str, Any] = {"precision": precision, "progress": progress} | ({"tile": tile} if tile else {})
     if isinstance(network, (DIINN, LIIF, MetaSR)):
         return inference.upscale(network, lr, size, **options)
     return one_scale.upscale(network, lr, **options)

@@ -30,29 +30,15 @@ Pair = tuple[Path, Path]
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one photo.
-
-    Attributes
-    ----------
-    photo, target : Path
-        The photo, and its result, which is there unless there is an ``error``.
-    said, warning : str
-        What was done, and what should be known of the result; see :class:`restore_lib.api.Restored`.
-    lost : list of str
-        What of the photo the result's file does not hold.
-    seconds : float
-        That the computing took.
-    error : ImageError, optional
-        Why there is no result.
-    """
+    """What became of one photo."""
 
     photo: Path
-    target: Path
-    said: str = ""
+    target: Path  #: Its result, which is there unless there is an ``error``.
+    said: str = ""  #: What was done, and below what should be known of it: see :class:`restore_lib.api.Restored`.
     warning: str = ""
-    lost: Sequence[str] = ()
-    seconds: float = 0.0
-    error: ImageError | None = None
+    lost: Sequence[str] = ()  #: What of the photo the result's file does not hold.
+    seconds: float = 0.0  #: That the computing took.
+    error: ImageError | None = None  #: Why there is no result.
 
 
 def plan(
