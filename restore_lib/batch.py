@@ -19,7 +19,7 @@ from pathlib import Path
 
 from restore_lib import files, images, photos
 from restore_lib.api import Restored
-from restore_lib.decoders import no_permission
+from restore_lib.decoders import FORBIDDEN
 from restore_lib.errors import ImageError
 
 READ = (*images.FORMATS, ".bmp", ".heic", ".heif", ".avif")  # the last three, photos too, are told to be none of ours
@@ -122,7 +122,7 @@ def _photos(path: str, recursive: bool, suffix: str, out: str | os.PathLike | No
 
 
 def _refused(error: OSError) -> None:
-    raise no_permission(Path(error.filename)) from error
+    raise ImageError(f"{error.filename} {FORBIDDEN}") from error
 
 
 def restore(
