@@ -2,11 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
+from restore_lib import data
 from restore_lib import tiers as known_tiers
+from restore_lib.data import Item
 from restore_lib.errors import TrainingError
 from restore_lib.training.task import Task
 
@@ -51,6 +54,20 @@ def variant(base: Kind, name: str, title: str, tiers: Mapping | None = None, **c
     source_of = {**base.source_of, **{key: source for key, (_, source) in changes.items()}}
     tiers = base.tiers if tiers is None else tiers
     return replace(base, name=name, title=title, tiers=tiers, source_of=source_of, **values)
+
+
+def photos_of(recipe: Any) -> tuple[list[Item], list[Item]]:
+    """What a recipe trains on, and what it holds back: the last ``held`` photos of its ``dataset`` and ``split``.
+
+    All photos of the set ``also`` are trained on, where the recipe names one.
+    """
+    photos, also = list(data.open(recipe.dataset, recipe.split or None)), getattr(recipe, "also", "")
+    return photos[: -recipe.held] + (list(data.open(also)) if also else []), photos[-recipe.held :]
+
+
+def warm_cosine(steps: int, warmup: int) -> Callable[[int], float]:
+    """Factor of the learning rate: up to 1 in a line over ``warmup`` steps, then down to 0 along half a cosine."""
+    return lambda step: min((step + 1) / warmup, 0.5 * (1 + math.cos(math.pi * min(step / steps, 1))))
 
 
 def at_tier(recipe: Kind, tier: str | None = None, **changes: Any) -> Kind:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from restore_lib.errors import TrainingError
 from restore_lib.training.precision import Speed
@@ -40,6 +40,21 @@ class Task:
     best: tuple[str, Callable[[float, float], float]] | None = None
     patience: int = 0  #: Validations in a row without a better one that end the run; 0: none do.
     on_cpu: tuple[int, ...] = ()  #: Numbers of a batch's parts that stay on the CPU, such as sizes.
+
+
+def one_network(
+    name: str, network: nn.Module, optimizer: Optimizer, rate: Callable[[int], float], decay: float
+) -> dict[str, Any]:
+    """What a :class:`Task` of one network has by its name; ``rate(step)`` multiplies the learning rate.
+
+    ``decay`` is that of the averaged weights; 0: the last ones are kept.
+    """
+    return {
+        "networks": {name: network},
+        "optimizers": {name: optimizer},
+        "schedulers": {name: LambdaLR(optimizer, rate)},
+        "average": {name: decay} if decay else {},
+    }
 
 
 class Run:
