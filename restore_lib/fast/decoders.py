@@ -6,7 +6,7 @@ tables, of some rows at a time. The rest is done for blocks of large pixels that
 and gradients are those of the decoder's own ``forward``, up to rounding; other decoders are called as they are.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -17,7 +17,6 @@ from torch.nn import functional
 Tables = tuple[Float[Tensor, "p _"], ...]
 LANES = 16  # images a batch needs for PyTorch to hand a 1x1 convolution to its faster library
 TABLE_BYTES = 16 * 2**20
-STRIP = 2**19  # pixels of a strip in DIINN's mode 4
 
 
 def decode(decoder: nn.Module, feature: Float[Tensor, "b c h w"], size: Sequence[int]) -> Float[Tensor, "b 3 H W"]:
@@ -31,7 +30,7 @@ def decode_at(
 ) -> Float[Tensor, "b 3 q"]:
     """``decoder(feature, size, pixels)`` for each picture of a batch, with a (height, width) and pixels of its own."""
     fast = accelerated(decoder)
-    if fast is None or getattr(decoder, "variant", "") == "mode4":  # whose own forward says that it cannot
+    if fast is None:
         parts = zip(feature.split(1), sizes, pixels, strict=True)
         return torch.cat([decoder(one, size, some) for one, size, some in parts])
     return fast.at(feature, [(int(height), int(width)) for height, width in sizes], pixels)
@@ -40,49 +39,32 @@ def decode_at(
 def decode_grid(
     decoder: nn.Module, feature: Float[Tensor, "b c h w"], rows: Any, cols: Any, ratio: Float[Tensor, "1 2"]
 ) -> Float[Tensor, "b 3 n m"]:
-    """Part of a picture: all pixels of ``rows`` x ``cols``, whose indices count in ``feature``, also that of a window.
-
-    ``ratio`` is small height and width divided by large ones, of the whole picture. Not for DIINN's mode 4.
-    """
+    """All pixels of ``rows`` x ``cols``, whose indices count in ``feature``, also that of a window."""
     return KINDS[type(decoder).__name__](decoder).grid(feature, rows, cols, ratio)
 
 
-def decode_around(
-    decoder: nn.Module, around: Float[Tensor, "p c 3 3"], offset: Float[Tensor, "k q 2"], ratio: Float[Tensor, "q 2"]
-) -> Float[Tensor, "q 3"]:
-    """Single pixels of any pictures, each from the features around the k small pixels that answer for it; p = k q."""
-    fast = KINDS[type(decoder).__name__](decoder)
-    index = torch.arange(len(around), device=around.device).view(offset.shape[:2])
-    return fast._in_lanes(fast.tables(around), index, offset, ratio)
-
-
 def accelerated(decoder: nn.Module) -> "FastDecoder | None":
-    """The fast form of a decoder with its weights of the moment, or None where there is none for its kind."""
+    """The fast form of a decoder with its weights of the moment, or None where there is none, as for DIINN's mode 4."""
     kind = KINDS.get(type(decoder).__name__)
-    return kind(decoder) if kind else None
+    return kind(decoder) if kind and getattr(decoder, "variant", "") != "mode4" else None
 
 
 class FastDecoder:
-    """A decoder with its weights cut into what multiplies features and what does not. Subclasses say how."""
+    """A decoder with its weights cut into what multiplies features and what does not. Subclasses say how.
+
+    ``tables(padded)`` is what depends on features only, a row for each small pixel; features have a border of one pixel
+    more. ``answer(tables, index, offset, ratio)`` gives the colours of q large pixels, from tables and the k small
+    pixels (rows of the tables) that each one asks: ``index`` (k, q), the ways down and to the right ``offset``
+    (k, q, 2), and ``ratio`` (1, 2) for all, or (q, 2).
+    """
 
     block = 1024  # large pixels that each thread of a processor answers for at once; on a GPU 256 times as many
     table_width: int  # numbers that the tables hold for a small pixel
+    tables: Callable[..., Tables]
+    answer: Callable[..., Tensor]
 
     def __init__(self, decoder: Any):
         self.decoder = decoder
-
-    def tables(self, padded: Float[Tensor, "b c h2 w2"]) -> Tables:
-        """What depends on features only, a row for each small pixel; features have a border of one pixel more."""
-        raise NotImplementedError
-
-    def answer(
-        self, tables: Tables, index: Int[Tensor, "k q"], offset: Float[Tensor, "k q 2"], ratio: Float[Tensor, "_ 2"]
-    ) -> Float[Tensor, "q _"]:
-        """The colours of q large pixels, from tables and the k small pixels (rows of the tables) that each one asks.
-
-        ``offset`` are the ways from these down and to the right; ``ratio`` has one row for all, or one for each.
-        """
-        raise NotImplementedError
 
     def picture(self, feature: Float[Tensor, "b c h w"], size: tuple[int, int]) -> Float[Tensor, "b 3 H W"]:
         """All pixels."""
@@ -94,14 +76,8 @@ class FastDecoder:
     ) -> Float[Tensor, "b 3 q"]:
         """Only some pixels of each picture: a training step need not see all."""
         (h, w), place, q = feature.shape[2:], self.decoder.place, pixels.shape[1]
-        starts, axes = {}, []  # places along all kinds of sides, one after the other, and where each begins
-        for side in dict.fromkeys(side for y, x in sizes for side in ((h, y), (w, x))):
-            starts[side] = sum(axis.index.shape[1] for axis in axes)
-            axes.append(place(*side))
-        index, offset = (
-            torch.cat(parts, 1) for parts in zip(*((axis.index, axis.offset) for axis in axes), strict=True)
-        )
-        axis = type(axes[0])(_onto(feature, index), _onto(feature, offset.to(feature.dtype)))  # (k, m)
+        axis, starts = along(place, [side for y, x in sizes for side in ((h, y), (w, x))])
+        axis = type(axis)(_onto(feature, axis.index), _onto(feature, axis.offset.to(feature.dtype)))  # (k, m)
         about = [(x, starts[h, y], starts[w, x], i * h * w) for i, (y, x) in enumerate(sizes)]
         width, top, left, first = _onto(feature, torch.tensor(about))[..., None].unbind(1)  # (b, 1) each
         rows, cols = (axis.part(n.flatten()) for n in (pixels // width + top, pixels % width + left))
@@ -123,6 +99,13 @@ class FastDecoder:
         pictures = [torch.cat(list(self._blocks(one, rows, cols, ratio))).T for one in padded]
         return torch.stack(pictures).unflatten(2, shape)
 
+    def around(
+        self, nine: Float[Tensor, "p c 3 3"], offset: Float[Tensor, "k q 2"], ratio: Float[Tensor, "q 2"]
+    ) -> Float[Tensor, "q 3"]:
+        """Single pixels of any pictures, each from the 3x3 features around the k small pixels it asks; p = k q."""
+        index = torch.arange(len(nine), device=nine.device).view(offset.shape[:2])
+        return self._in_lanes(self.tables(nine), index, offset, ratio)
+
     def _block(self, feature: Tensor) -> int:
         return self.block * (torch.get_num_threads() if feature.is_cpu else 256)
 
@@ -130,9 +113,7 @@ class FastDecoder:
         """The picture's pixels, row by row, in blocks; with tables of a few rows of small pixels at a time."""
         w, height, width = padded.shape[3] - 2, rows.index.shape[1], cols.index.shape[1]
         most = max(1, TABLE_BYTES // (w * 4 * self.table_width) * (1 if padded.is_cpu else 64))
-        high = rows.index.amax(0).cummax(0).values  # mirrored rows at a border may go back a little
-        low = rows.index.amin(0).flip(0).cummin(0).values.flip(0)
-        start = 0
+        low, high, start = rows.index.amin(0), rows.index.amax(0), 0
         while start < height:
             top = int(low[start])
             stop = max(start + 1, int(torch.searchsorted(high, torch.tensor(top + most))))
@@ -161,9 +142,6 @@ class FastDIINN(FastDecoder):
         width = decoder.width
         self.before = [None, *(weight[:, :width].contiguous() for weight in others)]  # the first layer has none
         self.content = [first, *(weight[:, width:].contiguous() for weight in others)]  # no columns under Eq. 6
-        self.last, self.last_bias = decoder.last.weight, decoder.last.bias
-        if decoder.variant == "mode4":  # nine 1x1 layers, one for each neighbour
-            self.last, self.last_bias = self.last.permute(2, 3, 0, 1).flatten(0, 2), None
         self.table_width = first.shape[1] if decoder.position is not None else len(self.content) * width
 
     def tables(self, padded: Float[Tensor, "b c h2 w2"]) -> Tables:
@@ -201,24 +179,7 @@ class FastDIINN(FastDecoder):
                 if i and decoder.reads == "synthesis+content":
                     m = relu(plus(m, linear(before, self.before[i], None)))  # Eq. 4
             s = times(sin(linear(p if s is None else s, synthesis.weight, synthesis.bias)), m)  # Eqs. 3 and 5
-        return linear(s, self.last, self.last_bias)  # (q, 3)
-
-    def picture(self, feature: Float[Tensor, "b c h w"], size: tuple[int, int]) -> Float[Tensor, "b 3 H W"]:
-        """All pixels; in mode 4 strips before the last layer, mirrored at the picture's edge, and then that layer."""
-        decoder, (height, width), (h, w) = self.decoder, size, feature.shape[2:]
-        if decoder.variant != "mode4":
-            return super().picture(feature, size)
-        if min(size) < 2:
-            return decoder(feature, size)  # which says why it cannot
-        rows, cols = decoder.place(h, height), decoder.place(w, width).part(mirrored(-1, width + 1, width))
-        ratio, tall, strips = feature.new_tensor([[h / height, w / width]]), max(1, STRIP // width), []
-        for top in range(0, height, tall):
-            high = min(tall, height - top)
-            taps = self.grid(feature, rows.part(mirrored(top - 1, top + high + 1, height)), cols, ratio)
-            taps = taps.unflatten(1, (3, 3, 3))  # (b, 3, 3, 3, high + 2, width + 2)
-            parts = [taps[:, y, x, :, y : y + high, x : x + width] for y in range(3) for x in range(3)]
-            strips.append(sum(parts[1:], parts[0]) + decoder.last.bias[:, None, None])
-        return torch.cat(strips, dim=2)
+        return linear(s, decoder.last.weight, decoder.last.bias)  # (q, 3)
 
 
 class FastLIIF(FastDecoder):
@@ -284,16 +245,23 @@ class FastMetaSR(FastDecoder):
         return times(rows, hidden[:, None]).sum(-1) + tables[1].index_select(0, index[0])
 
 
+def along(place: Callable[[int, int], Any], sides: Sequence[tuple[int, int]]) -> tuple[Any, dict[tuple[int, int], int]]:
+    """Places along several sides (small, large), one after the other, and where those of each begin."""
+    starts, axes, end = {}, [], 0
+    for side in dict.fromkeys(sides):
+        axes.append(place(*side))
+        starts[side], end = end, end + side[1]
+    index, offset = torch.cat([axis.index for axis in axes], 1), torch.cat([axis.offset for axis in axes], 1)
+    return type(axes[0])(index, offset), starts
+
+
 def _onto(feature: Tensor, x: Tensor) -> Tensor:
     """A tensor of the CPU on the device of features, without a wait on GPUs."""
     return x if feature.is_cpu else x.pin_memory().to(feature.device, non_blocking=True)
 
 
 def linear(x: Float[Tensor, "n i"], weight: Float[Tensor, "o i"], bias: Float[Tensor, " o"] | None) -> Tensor:
-    """``functional.linear``, on x86 processors up to twice as fast.
-
-    PyTorch multiplies matrices of float32 by MKL there, and 1x1 convolutions of at least 16 images by oneDNN.
-    """
+    """``functional.linear``; on x86, oneDNN's 1x1 convolution of 16 images is up to twice as fast as MKL's product."""
     if not x.is_cpu or x.dtype != torch.float32 or len(x) % LANES or not torch.backends.mkldnn.is_available():
         return functional.linear(x, weight, bias)
     images = x.view(LANES, -1, 1, x.shape[1]).permute(0, 3, 1, 2)  # (16, i, n / 16, 1), channels last in memory
@@ -311,29 +279,12 @@ def products(padded: Float[Tensor, "b c h2 w2"], weight: Float[Tensor, "o c9"], 
     return out.permute(0, 2, 3, 1).flatten(0, 2)
 
 
-def mirrored(start: int, stop: int, n: int) -> Int[Tensor, " m"]:
-    """Whole numbers from ``start`` to below ``stop``, mirrored at 0 and n - 1."""
-    return (n - 1) - ((n - 1) - torch.arange(start, stop).abs()).abs()
+def in_place(name: str) -> Callable[..., Tensor]:
+    """A tensor's method; without gradients in the tensor's memory."""
+    return lambda x, *y: getattr(x, name if torch.is_grad_enabled() else f"{name}_")(*y)
 
 
-def plus(x: Tensor, y: Tensor) -> Tensor:
-    """``x + y``; without gradients in the memory of ``x``, as the three that follow."""
-    return x + y if torch.is_grad_enabled() else x.add_(y)
-
-
-def times(x: Tensor, y: Tensor) -> Tensor:
-    """``x * y``."""
-    return x * y if torch.is_grad_enabled() else x.mul_(y)
-
-
-def relu(x: Tensor) -> Tensor:
-    """``max(x, 0)``."""
-    return torch.relu(x) if torch.is_grad_enabled() else x.relu_()
-
-
-def sin(x: Tensor) -> Tensor:
-    """The sine."""
-    return torch.sin(x) if torch.is_grad_enabled() else x.sin_()
+plus, times, relu, sin = in_place("add"), in_place("mul"), in_place("relu"), in_place("sin")
 
 
 KINDS = {"DIINNDecoder": FastDIINN, "LIIFDecoder": FastLIIF, "MetaSRDecoder": FastMetaSR}  # of the room above this one

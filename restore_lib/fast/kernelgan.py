@@ -2,13 +2,12 @@
 
 The answers are those of :func:`restore_lib.realsr.kernelgan.step`; nothing here is an approximation:
 
-- Convolutions without an activation in between are one convolution. The generator's six layers are composed into one
-  13 x 13 kernel instead of taking 64 channels of the crop through every layer; so are the discriminator's first two.
-- What does not change is not computed again: the kernel after a step is the one before the next, and the three images
-  that the discriminator sees in a step meet the same weights.
+- Convolutions without an activation in between are one: the generator's six layers are composed into one 13 x 13
+  kernel, the discriminator's first two into one matrix.
+- The kernel after a step is the one before the next, and the three images that the discriminator sees in a step meet
+  the same weights.
 - A batch norm removes what the convolution before it adds, so those biases are left out.
-- What is left are matrix products, in batches: n photos or restarts advance together, and the statistics of a batch
-  norm stay those of one image.
+- What is left are matrix products: n photos or restarts advance together, each with its own batch statistics.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,11 +32,7 @@ class Discriminators(NamedTuple):
 
 
 class ComposedStep:
-    """Trains n pairs of KernelGAN's networks side by side, by Adam with ``options``, on copies of their weights.
-
-    ``terms`` gives, from kernels (n, 13, 13), reduced crops, crops and the discriminator's maps (n, 400), each term of
-    the generator's loss, one number for each estimation.
-    """
+    """Trains n pairs of KernelGAN's networks side by side, on copies of their weights, by ``terms`` of the loss."""
 
     def __init__(
         self,

@@ -27,9 +27,8 @@ def upscale(
     """Enlarge a photo, RGB in [0, 1], by the network's factor, window by window; on its device, not clipped.
 
     The network is in evaluation mode; windows of ``tile`` pixels, which bounds the memory, move to its device. They
-    reach ``overlap`` pixels, less than half a tile, into their neighbours, half of them context alone. ``exact``
-    precision differs from the network by rounding alone; ``bf16`` multiplies in bfloat16 where the device does that
-    natively. ``progress`` is called with (windows done, windows).
+    reach ``overlap`` pixels into their neighbours, half of them context alone. ``bf16`` multiplies in bfloat16 where
+    the device does that natively. ``progress`` is called with (windows done, windows).
     """
     scale = getattr(network, "scale", None)
     if network.training:
@@ -52,10 +51,7 @@ def upscale(
 
 
 def prepared(network: nn.Module, precision: str = "exact") -> Callable[[Tensor], Tensor]:
-    """The network as a function of a batch, in the form that is fastest for its device; it does not change.
-
-    Convolutions of many channels are fastest where the channels of a pixel lie beside each other in memory.
-    """
+    """The network as a function of a batch, in the memory layout that is fastest; the network does not change."""
     device = next(network.parameters()).device
     half = in_bfloat16(precision, device)
     fast = copy.deepcopy(network).requires_grad_(False).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  an overload is missing

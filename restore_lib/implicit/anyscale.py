@@ -5,7 +5,7 @@ sooner, by :mod:`restore_lib.fast.decoders`.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -17,13 +17,7 @@ from restore_lib.nets.edsr import MEAN
 
 
 class AnyScale(nn.Module):
-    """A picture of any size from a small one: features by the encoder, colours by the decoder.
-
-    Attributes
-    ----------
-    encoder, decoder : Module
-        Both work with normalised colours; together they are what the official code calls the network.
-    """
+    """A picture of any size from a small one: features of normalised colours by the encoder, colours by the decoder."""
 
     mean: Tensor
     decoder: Any  # one of the three, or a module of the same forward
@@ -39,26 +33,11 @@ class AnyScale(nn.Module):
         return (image - self.mean) / self.unit
 
     def forward(
-        self,
-        lr: Float[Tensor, "b 3 h w"],
-        size: Sequence[Any],
-        pixels: Int[Tensor, "b q"] | None = None,
+        self, lr: Float[Tensor, "b 3 h w"], size: Sequence[Any], pixels: Int[Tensor, "b q"] | None = None
     ) -> Float[Tensor, "b 3 *pixels"]:
-        """Enlarge.
+        """Enlarge colours in [0, 1] to any height and width; the result is around [0, 1], not clipped.
 
-        Parameters
-        ----------
-        lr
-            Colours in [0, 1].
-        size
-            Height and width of the result: any, also ones that stretch the picture or make it smaller.
-        pixels
-            Answer for these alone, as ``y * width + x``; ``size`` may be one height and width for each picture then.
-
-        Returns
-        -------
-        Tensor
-            Colours around [0, 1], not clipped.
+        With ``pixels``, ``y * width + x``, it answers for these; ``size`` may then be one for each picture.
         """
         feature = self.encoder(self.normalise(lr)).to(lr.dtype)  # places need full precision, whatever autocast does
         if pixels is None:
@@ -69,5 +48,6 @@ class AnyScale(nn.Module):
     def colours_around(
         self, around: Float[Tensor, "p c 3 3"], offset: Float[Tensor, "k q 2"], ratio: Float[Tensor, "q 2"]
     ) -> Float[Tensor, "q 3"]:
-        """Colours of single pixels of any pictures, see :func:`~restore_lib.fast.decoders.decode_around`."""
-        return decoders.decode_around(self.decoder, around, offset, ratio) * self.unit + self.mean.flatten()
+        """Colours of single pixels of any pictures, each from the features around the k small ones it asks; p = k q."""
+        fast = cast(decoders.FastDecoder, decoders.accelerated(self.decoder))
+        return fast.around(around, offset, ratio) * self.unit + self.mean.flatten()

@@ -16,18 +16,10 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class Axis:
-    """For each of n large pixels: k small pixels, and how far the large one lies from each.
+    """For each of n large pixels: k small pixels, and how far the large one lies from each."""
 
-    Attributes
-    ----------
-    index : (k, n)
-        Small pixels, never decreasing along n.
-    offset : (k, n), float64
-        In the unit that the rule names.
-    """
-
-    index: Int[Tensor, "k n"]
-    offset: Float[Tensor, "k n"]
+    index: Int[Tensor, "k n"]  #: small pixels, never decreasing along n
+    offset: Float[Tensor, "k n"]  #: float64, in the unit that the rule names
 
     def part(self, which: slice | Int[Tensor, " m"]) -> "Axis":
         """The same for some of the large pixels."""
@@ -40,10 +32,7 @@ class Axis:
     def paired(
         self, cols: "Axis", width: int | Int[Tensor, " n"]
     ) -> tuple[Int[Tensor, "k2 n"], Float[Tensor, "k2 n 2"]]:
-        """Places in the plane, of these rows and as many columns, in small pictures of some ``width``.
-
-        Returns small pixels as ``y * width + x``, and the ways down and to the right.
-        """
+        """Places in the plane: small pixels as ``y * width + x``, and the ways down and to the right from them."""
         index = self.index[:, None] * width + cols.index  # (k, k, n)
         offset = torch.stack(torch.broadcast_tensors(self.offset[:, None], cols.offset), dim=-1)  # (k, k, n, 2)
         return index.flatten(0, 1), offset.flatten(0, 1)
@@ -76,7 +65,7 @@ def around(small: int, large: int, sides: Sequence[int] = (-1, 1)) -> Axis:
     one (x3), the four weights of the local ensemble are ratios of rounding errors. So that weights trained with the
     official code mean the same here, this is computed step by step in float32, as there.
     """
-    centres, query = _centres(small), _centres(large)
+    centres, query = ((1 / n - 1) + (2 / n) * torch.arange(n).float() for n in (small, large))
     nudge, axes = 1e-6 if len(sides) > 1 else 0.0, []
     for side in sides:
         shifted = (query + (side / small + nudge)).clamp(-1 + 1e-6, 1 - 1e-6)
@@ -92,25 +81,10 @@ def queries(
     place: Callable[[int, int], Axis],
     pixels: Int[Tensor, " q"] | None = None,
 ) -> tuple[Int[Tensor, "k q"], Float[Tensor, "k q 2"]]:
-    """The small pixels that answer for pixels of a large picture, and the ways from there.
+    """The small pixels that answer for pixels of a large picture of ``size``, and the ways from there.
 
-    Parameters
-    ----------
-    feature
-        Of the small picture.
-    size
-        Height and width of the large one.
-    place
-        One of the rules above, for both axes.
-    pixels
-        As ``y * width + x``; by default all, row by row.
-
-    Returns
-    -------
-    index : (k, q)
-        Small pixels, as ``y * w + x``: one for each large pixel, or the four around it.
-    offset : (k, q, 2)
-        The ways down and to the right.
+    ``place`` is one of the rules above, for both axes. Large ``pixels`` are ``y * width + x``, by default all, row by
+    row. Small ones are ``y * w + x``, k of them for each; ways are down and to the right.
     """
     (height, width), (h, w) = checked(size), feature.shape[2:]
     if pixels is None:
@@ -130,7 +104,3 @@ def checked(size: Sequence[int]) -> tuple[int, int]:
     if len(size) != 2 or not all(n > 0 and n == int(n) for n in size):
         raise ValueError(f"size must be a height and a width of at least one pixel, got {size}")
     return int(size[0]), int(size[1])
-
-
-def _centres(n: int) -> Float[Tensor, " n"]:
-    return (1 / n - 1) + (2 / n) * torch.arange(n).float()

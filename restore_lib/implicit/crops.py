@@ -20,49 +20,20 @@ STREAM = 0x616E7973  # sets these random numbers apart from others that are seed
 
 @dataclass(frozen=True)
 class AnyScaleCrops:
-    """Pairs of crops at several scales.
+    """Pairs of crops at several scales."""
 
-    Attributes
-    ----------
-    store : PatchStore
-        Photos, each as likely as any other.
-    scales : sequence of float
-        DIINN's protocol: every photo of a batch gives one crop, of its own place, for each of these.
-    continuous : bool
-        LIIF's protocol instead: every photo gives one crop, of a scale that is drawn evenly between the first of
-        ``scales`` and the last.
-    size : int
-        Side of the reductions in pixels; crops have ``round(scale * size)``.
-    queries : int
-        Pixels that are asked for in each crop, no pixel twice; 0: all of them.
-    """
-
-    store: PatchStore
-    scales: Sequence[float]
-    continuous: bool
-    size: int
-    queries: int
+    store: PatchStore  #: photos, each as likely as any other
+    scales: Sequence[float]  #: DIINN's protocol: every photo gives a crop, of its own place, for each of these
+    continuous: bool  #: LIIF's instead: every photo gives one crop, of a scale between the first of these and the last
+    size: int  #: side of the reductions in pixels; crops have ``round(scale * size)``
+    queries: int  #: pixels that are asked for in each crop, no pixel twice; 0: all of them
 
     def batch(self, step: int, rank: int = 0, processes: int = 1, *, photos: int, seed: int) -> tuple[Tensor, ...]:
-        """This process's part of a step's batch.
+        """This process's part of a step's batch, of so many ``photos`` in all processes together.
 
-        Parameters
-        ----------
-        step, seed : int
-            All randomness there is.
-        rank, processes : int
-            This process and how many there are; ``photos`` is a multiple of them.
-        photos : int
-            Of a step in all processes together.
-
-        Returns
-        -------
-        lr : UInt8[Tensor, "n 3 size size"]
-            Reductions, scale by scale.
-        sizes : Int64[Tensor, "n 2"], pixels : Int64[Tensor, "n queries"], colours : UInt8[Tensor, "n 3 queries"]
-            Height and width of each crop; some of its pixels, as ``y * width + x``; their levels.
-        *hr : UInt8[Tensor, "m 3 _ _"]
-            Instead of these three when all pixels are asked for: crops, those of one scale together.
+        First the reductions in uint8, (n, 3, size, size), scale by scale. With ``queries``: height and width of each
+        crop, (n, 2); some of its pixels as ``y * width + x``, (n, queries); their levels, (n, 3, queries). Without:
+        the crops, (m, 3, h, w) for each scale.
         """
         count = 1 if self.continuous else len(self.scales)
         words = random_words(STREAM, seed, step, (photos, 2 + 4 * count))[share(photos, rank, processes)]

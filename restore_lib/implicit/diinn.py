@@ -5,7 +5,7 @@ layer, the first scales what the second makes of sines.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -33,23 +33,11 @@ VARIANTS = {
 class DIINNDecoder(nn.Module):
     """The implicit function f of Eq. 1: from the content around a place, and the place, to its colours.
 
-    Parameters
-    ----------
-    channels : int
-        Of the features.
-    variant : {"a", "b", "c", "d", "e", "f", "mode4"}
-        A row of the paper's ablation, or ``"mode4"``, which only the official code has.
-    width, layers : int
-        Channels of both branches, and layers of each.
-    third : {"area", "side"}
-        What the place's third number is: ``"area"``, 1 / scale^2 as in the official code, or ``"side"``, 1 / scale as
-        the paper writes.
-
-    Notes
-    -----
-    Content is the 3x3 neighbourhood of the nearest feature. Initial weights are PyTorch's and the sine's frequency is
-    1, as in the official code. Parameters for 64 channels: 544,259 in (b), 693,251 in (a), 986,627 in (d) and (f),
-    1,135,619 in (c) and (e).
+    Content is the 3x3 neighbourhood of the nearest feature, of some ``channels``. ``variant`` is a row of the paper's
+    ablation, or ``"mode4"``, which only the official code has; ``width`` and ``layers`` are those of both branches. The
+    place's ``third`` number is 1 / scale^2 (``"area"``, as in the official code) or 1 / scale (``"side"``, as the paper
+    writes). Initial weights are PyTorch's and the sine's frequency is 1, as in the official code. Parameters for 64
+    channels: 544,259 in (b), 693,251 in (a), 986,627 in (d) and (f), 1,135,619 in (c) and (e).
     """
 
     def __init__(
@@ -123,25 +111,10 @@ class DIINNDecoder(nn.Module):
 class DIINN(AnyScale):
     """Dual interactive implicit neural network: super-resolution at any scale.
 
-    Parameters
-    ----------
-    variant : {"a", "b", "c", "d", "e", "f", "mode4"}
-        A row of the paper's ablation; (f) is the final model.
-    encoder : {"rdn", "edsr-baseline", "edsr", "small"} or Module
-        By default the paper's, with which (f) has 22,960,579 parameters. A module says how many channels it gives in an
-        attribute ``channels``.
-    width, layers, third
-        See :class:`DIINNDecoder`.
+    ``encoder`` is a name or a module, see :func:`~restore_lib.implicit.encoders.make_encoder`; with the paper's, the
+    final model (f) has 22,960,579 parameters. ``options`` are those of :class:`DIINNDecoder`.
     """
 
-    def __init__(
-        self,
-        variant: Variant = "f",
-        encoder: str | nn.Module = "rdn",
-        *,
-        width: int = 256,
-        layers: int = 4,
-        third: Literal["area", "side"] = "area",
-    ):
+    def __init__(self, variant: Variant = "f", encoder: str | nn.Module = "rdn", **options: Any):
         encoder, channels = make_encoder(encoder)
-        super().__init__(encoder, DIINNDecoder(channels, variant, width=width, layers=layers, third=third))
+        super().__init__(encoder, DIINNDecoder(channels, variant, **options))

@@ -15,13 +15,7 @@ DAMPING = 3e-3  # of the largest variance
 
 
 class DenseBlock(nn.Module):
-    """Residual dense block (Sec. 3.2): each convolution reads the block's input and all convolutions before it.
-
-    Parameters
-    ----------
-    width, layers, growth : int
-        Channels that come in and go out, convolutions, and channels that each of them adds.
-    """
+    """Residual dense block (Sec. 3.2): each convolution reads the block's input and all convolutions before it."""
 
     def __init__(self, width: int, layers: int, growth: int):
         super().__init__()
@@ -37,31 +31,17 @@ class DenseBlock(nn.Module):
 
 
 class RDN(nn.Module):
-    """Residual dense network without its upsampler.
+    """Residual dense network without its upsampler; ``channels`` says how many come out.
 
-    Parameters
-    ----------
-    blocks, layers, growth, width : int
-        Dense blocks, convolutions in each, channels that each convolution adds, and channels between blocks: D, C, G
-        and G0 of the paper. The defaults are configuration "B" of the official code, 21,973,952 parameters;
-        (20, 6, 32, 64) is "A".
-
-    Attributes
-    ----------
-    channels : int
-        Of the features that come out.
-
-    Notes
-    -----
-    Initial weights are PyTorch's, as in the official code.
+    Dense blocks, convolutions in each, channels that each convolution adds, and channels between blocks are D, C, G and
+    G0 of the paper. The defaults are configuration "B" of the official code, 21,973,952 parameters; (20, 6, 32, 64) is
+    "A". Initial weights are PyTorch's, as in the official code.
     """
 
     def __init__(self, blocks: int = 16, layers: int = 8, growth: int = 64, width: int = 64):
         super().__init__()
         if min(blocks, layers, growth, width) < 1:
-            raise ValueError(
-                f"blocks, layers, growth and width must be at least 1, got {blocks, layers, growth, width}"
-            )
+            raise ValueError(f"RDN's numbers must be at least 1, got {blocks, layers, growth, width}")
         self.channels = width
         self.first = nn.Conv2d(3, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
@@ -90,13 +70,7 @@ class Decorrelated(nn.Module):
 
     The features of a trained encoder are small and alike: a few directions hold nearly all of their variance, and
     a decoder that starts from nothing learns slowly from the others. What can be computed from features stays the same.
-
-    Attributes
-    ----------
-    encoder : Module
-        As it was trained.
-    mix : Conv2d
-        Without bias, so that the zeros beyond a picture's border stay zeros; the identity until :meth:`fit`.
+    The layer is the identity until :meth:`fit`, and has no bias: zeros beyond a picture's border stay zeros.
     """
 
     def __init__(self, encoder: nn.Module):
@@ -111,10 +85,7 @@ class Decorrelated(nn.Module):
 
     @torch.no_grad()
     def fit(self, features: Float[Tensor, "n c"], damping: float = DAMPING) -> None:
-        """Choose the layer for some features: directions of little variance are enlarged, noise is not.
-
-        ``damping`` is a share of the largest variance. Weights are rounded to float16, in which checkpoints keep them.
-        """
+        """Choose the layer for some features; ``damping``, of the largest variance, keeps it from enlarging noise."""
         features = features.double()
         covariance = features.T @ features / len(features)  # (c, c)
         variance, directions = torch.linalg.eigh(covariance)

@@ -1,8 +1,7 @@
 """Photos of any size to any size: encoder and decoder window by window, with the whole picture's answer.
 
-A decoder's memory does not grow with the picture, but an encoder's does, with a thousand and more bytes for each pixel
-of the small one. So it sees windows, with as much of their surroundings as it looks at; no seam can appear, because
-what a window answers is what the whole picture would answer.
+An encoder's memory grows with the picture. So it sees windows, with as much of their surroundings as it looks at; no
+seam can appear, because what a window answers is what the whole picture would answer.
 """
 
 import math
@@ -31,34 +30,12 @@ def upscale(
     tile: int = TILE,
     progress: Callable[[int, int], None] | None = None,
 ) -> Float[Tensor, "3 H W"]:
-    """Enlarge a photo of any size to any size.
+    """Enlarge a photo of any size, RGB in [0, 1], to any height and width; on the photo's device, not clipped.
 
-    Parameters
-    ----------
-    network : DIINN, LIIF or MetaSR
-        In evaluation mode; windows move to its device.
-    lr
-        RGB in [0, 1].
-    size
-        Height and width of the result.
-    precision : {"exact", "bf16"}
-        ``"exact"`` differs from the network by rounding alone. With ``"bf16"`` the encoder multiplies in bfloat16
-        where the device does that natively; the decoder, which tells places apart, is always exact.
-    tile : int
-        Side of a window, without the surroundings that the encoder sees, too. It bounds the memory; for DIINN's
-        ``"mode4"``, whose pixels see their neighbours, nothing does: the picture is one window.
-    progress : callable, optional
-        Told (windows done, windows).
-
-    Returns
-    -------
-    Tensor
-        On the photo's device, not clipped.
-
-    Raises
-    ------
-    ValueError
-        A size or tile that is not positive, another precision, or a network in training mode.
+    The network is in evaluation mode; windows move to its device. With ``"bf16"`` the encoder multiplies in bfloat16
+    where the device does that natively; the decoder, which tells places apart, is always exact. ``tile`` is the side of
+    a window without the surroundings that the encoder sees, too. It bounds the memory; for DIINN's ``"mode4"``, whose
+    pixels see their neighbours, nothing does. ``progress`` is told (windows done, windows).
     """
     if network.training:
         raise ValueError("the network is in training mode: call network.eval() first")
@@ -67,7 +44,7 @@ def upscale(
     (height, width), (h, w) = checked(size), lr.shape[1:]
     device = next(network.parameters()).device
     half = in_bfloat16(precision, device)
-    if getattr(network.decoder, "variant", "") == "mode4" or accelerated(network.decoder) is None:
+    if accelerated(network.decoder) is None:
         return network(lr[None].to(device), (height, width))[0].to(lr.device)
     out = lr.new_empty(3, height, width)
     margin = reach(network.encoder) + LOOKS
@@ -92,20 +69,10 @@ def reach(encoder: nn.Module) -> int:
 
 
 def windows(axis: Axis, small: int, tile: int, margin: int) -> Iterator[tuple[slice, slice, Axis]]:
-    """Windows along one side.
+    """Windows along one side of ``small`` pixels: at most ``tile`` are a window's own, ``margin`` more on either side.
 
-    Parameters
-    ----------
-    axis
-        The small pixels that answer for large ones.
-    small, tile, margin : int
-        Small pixels, how many of them are a window's own at most, and how many more it sees on either side.
-
-    Yields
-    ------
-    slice, slice, Axis
-        The small pixels that a window sees, the large ones that it answers for, and the places of these among those
-        that it sees. Windows without large pixels are left out.
+    Gives the small pixels that a window sees, the large ones that it answers for, and the places of these among those
+    that it sees. Windows without large pixels are left out.
     """
     count = math.ceil(small / tile)
     first = axis.index[0].contiguous()  # of the small pixels that answer together

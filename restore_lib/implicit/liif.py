@@ -6,6 +6,7 @@ changes.
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -17,25 +18,11 @@ from restore_lib.implicit.encoders import make_encoder
 
 
 class LIIFDecoder(nn.Module):
-    """The local implicit image function (Eq. 1), with what Sec. 3 adds to it.
+    """The local implicit image function (Eq. 1), with what Sec. 3 adds to it; 346,883 parameters with the defaults.
 
-    Parameters
-    ----------
-    channels : int
-        Of the features.
-    hidden : sequence of int
-        Channels of the hidden layers.
-    unfold : bool
-        Join the 3x3 features around a place (feature unfolding, Eq. 3).
-    ensemble : bool
-        Mix the answers of the four nearest features, each by the area of the rectangle between the place and the
-        opposite feature (local ensemble, Eq. 4); else only the nearest one answers.
-    cell : bool
-        Tell the network how large a pixel is (cell decoding, Eq. 5).
-
-    Notes
-    -----
-    346,883 parameters with the defaults.
+    ``unfold`` joins the 3x3 features around a place (Eq. 3). ``ensemble`` mixes the answers of the four nearest
+    features, each by the area of the rectangle between the place and the opposite feature (Eq. 4); else only the
+    nearest one answers. ``cell`` tells the network how large a pixel is (Eq. 5).
     """
 
     def __init__(
@@ -60,10 +47,7 @@ class LIIFDecoder(nn.Module):
     def forward(
         self, feature: Float[Tensor, "b c h w"], size: Sequence[int], pixels: Int[Tensor, " q"] | None = None
     ) -> Float[Tensor, "b 3 *pixels"]:
-        """A picture of ``size`` = (height, width) in normalised colours, or some of its pixels (Eqs. 1 and 3 to 5).
-
-        ``pixels`` are ``y * width + x``.
-        """
+        """A picture of ``size`` in normalised colours, or ``pixels``, ``y * width + x``, of it (Eqs. 1 and 3 to 5)."""
         index, offset = queries(feature, size, self.place, pixels)  # (k, q) and (k, q, 2), k = 4 or 1
         content = unfolded(feature) if self.unfold else feature.flatten(2).mT  # (b, h w, 9 c), Eq. 3
         cell = feature.new_tensor([2 * n / large for n, large in zip(feature.shape[2:], size, strict=True)])
@@ -86,22 +70,10 @@ class LIIFDecoder(nn.Module):
 class LIIF(AnyScale):
     """Local implicit image function: super-resolution at any scale.
 
-    Parameters
-    ----------
-    encoder : {"rdn", "edsr-baseline", "edsr", "small"} or Module
-        The paper has the first two. A module says how many channels it gives in an attribute ``channels``.
-    hidden, unfold, ensemble, cell
-        See :class:`LIIFDecoder`.
+    ``encoder`` is a name (the paper has ``rdn`` and ``edsr-baseline``) or a module, see
+    :func:`~restore_lib.implicit.encoders.make_encoder`. ``options`` are those of :class:`LIIFDecoder`.
     """
 
-    def __init__(
-        self,
-        encoder: str | nn.Module = "rdn",
-        *,
-        hidden: Sequence[int] = (256, 256, 256, 256),
-        unfold: bool = True,
-        ensemble: bool = True,
-        cell: bool = True,
-    ):
+    def __init__(self, encoder: str | nn.Module = "rdn", **options: Any):
         encoder, channels = make_encoder(encoder)
-        super().__init__(encoder, LIIFDecoder(channels, hidden, unfold=unfold, ensemble=ensemble, cell=cell))
+        super().__init__(encoder, LIIFDecoder(channels, **options))

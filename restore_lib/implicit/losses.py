@@ -16,10 +16,7 @@ def l1(sr: Float[Tensor, "*colours"], hr: Float[Tensor, "*colours"]) -> Float[Te
 
 
 def step_on_pixels(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
-    """One training step on some pixels of each crop, as LIIF makes it.
-
-    ``batch`` is that of :class:`~restore_lib.implicit.crops.AnyScaleCrops` with ``queries``.
-    """
+    """One training step on some pixels of each crop, as LIIF makes it: ``AnyScaleCrops`` with ``queries``."""
     lr, sizes, pixels, colours = batch  # (n, 3, h, w), (n, 2), (n, q), (n, 3, q)
     sr = run.networks["network"](run.speed.layout(to_float(lr)), sizes.tolist(), pixels)  # (n, 3, q)
     loss = l1(sr.float(), to_float(colours))
@@ -28,10 +25,7 @@ def step_on_pixels(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
 
 
 def step_on_crops(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
-    """One training step on whole crops, as DIINN makes it: every scale counts alike, however large its crops are.
-
-    ``batch`` is that of :class:`~restore_lib.implicit.crops.AnyScaleCrops` without ``queries``.
-    """
+    """One training step on whole crops, as DIINN makes it: every scale counts alike, however large its crops are."""
     lr, *groups = batch  # (n, 3, h, w), and for each scale (m, 3, scale h, scale w)
     losses = []
     for small, hr in zip(lr.split([len(group) for group in groups]), groups, strict=True):
@@ -43,10 +37,7 @@ def step_on_crops(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
 
 
 def step_on_features(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
-    """One training step of the decoder alone, on single pixels of any photos and scales.
-
-    ``batch`` is that of :meth:`FeatureCache.batch <restore_lib.implicit.trunk.FeatureCache.batch>`.
-    """
+    """One training step of the decoder alone, on single pixels of any photos and scales, of ``FeatureCache``."""
     around, offset, ratio, colours = batch  # (k q, c, 3, 3), (k, q, 2), (q, 2), (q, 3)
     network = run.networks["network"]
     network.mark_forward_method("colours_around")  # Fabric's number format and processes apply to it, too

@@ -16,17 +16,8 @@ from restore_lib.implicit.encoders import make_encoder
 
 
 class MetaSRDecoder(nn.Module):
-    """Meta-upscale module (Sec. 3.3): location projection, weight prediction, feature mapping.
+    """Meta-upscale module (Sec. 3.3): location projection, weight prediction by ``width`` channels, feature mapping.
 
-    Parameters
-    ----------
-    channels : int
-        Of the features.
-    width : int
-        Hidden channels of the weight prediction network.
-
-    Notes
-    -----
     445,120 parameters with the defaults. A place is the way from the small pixel's corner down and to the right, each
     in [0, 1), and 1 / scale of the height, as in the official code.
     """
@@ -43,10 +34,7 @@ class MetaSRDecoder(nn.Module):
     def forward(
         self, feature: Float[Tensor, "b c h w"], size: Sequence[int], pixels: Int[Tensor, " q"] | None = None
     ) -> Float[Tensor, "b 3 *pixels"]:
-        """A picture of ``size`` = (height, width) in normalised colours, or some of its pixels (Eqs. 3 to 6).
-
-        ``pixels`` are ``y * width + x``.
-        """
+        """A picture of ``size`` in normalised colours, or some ``pixels``, ``y * width + x``, of it (Eqs. 3 to 6)."""
         (index,), (offset,) = queries(feature, size, self.place, pixels)  # (q,) and (q, 2), location projection
         z = unfolded(feature)[:, index]  # (b, q, 9 c)
         place = torch.cat([offset, torch.full_like(offset[:, :1], feature.shape[2] / size[0])], dim=1)  # (q, 3), Eq. 5
@@ -59,15 +47,9 @@ class MetaSRDecoder(nn.Module):
 class MetaSR(AnyScale):
     """Meta-SR: super-resolution at any scale, by predicted filters.
 
-    Parameters
-    ----------
-    encoder : {"rdn", "edsr-baseline", "edsr", "small"} or Module
-        The paper has the first. A module says how many channels it gives in an attribute ``channels``.
-    width : int
-        See :class:`MetaSRDecoder`.
-    rgb_range : float, optional
-        With 255, colours are seen as Meta-SR's official code sees them: from 0 to 255, without DIV2K's mean. By default
-        as LIIF's and DIINN's codes do it: from -1 to 1.
+    ``encoder`` is a name (the paper has ``rdn``) or a module, see :func:`~restore_lib.implicit.encoders.make_encoder`.
+    With an ``rgb_range`` of 255, colours are seen as Meta-SR's official code sees them: from 0 to 255, without DIV2K's
+    mean. By default as LIIF's and DIINN's codes do it: from -1 to 1.
     """
 
     def __init__(self, encoder: str | nn.Module = "rdn", *, width: int = 256, rgb_range: float | None = None):

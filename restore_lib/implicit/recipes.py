@@ -3,9 +3,8 @@
 ``diinn``, ``liif`` and ``metasr`` differ in nothing but the decoder. The other names change one thing each.
 """
 
-import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -13,7 +12,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from restore_lib import data, images, metrics
+from restore_lib import images, metrics
+from restore_lib.data import Item
 from restore_lib.data.patches import PatchStore, to_float
 from restore_lib.errors import TrainingError
 from restore_lib.implicit.anyscale import AnyScale
@@ -26,8 +26,8 @@ from restore_lib.implicit.trunk import FeatureCache
 from restore_lib.pretrained import build, describe, load_published
 from restore_lib.resampling import resize_antialiased
 from restore_lib.training.precision import best_device
-from restore_lib.training.recipes import Recipe, sourced, variant
-from restore_lib.training.task import Task
+from restore_lib.training.recipes import Recipe, photos_of, sourced, variant, warm_cosine
+from restore_lib.training.task import Task, one_network
 
 VALIDATED = (2, 3, 4)
 MIDDLE = 192  # pixels of a held photo that are looked at, a multiple of every scale
@@ -35,7 +35,7 @@ MIDDLE = 192  # pixels of a held photo that are looked at, a multiple of every s
 
 @dataclass(frozen=True)
 class DecoderRecipe(Recipe):
-    """An encoder and a decoder; the recipes below say what is trained, and on what."""
+    """An encoder and a decoder; the recipes below say what is trained, and how."""
 
     network: str = sourced("diinn", "paper", "diinn, liif or metasr: the decoder.")
     variant: str = sourced("f", "paper's ablation: its final model", "DIINN's row of the ablation, a to f.")
@@ -44,6 +44,15 @@ class DecoderRecipe(Recipe):
     encoder: str = sourced("small", "ours; the papers have rdn", "What makes features.")
     width: int = sourced(64, "ours; the papers have 256", "Channels of the decoder's layers.")
     layers: int = sourced(4, "paper; also LIIF's", "Hidden layers of DIINN's two branches, and of LIIF.")
+    scales: tuple = sourced((2, 3, 4), "paper", "By which every photo is reduced.")
+    learning_rate: float = sourced(1e-3, "ours: fewer steps; the papers have 1e-4", "Adam's step at its largest.")
+    warmup: int = sourced(100, "ours", "Steps in which the learning rate rises from zero.")
+    decay: float = sourced(0.99, "ours; the papers have none", "Of the averaged weights; 0: keep the last ones.")
+    dataset: str = sourced("bsds500", "ours: the papers' DIV2K has to be fetched", "Photos.")
+    split: str = sourced("train400", "ours: B100 and CBSD68 lie in the part that is left out", "Part of the set.")
+    also: str = sourced("div2k_test_lr_x4", "ours: 25 sharp photos more", "A further set of photos.")
+    held: int = sourced(8, "ours", "Last photos of the part, kept for validation and not trained on.")
+    validate_every: int = sourced(1000, "ours", "Steps between two validations.")
 
     def architecture(self) -> Mapping[str, object]:
         """The network as plain data, for the checkpoint's card."""
@@ -57,53 +66,44 @@ class DecoderRecipe(Recipe):
             return describe(MetaSR, encoder=self.encoder, width=self.width)
         raise TrainingError(f"Recipe {self.name} knows the networks diinn, liif and metasr, got {self.network!r}.")
 
+    def rate(self, step: int) -> float:
+        """Factor of the learning rate before a step, counted from 0."""
+        return warm_cosine(self.steps, self.warmup)(step)
+
+    def trained(self, network: nn.Module, weights: Iterator[nn.Parameter], held: list[Item]) -> dict[str, Any]:
+        """What a task has that trains some of the network's weights, and validates by the held photos."""
+        adam = torch.optim.Adam(weights, self.learning_rate)
+        parts = one_network("network", network, adam, lambda step: self.rate(step), self.decay)
+        return parts | {"validate": validation([centre_levels(item.image) for item in held])}
+
 
 @dataclass(frozen=True)
 class AnyScaleRecipe(DecoderRecipe):
     """An encoder and a decoder, trained by absolute differences on several scales at once."""
 
     steps: int = sourced(3000, "ours: 5 minutes; the official code has 50,000", "Updates of the weights.")
-    batch_size: int = sourced(3, "ours; the official code has 16 on 4 GPUs", "Photos in a step.")
-    scales: tuple = sourced((2, 3, 4), "paper", "Every photo of a step gives a crop for each.")
+    batch_size: int = sourced(3, "ours; the official code has 16 on 4 GPUs", "Photos in a step, with a crop a scale.")
     continuous: bool = sourced(False, "paper; LIIF has True", "One scale a photo instead, between the first and last.")
     crop: int = sourced(24, "ours; the papers have 48", "Side of the small picture of a crop in pixels.")
     queries: int = sourced(576, "ours: crop^2, as LIIF; DIINN has 0", "Pixels asked for in a crop; 0: all.")
-    learning_rate: float = sourced(1e-3, "ours: fewer steps; the papers have 1e-4", "Adam's step at its largest.")
-    warmup: int = sourced(100, "ours", "Steps in which the learning rate rises from zero.")
     halve_every: int = sourced(0, "ours; the official code has 10,000", "Steps; 0: half a cosine down to 0 instead.")
-    decay: float = sourced(0.99, "ours; the papers have none", "Of the averaged weights; 0: keep the last ones.")
-    dataset: str = sourced("bsds500", "ours: the papers' DIV2K has to be fetched", "Photos.")
-    split: str = sourced("train400", "ours: B100 and CBSD68 lie in the part that is left out", "Part of the set.")
-    also: str = sourced("div2k_test_lr_x4", "ours: 25 sharp photos more", "A further set of photos.")
-    held: int = sourced(8, "ours", "Last photos of the part, kept for validation and not trained on.")
-    validate_every: int = sourced(1000, "ours", "Steps between two validations.")
-
-    def crops(self) -> AnyScaleCrops:
-        """The photos to train on, and how crops are taken of them."""
-        photos = list(data.open(self.dataset, self.split or None))
-        more = data.open(self.also) if self.also else []
-        store = PatchStore.build([*photos[: -self.held], *more], min_size=round(max(self.scales) * self.crop))
-        return AnyScaleCrops(store, self.scales, self.continuous, self.crop, self.queries)
 
     def task(self, seed: int) -> Task:
         """Network, optimiser, batches and step for the loop."""
-        crops, network = self.crops(), build(self.architecture())
-        held = list(data.open(self.dataset, self.split or None))[-self.held :]
-        optimizer = torch.optim.Adam(network.parameters(), self.learning_rate)
+        photos, held = photos_of(self)
+        store = PatchStore.build(photos, min_size=round(max(self.scales) * self.crop))
+        crops = AnyScaleCrops(store, self.scales, self.continuous, self.crop, self.queries)
+        network = build(self.architecture())
         return Task(
-            networks={"network": network},
-            optimizers={"network": optimizer},
-            schedulers={"network": torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))},
+            **self.trained(network, network.parameters(), held),
             step=step_on_pixels if self.queries else step_on_crops,
             on_cpu=(1,) if self.queries else (),  # sizes
             batches=lambda step, rank, world: crops.batch(step, rank, world, photos=self.batch_size, seed=seed),
-            validate=validation([centre_levels(item.image) for item in held]),
-            average={"network": self.decay} if self.decay else {},
         )
 
     def rate(self, step: int) -> float:
         """Factor of the learning rate before a step, counted from 0."""
-        return 0.5 ** (step // self.halve_every) if self.halve_every else warm_cosine(self, step)
+        return 0.5 ** (step // self.halve_every) if self.halve_every else super().rate(step)
 
 
 @dataclass(frozen=True)
@@ -119,32 +119,17 @@ class FrozenEncoderRecipe(DecoderRecipe):
     width: int = sourced(256, "paper; also LIIF's", "Channels of the decoder's layers.")
     steps: int = sourced(10_000, "ours; LIIF has 1,000,000", "Updates of the weights.")
     batch_size: int = sourced(4096, "ours; LIIF has 36,864", "Pixels in a step, each of any photo, scale and place.")
-    scales: tuple = sourced((2, 3, 4), "paper", "Scales of every photo.")
-    learning_rate: float = sourced(1e-3, "ours: fewer steps; the papers have 1e-4", "Adam's step at its largest.")
-    warmup: int = sourced(100, "ours", "Steps in which the learning rate rises from zero; then half a cosine to 0.")
     decay: float = sourced(0.999, "ours; the papers have none", "Of the averaged weights; 0: keep the last ones.")
-    dataset: str = sourced("bsds500", "ours: the papers' DIV2K has to be fetched", "Photos.")
     split: str = sourced("train", "ours: B100 and CBSD68 lie in another part", "Part of the set.")
     also: str = sourced("div2k_test_x4", "ours: 100 sharp photos more", "A further set of photos.")
-    held: int = sourced(8, "ours", "Last photos of the part, kept for validation and not trained on.")
-    validate_every: int = sourced(1000, "ours", "Steps between two validations.")
 
-    def rate(self, step: int) -> float:
-        """Factor of the learning rate before a step, counted from 0."""
-        return warm_cosine(self, step)
-
-    def untrained(self) -> tuple[AnyScale, FeatureCache]:
-        """The network, its encoder as published and frozen, its decoder at random; and features of all photos.
-
-        Computing these for the first time takes some minutes.
-        """
+    def untrained(self, photos: Sequence[Item]) -> tuple[AnyScale, FeatureCache]:
+        """The network, encoder frozen and decoder untrained, and features of all photos (minutes, at first)."""
         network: Any = build(self.architecture())
         white, network.encoder = network.encoder, network.encoder.encoder
         if self.trunk:
             network.encoder.load_state_dict(cast(AnyScale, load_published(self.trunk)).encoder.state_dict())
-        photos = list(data.open(self.dataset, self.split or None))
-        more = data.open(self.also) if self.also else []
-        store = PatchStore.build([*photos[: -self.held], *more])
+        store = PatchStore.build(photos)
         features = FeatureCache.build(store, network.to(best_device()), self.scales, progress=_report)
         network.cpu()
         white.fit(features.sample())
@@ -153,25 +138,15 @@ class FrozenEncoderRecipe(DecoderRecipe):
 
     def task(self, seed: int) -> Task:
         """Network, optimiser of the decoder, batches and step for the loop."""
-        network, features = self.untrained()
-        held = list(data.open(self.dataset, self.split or None))[-self.held :]
-        optimizer = torch.optim.Adam(network.decoder.parameters(), self.learning_rate)
+        photos, held = photos_of(self)
+        network, features = self.untrained(photos)
         return Task(
-            networks={"network": network},
-            optimizers={"network": optimizer},
-            schedulers={"network": torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))},
+            **self.trained(network, network.decoder.parameters(), held),
             step=step_on_features,
             batches=lambda step, rank, world: features.batch(
                 network.decoder.place, step, rank, world, queries=self.batch_size, seed=seed
             ),
-            validate=validation([centre_levels(item.image) for item in held]),
-            average={"network": self.decay} if self.decay else {},
         )
-
-
-def warm_cosine(recipe: "AnyScaleRecipe | FrozenEncoderRecipe", step: int) -> float:
-    """A rise from zero in ``warmup`` steps, then half a cosine down to zero at the last step."""
-    return min((step + 1) / recipe.warmup, 0.5 * (1 + math.cos(math.pi * min(step / recipe.steps, 1))))
 
 
 def _report(done: int, count: int) -> None:
@@ -179,9 +154,7 @@ def _report(done: int, count: int) -> None:
         print(f"restore: features of {done:,} of {count:,} pictures", file=sys.stderr, flush=True)
 
 
-def validation(
-    photos: Sequence[UInt8[Tensor, "3 _ _"]],
-) -> Callable[[Mapping[str, nn.Module]], Mapping[str, float]]:
+def validation(photos: Sequence[UInt8[Tensor, "3 _ _"]]) -> Callable[[Mapping[str, nn.Module]], Mapping[str, float]]:
     """Mean PSNR of ``network`` over photos at x2, x3 and x4: RGB, without a border of ``scale`` pixels."""
     pairs = [
         (scale, to_float(resize_antialiased(photo, [n // scale for n in photo.shape[1:]])), to_float(photo))
@@ -208,72 +181,37 @@ def centre_levels(photo: Tensor) -> UInt8[Tensor, "3 h w"]:
     return images.centre_crop(levels, (height, width))
 
 
+TRY = {"steps": 12, "width": 16, "layers": 3, "warmup": 4, "held": 2, "validate_every": 6}
+TRY |= {"dataset": "embedded", "split": "", "also": ""}
+FULL = {"width": 256, "layers": 4, "batch_size": 16, "crop": 48}
+GPU = {"encoder": "edsr-baseline", "steps": 10_000, "queries": 2304, "learning_rate": 4e-4, "decay": 0.999}
+PAPER = {"encoder": "rdn", "steps": 50_000, "queries": 0, "learning_rate": 1e-4, "warmup": 1, "halve_every": 10_000}
+PAPER |= {"decay": 0.0, "dataset": "div2k", "split": "train", "also": ""}
 DIINN_RECIPE = AnyScaleRecipe(
     name="diinn",
     title="DIINN, all scales",
     stored="float16",
     tiers={
-        "smoke": {
-            "steps": 12,
-            "batch_size": 2,
-            "width": 16,
-            "layers": 3,
-            "crop": 8,
-            "queries": 64,
-            "warmup": 4,
-            "dataset": "embedded",
-            "split": "",
-            "also": "",
-            "held": 2,
-            "validate_every": 6,
-        },
+        "smoke": TRY | {"batch_size": 2, "crop": 8, "queries": 64},
         "cpu": {},
-        "gpu": {
-            "encoder": "edsr-baseline",
-            "width": 256,
-            "layers": 4,
-            "steps": 10_000,
-            "batch_size": 16,
-            "crop": 48,
-            "queries": 2304,
-            "learning_rate": 4e-4,
-            "decay": 0.999,
-        },
-        "paper": {
-            "encoder": "rdn",
-            "width": 256,
-            "layers": 4,
-            "steps": 50_000,
-            "batch_size": 16,
-            "crop": 48,
-            "queries": 0,
-            "learning_rate": 1e-4,
-            "warmup": 1,
-            "halve_every": 10_000,
-            "decay": 0.0,
-            "dataset": "div2k",
-            "split": "train",
-            "also": "",
-        },
+        "gpu": FULL | GPU,
+        "paper": FULL | PAPER,
     },
     cost={"smoke": "5 s", "cpu": "5 minutes on one core"},
 )
-
+THEIRS = {name: (name, "paper: what it compares with") for name in ("liif", "metasr")}
+ROW = "paper's ablation"
 DECODERS = (
     DIINN_RECIPE,
-    variant(DIINN_RECIPE, "liif", "LIIF, all scales", network=("liif", "paper: what it compares with")),
-    variant(DIINN_RECIPE, "metasr", "Meta-SR, all scales", network=("metasr", "paper: what it compares with")),
+    variant(DIINN_RECIPE, "liif", "LIIF, all scales", network=THEIRS["liif"]),
+    variant(DIINN_RECIPE, "metasr", "Meta-SR, all scales", network=THEIRS["metasr"]),
 )
 """Three decoders, everything else equal."""
 
 ABLATION = tuple(
-    variant(DIINN_RECIPE, f"diinn-{row}", f"DIINN, row ({row}) of its ablation", variant=(row, "paper's ablation"))
-    for row in "abcde"
+    variant(DIINN_RECIPE, f"diinn-{row}", f"DIINN, row ({row}) of its ablation", variant=(row, ROW)) for row in "abcde"
 )
 """The rows of DIINN's ablation beside (f), which is ``diinn``."""
-
-
-OURS = "ours: what is tried out"
 
 
 def _tiers(**more: Mapping[str, object]) -> dict[str, dict[str, object]]:
@@ -281,38 +219,33 @@ def _tiers(**more: Mapping[str, object]) -> dict[str, dict[str, object]]:
     return {tier: {**values, **more.get(tier, {})} for tier, values in DIINN_RECIPE.tiers.items()}
 
 
+OURS = "ours: what is tried out"
+OWN: dict[str, Any] = {"network": ("liif", "LIIF's paper")}
+LIGHT = {"width": 128, "layers": 3}
+LONG = {"queries": 2304, "steps": 1_000_000, "halve_every": 200_000, "validate_every": 10_000}
 OTHERS = (
     variant(
         DIINN_RECIPE,
         "liif-no-ensemble",
         "LIIF without its local ensemble",
-        network=("liif", "LIIF's paper"),
+        **OWN,
         ensemble=(False, "LIIF's paper, its ablation"),
     ),
     variant(
         DIINN_RECIPE,
         "diinn-light",
         "DIINN, a lighter decoder",
-        _tiers(smoke={"width": 8, "layers": 2}, gpu={"width": 128, "layers": 3}, paper={"width": 128, "layers": 3}),
+        _tiers(smoke={"width": 8, "layers": 2}, gpu=LIGHT, paper=LIGHT),
         width=(32, OURS),
         layers=(3, OURS),
     ),
-    variant(
-        DIINN_RECIPE,
-        "diinn-side",
-        "DIINN, third coordinate as in the paper",
-        third=("side", "paper Sec. 3"),
-    ),
+    variant(DIINN_RECIPE, "diinn-side", "DIINN, third coordinate as in the paper", third=("side", "paper Sec. 3")),
     variant(
         DIINN_RECIPE,
         "liif-continuous",
         "LIIF, its own protocol: one scale a photo, from x1 to x4",
-        _tiers(
-            smoke={"batch_size": 6},
-            gpu={"batch_size": 48},
-            paper={"queries": 2304, "steps": 1_000_000, "halve_every": 200_000, "validate_every": 10_000},
-        ),
-        network=("liif", "LIIF's paper"),
+        _tiers(smoke={"batch_size": 6}, gpu={"batch_size": 48}, paper=LONG),
+        **OWN,
         scales=((1, 4), "LIIF's paper"),
         continuous=(True, "LIIF's paper"),
         batch_size=(9, "ours: as many crops as with three scales; LIIF has 16"),
@@ -325,20 +258,7 @@ TRUNK_RECIPE = FrozenEncoderRecipe(
     title="DIINN at full size on LIIF's encoder",
     stored="float16",
     tiers={
-        "smoke": {
-            "steps": 12,
-            "batch_size": 128,
-            "encoder": "small-white",
-            "trunk": "",
-            "width": 16,
-            "layers": 3,
-            "warmup": 4,
-            "dataset": "embedded",
-            "split": "",
-            "also": "",
-            "held": 2,
-            "validate_every": 6,
-        },
+        "smoke": TRY | {"batch_size": 128, "encoder": "small-white", "trunk": ""},
         "cpu": {},
         "gpu": {"steps": 50_000, "batch_size": 65_536},
     },
@@ -347,26 +267,16 @@ TRUNK_RECIPE = FrozenEncoderRecipe(
     remark="The encoder is that of the authors' LIIF (EDSR-baseline), trained together with LIIF's decoder, and is "
     "frozen here, with a fixed 1x1 layer after it that decorrelates its features; the decoder alone was trained.",
 )
-
 TRUNK_DECODERS = (
     TRUNK_RECIPE,
-    variant(
-        TRUNK_RECIPE, "liif-trunk", "LIIF again on its own encoder", network=("liif", "paper: what it compares with")
-    ),
-    variant(
-        TRUNK_RECIPE, "metasr-trunk", "Meta-SR on LIIF's encoder", network=("metasr", "paper: what it compares with")
-    ),
+    variant(TRUNK_RECIPE, "liif-trunk", "LIIF again on its own encoder", network=THEIRS["liif"]),
+    variant(TRUNK_RECIPE, "metasr-trunk", "Meta-SR on LIIF's encoder", network=THEIRS["metasr"]),
 )
 """Three decoders at full size, everything else equal."""
 
+TRUNK_TITLE = "DIINN on LIIF's encoder, row ({}) of its ablation"
 TRUNK_ABLATION = tuple(
-    variant(
-        TRUNK_RECIPE,
-        f"diinn-trunk-{row}",
-        f"DIINN on LIIF's encoder, row ({row}) of its ablation",
-        variant=(row, "paper's ablation"),
-    )
-    for row in "abcde"
+    variant(TRUNK_RECIPE, f"diinn-trunk-{row}", TRUNK_TITLE.format(row), variant=(row, ROW)) for row in "abcde"
 )
 """The rows of DIINN's ablation at full size beside (f), which is ``diinn-trunk``."""
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from restore_lib import files
 from restore_lib.data.patches import PatchStore, random_words, share, to_float
 from restore_lib.errors import DataError
+from restore_lib.fast.decoders import along
 from restore_lib.implicit.anyscale import AnyScale
 from restore_lib.implicit.coordinates import Axis
 from restore_lib.resampling import resize_antialiased
@@ -29,23 +30,8 @@ Place = Callable[[int, int], Axis]
 class FeatureCache:
     """Features of photos at several scales, and random pixels with the features around them.
 
-    Opens a file that :meth:`build` wrote; most programs call ``build``, which opens what is there already.
-
-    Parameters
-    ----------
-    store : PatchStore
-        The photos.
-    scales : sequence of float
-        Every photo is made smaller by each of these, to the nearest whole number of pixels.
-    path : path
-        The features: pixel by pixel, row by row, with a border of zeros around each picture, float16.
-
-    Attributes
-    ----------
-    features : (pixels, c), float16
-        All of them, in a file that is mapped into memory.
-    mix : (c, c), optional
-        What :meth:`batch` multiplies features by.
+    The file at ``path``, which :meth:`build` writes, holds ``features`` in float16, pixel by pixel and row by row, with
+    a border of zeros around each picture. A matrix ``mix`` (c, c) multiplies them when they are asked for.
     """
 
     def __init__(self, store: PatchStore, scales: Sequence[float], path: Path | str):
@@ -60,7 +46,7 @@ class FeatureCache:
         # Mapped for writing in memory alone: PyTorch wants no tensors that cannot be written to.
         self.features = torch.from_numpy(np.memmap(self.path, np.float16, "c").reshape(-1, channels))  # (pixels, c)
         self.mix: Tensor | None = None
-        self._places: dict[Place, tuple[Tensor, Tensor, np.ndarray]] = {}
+        self._places: dict[Place, tuple[Axis, np.ndarray]] = {}
 
     @classmethod
     def build(
@@ -72,24 +58,11 @@ class FeatureCache:
         *,
         progress: Callable[[int, int], None] | None = None,
     ) -> "FeatureCache":
-        """Compute the features of every photo at every scale, or open what an earlier call computed.
+        """Compute the features of every photo, made smaller by each scale, or open what an earlier call computed.
 
-        Parameters
-        ----------
-        store, scales
-            See :class:`FeatureCache`.
-        network : AnyScale
-            Its encoder makes the features, on the encoder's device; the decoder is not looked at.
-        folder : path, optional
-            Where the file lies; by default ``features`` in the library's cache. It holds 128 bytes for each small pixel
-            if the encoder has 64 channels.
-        progress : callable, optional
-            Told (pictures done, pictures).
-
-        Raises
-        ------
-        RestoreError
-            The disk is full or the folder cannot be written to; nothing half written is left.
+        The network's encoder makes them, on its device. The file lies in ``folder``, by default ``features`` in the
+        library's cache, and holds 128 bytes for each small pixel if the encoder has 64 channels. ``progress`` is told
+        (pictures done, pictures).
         """
         home = files.cache_folder() / "features" if folder is None else Path(folder)
         path = home / f"{_key(store, network.encoder, scales)}.f16"
@@ -110,23 +83,8 @@ class FeatureCache:
     ) -> tuple[Float32[Tensor, "p c 3 3"], Float32[Tensor, "k q 2"], Float32[Tensor, "q 2"], UInt8[Tensor, "q 3"]]:
         """This process's part of a step's batch: every photo and scale alike, and every pixel of a photo.
 
-        Parameters
-        ----------
-        place : callable
-            The decoder's rule for places.
-        step, seed : int
-            All randomness there is.
-        rank, world : int
-            This process and how many there are.
-        queries : int
-            Pixels of a step in all processes together, a multiple of ``world``.
-
-        Returns
-        -------
-        around, offset, ratio
-            What :func:`restore_lib.fast.decoders.decode_around` takes.
-        colours
-            Levels of the large pixels.
+        ``place`` is the decoder's rule, ``queries`` the pixels of a step in all processes together. Gives what
+        ``AnyScale.colours_around`` takes, and the levels of the large pixels.
         """
         words = random_words(STREAM, seed, step, (queries, 3))[share(queries, rank, world)]
         photo = below(words[:, 0], len(self.store))
@@ -138,11 +96,8 @@ class FeatureCache:
         self, place: Place, photo: np.ndarray, scale: np.ndarray, y: np.ndarray, x: np.ndarray
     ) -> tuple[Float32[Tensor, "p c 3 3"], Float32[Tensor, "k q 2"], Float32[Tensor, "q 2"]]:
         """What a decoder needs for q large pixels, each of a photo, a scale (both by number), a row and a column."""
-        index, offset, starts = self._on_all_sides(place)  # (k, m), (k, m), (s, n, 2)
-        rows, cols = (
-            Axis(index[:, at], offset[:, at])
-            for at in (torch.from_numpy(starts[scale, photo, axis] + n) for axis, n in enumerate((y, x)))
-        )
+        axis, starts = self._on_all_sides(place)  # (k, m), (s, n, 2)
+        rows, cols = (axis.part(torch.from_numpy(starts[scale, photo, i] + n)) for i, n in enumerate((y, x)))
         size = torch.from_numpy(self.small[scale, photo])  # (q, 2)
         wide = size[:, 1] + 2
         first, away = rows.paired(cols, wide)  # (k^2, q), (k^2, q, 2)
@@ -159,24 +114,18 @@ class FeatureCache:
         chosen = self.features[:: max(1, len(self.features) // count)].float()
         return chosen[chosen.abs().sum(1) > 0]
 
-    def _on_all_sides(self, place: Place) -> tuple[Tensor, Tensor, np.ndarray]:
+    def _on_all_sides(self, place: Place) -> tuple[Axis, np.ndarray]:
         """Places on all sides of all pictures, one after the other, and where those of each side begin."""
         if place not in self._places:
-            sides, starts, end = {}, np.empty_like(self.small), 0
-            for where, small in np.ndenumerate(self.small):
-                side = int(small), int(self.large[where[1], where[2]])
-                if side not in sides:
-                    sides[side] = end, place(*side)
-                    end += side[1]
-                starts[where] = sides[side][0]
-            axes = [axis for _, axis in sides.values()]
-            index, offset = torch.cat([axis.index for axis in axes], 1), torch.cat([axis.offset for axis in axes], 1)
-            self._places[place] = index, offset, starts
+            large = np.broadcast_to(self.large, self.small.shape)
+            sides = list(zip(self.small.flatten().tolist(), large.flatten().tolist(), strict=True))
+            axis, starts = along(place, sides)
+            self._places[place] = axis, np.array([starts[side] for side in sides]).reshape(large.shape)
         return self._places[place]
 
 
 def below(words: np.ndarray, count: int | np.ndarray) -> np.ndarray:
-    """Raw words as whole numbers below ``count``, each as likely as any other but for one part in 2**64 / count."""
+    """Raw words as whole numbers below ``count``."""
     return (words % np.asarray(count, np.uint64)).astype(np.int64)
 
 

@@ -9,10 +9,7 @@ from restore_lib.fast.decoders import accelerated, decode, decode_at, decode_gri
 from restore_lib.implicit import DIINNDecoder, LIIFDecoder, MetaSRDecoder
 
 MAKERS = {
-    **{
-        f"diinn-{v}": lambda v=v: DIINNDecoder(5, v, width=24, layers=3)
-        for v in ("a", "b", "c", "d", "e", "f", "mode4")
-    },
+    **{f"diinn-{v}": lambda v=v: DIINNDecoder(5, v, width=24, layers=3) for v in "abcdef"},
     "diinn-side": lambda: DIINNDecoder(5, third="side", width=24),
     "liif": lambda: LIIFDecoder(5, (24, 20, 16)),
     "liif-no-ensemble": lambda: LIIFDecoder(5, (24, 20), ensemble=False),
@@ -72,14 +69,13 @@ def test_blocks_and_bands_do_not_show(name, block, rng, monkeypatch):
     monkeypatch.setattr(kind, "tables", lambda self, padded: heights.append(padded.shape[2]) or tables(self, padded))
     monkeypatch.setattr(kind, "block", block)
     monkeypatch.setattr(decoders, "TABLE_BYTES", 8 * accelerated(decoder).table_width * 4 * 2)  # a few rows
-    monkeypatch.setattr(decoders, "STRIP", 100)
     for gradients in (True, False):
         with torch.set_grad_enabled(gradients):
             torch.testing.assert_close(decode(decoder, x, size), expected)
     assert len(heights) >= 2 * 2 and max(heights) < 9 + 2  # never all rows at once
 
 
-@pytest.mark.parametrize("name", [name for name in MAKERS if name != "diinn-mode4"])
+@pytest.mark.parametrize("name", MAKERS)
 def test_single_pixels_are_those_of_the_picture(name, rng):
     decoder, x = MAKERS[name]().double(), features(rng, 6, 5)
     sizes = [(13, 17), (9, 22)]
@@ -91,7 +87,7 @@ def test_single_pixels_are_those_of_the_picture(name, rng):
     torch.testing.assert_close(decode_at(decoder, x, [sizes[0]] * 2, pixels)[0], colours[0])
 
 
-@pytest.mark.parametrize("name", [name for name in MAKERS if name != "diinn-mode4"])
+@pytest.mark.parametrize("name", MAKERS)
 def test_part_of_a_picture_is_that_part(name, rng):
     decoder, x = MAKERS[name]().double(), features(rng, 6, 5)
     rows, cols = decoder.place(6, 20).part(slice(4, 11)), decoder.place(5, 9).part(slice(2, 9))
@@ -100,7 +96,7 @@ def test_part_of_a_picture_is_that_part(name, rng):
 
 
 def test_mode_4_has_whole_pictures_only(rng):
-    decoder, x = MAKERS["diinn-mode4"]().double(), features(rng, 3, 3)
+    decoder, x = DIINNDecoder(5, "mode4", width=8).double(), features(rng, 3, 3)
     with pytest.raises(ValueError, match="mode4 mirrors"):
         decode(decoder, x, (1, 5))
     with pytest.raises(ValueError, match="neighbours"):

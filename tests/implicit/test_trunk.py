@@ -174,7 +174,7 @@ def test_the_encoder_is_that_of_the_published_model(store, tmp_path, monkeypatch
     monkeypatch.setenv("RESTORE_CACHE", str(tmp_path))
     published = LIIF("small", hidden=(4,))
     monkeypatch.setattr(recipes, "load_published", {"theirs": published}.get)
-    network, features = at_tier(TRUNK_RECIPE, "smoke", trunk="theirs").untrained()
+    network, features = at_tier(TRUNK_RECIPE, "smoke", trunk="theirs").untrained([])
     for key, value in published.encoder.state_dict().items():
         assert torch.equal(network.encoder.encoder.state_dict()[key], value)
     assert torch.equal(features.mix, network.encoder.mix.weight[:, :, 0, 0])
@@ -182,7 +182,7 @@ def test_the_encoder_is_that_of_the_published_model(store, tmp_path, monkeypatch
     monkeypatch.delenv("RESTORE_DATA", raising=False)
     monkeypatch.setenv("RESTORE_CACHE", str(tmp_path))
     with pytest.raises(DataError, match="restore weights import liif-authors"):
-        at_tier(TRUNK_RECIPE, "cpu").untrained()
+        at_tier(TRUNK_RECIPE, "cpu").untrained([])
 
 
 @pytest.fixture
