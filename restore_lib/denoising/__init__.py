@@ -1,13 +1,10 @@
 """Paper A: image denoising that meets high-level vision [liu2018denoising], and what it is compared with.
 
-========================  ======================================================================
-Sec. 2.1, Fig. 2          ``denoiser.py``: the denoiser at three scales, and whole photos through it
-Sec. 2.2                  ``cascade.py``: the denoiser before a frozen vision network
-Sec. 2.2, Eq. 2           ``losses.py``: L_D, L_H, their sum, and one training step of each kind
-Sec. 4, Table 1           ``recipes.py``: denoisers for each noise level
-Sec. 4, Tables 2 and 3    ``vision_recipes.py``: vision networks, and denoisers trained for them
-compared with             ``baselines.py``: wavelets, CBM3D; ``dncnn.py``: DnCNN [zhang2017dncnn]
-========================  ======================================================================
+- Sec. 2.1, Fig. 2, the denoiser at three scales, and whole photos through it: ``denoiser.py``
+- Sec. 2.2, the denoiser before a frozen vision network: ``cascade.py``
+- Sec. 2.2, Eq. 2, the losses L_D and L_H, their sum, and one training step of each kind: ``losses.py``
+- Sec. 4, Table 1: ``recipes.py``; Tables 2 and 3: ``vision_recipes.py``
+- compared with: ``baselines.py``, wavelets and CBM3D; ``dncnn.py``, DnCNN [zhang2017dncnn]
 """
 
 from restore_lib.denoising.cascade import Cascade, freeze, task_gradient

@@ -18,10 +18,7 @@ Photo = Float[Tensor, "3 h w"]
 
 
 def wavelets(noisy: Photo, sigma: float) -> Photo:
-    """Wavelet coefficients shrunk by BayesShrink in YCbCr [chang2000], averaged over 16 shifts of the photo.
-
-    By scikit-image, which estimates the noise of each channel itself: in YCbCr it is no longer sigma.
-    """
+    """Wavelets shrunk by scikit-image's BayesShrink in YCbCr [chang2000], mean of 16 shifts; it estimates the noise."""
     array = _array(noisy)
     total = np.zeros_like(array)
     for down, right in np.ndindex(4, 4):
@@ -31,17 +28,16 @@ def wavelets(noisy: Photo, sigma: float) -> Photo:
     return _tensor(total / 16).to(noisy)
 
 
-def cbm3d(noisy: Photo, sigma: float, *, cache: bool = True) -> Photo:
+def cbm3d(noisy: Photo, sigma: float) -> Photo:
     """CBM3D [dabov2007color]: similar blocks are stacked, shrunk together in a transform, and put back.
 
-    Its authors' package ``bm3d`` is free for non-commercial use only and is not installed with this library
-    (DataError). It takes half a minute a photo, so results, clipped to [0, 1] and rounded to 16 bits, are kept under a
-    hash of the photo.
+    Its authors' package ``bm3d`` is not installed with this library (DataError). It takes half a minute a photo, so
+    results, clipped to [0, 1] and rounded to 16 bits, are kept under a hash of the photo.
     """
     array = _array(noisy)
     content = hashlib.sha256(f"cbm3d {float(sigma)} {array.shape}".encode() + array.tobytes())
     path = files.cache_folder() / "cbm3d" / f"{content.hexdigest()[:32]}.png"
-    if cache and path.exists():
+    if path.exists():
         try:
             return images.read(path).to(noisy)
         except ImageError:
@@ -49,13 +45,10 @@ def cbm3d(noisy: Photo, sigma: float, *, cache: bool = True) -> Photo:
     try:
         import bm3d  # pyright: ignore[reportMissingImports]  optional
     except ImportError as error:
-        raise DataError(
-            "CBM3D needs its authors' package, which is free for non-commercial use: `pip install bm3d`."
-        ) from error
+        raise DataError("CBM3D's package is free for non-commercial use: `pip install bm3d`.") from error
     clean = _tensor(bm3d.bm3d_rgb(array.astype(np.float64), sigma / 255)).clamp(0, 1)
     clean = (clean * 65535).round() / 65535
-    if cache:
-        images.write(path, clean, bits=16)
+    images.write(path, clean, bits=16)
     return clean.to(noisy)
 
 

@@ -63,6 +63,9 @@ class FeatureModule(nn.Module):
 class Denoiser(nn.Module):
     """Paper A's denoiser.
 
+    Inside, colours go from 0 to 255 and have ImageNet's mean taken off, as in the official code. Outside they are in
+    [0, 1].
+
     Parameters
     ----------
     variant : {"released", "paper"}
@@ -71,25 +74,15 @@ class Denoiser(nn.Module):
         ``"paper"``: Figure 2 read literally, 2,468,483 parameters; whole modules at full size, result as large as the
         input. The figure leaves out how many channels leave a deconvolution (here as many as the encoder has) and how
         the last decoder's 256 become 3 (here by a 3x3 convolution).
-    fusion : {"concat", "sum"}
-        How a decoder takes up the encoder of its own scale (Sec. 2.1 compares both, and takes ``"concat"``).
-    downsampling : {"stride", "pool"}
-        By a convolution of stride 2, or by max pooling (Sec. 2.1 compares both, and takes ``"stride"``).
-    scales : int
-        1 to 3. With 1, the released variant is a linear filter.
-    residual : bool
-        Predict the difference to the noisy image, not the clean image.
+    fusion, downsampling, scales, residual
+        The choices of Sec. 2.1: how a decoder takes up the encoder of its own scale; by a convolution of stride 2 or by
+        max pooling; 1 to 3; whether the network predicts the difference to the noisy image.
     width : int
         Channels of the encoders, a multiple of 4; decoders have twice as many.
     noise_map : bool
         One network for all strengths of noise: like FFDNet [zhang2018ffdnet], it takes sigma as a further channel. Ours
         are two factors that bring weak noise half the way to that of sigma 25: the root of 25 / (sigma + 1) before the
         network, and that of sigma / 25 behind it, so that sigma 0 gives the image back.
-
-    Notes
-    -----
-    Inside, colours go from 0 to 255 and have ImageNet's mean taken off, as in the official code, so that its initial
-    weights mean the same here. Outside they are in [0, 1].
     """
 
     mean: Tensor
@@ -142,8 +135,11 @@ class Denoiser(nn.Module):
             self.decode_1 = FeatureModule(fused, 2 * width, released)
         self.last = nn.Conv2d(fused, 3, 3) if released else nn.Conv2d(2 * width, 3, 3, padding=1)
         for layer in self.modules():
-            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-                _initialise(layer)
+            if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):  # Caffe's xavier
+                bound = (3 * layer.weight.shape[0] / layer.weight.numel()) ** 0.5
+                nn.init.uniform_(layer.weight, -bound, bound)
+                if layer.bias is not None:
+                    nn.init.constant_(layer.bias, 0.0 if isinstance(layer, nn.ConvTranspose2d) else 0.2)
 
     def forward(
         self, noisy: Float[Tensor, "b 3 h w"], sigma: float | Float[Tensor, "b 1 1 1"] | None = None
@@ -190,18 +186,9 @@ class Denoiser(nn.Module):
 def batch_norm(channels: int) -> nn.BatchNorm2d:
     """Batch norm whose running average takes a hundredth of each batch.
 
-    The official code takes a thousandth and divides by the sum of the weights so far, as PyTorch does not: with a
-    thousandth alone, the first thousands of steps would leave statistics that are half those of the random start.
+    The official code takes a thousandth, but divides by the sum of the weights so far, as PyTorch does not.
     """
     return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.01)
-
-
-def _initialise(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
-    """Caffe's ``xavier``: uniform within sqrt(3 / n), n = weights for each entry of the weight's first dimension."""
-    bound = (3 * layer.weight.shape[0] / layer.weight.numel()) ** 0.5
-    nn.init.uniform_(layer.weight, -bound, bound)
-    if layer.bias is not None:
-        nn.init.constant_(layer.bias, 0.0 if isinstance(layer, nn.ConvTranspose2d) else 0.2)
 
 
 def _size(noisy: Tensor) -> tuple[int, int]:
@@ -228,12 +215,11 @@ def denoise(
 ) -> Float[Tensor, "3 h w"]:
     """Denoise a photo of any size in bounded memory; the result is as large, on the photo's device, not clipped.
 
-    The network is in evaluation mode (:func:`restore_lib.fast.folding.folded` makes it faster), and the photo at least
-    12 x 12 pixels. Photos of more than 1.5 megapixels are denoised in windows of 512 pixels, or of ``tile``, a multiple
-    of 4 and more than ``4 * context``; these overlap so much that their inner parts are what the whole photo would
-    give, as long as the network sees ``context`` pixels far. ``bf16`` precision multiplies in bfloat16 where the device
-    does that natively, several times faster; it changes the result by less than storing it in 8 bit does. Networks with
-    a ``noise_map`` need ``sigma``, on the scale 0 to 255; others are for the one of their training.
+    The network is in evaluation mode (:func:`restore_lib.fast.folding.folded` makes it faster). Photos of more than 1.5
+    megapixels are denoised in windows of 512 pixels, or of ``tile``, a multiple of 4 and more than ``4 * context``;
+    their inner parts are what the whole photo would give, as long as the network sees ``context`` pixels far. ``bf16``
+    precision multiplies in bfloat16 where the device does that natively; it changes the result by less than storing it
+    in 8 bit does. Networks with a ``noise_map`` need ``sigma``, on the scale 0 to 255.
     """
     if network.training:
         raise ValueError("the network is in training mode: call network.eval() first")

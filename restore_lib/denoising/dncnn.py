@@ -39,25 +39,19 @@ class DnCNN(nn.Module):
         return noisy - self.convs[-1](noise)  # Eq. 1: the network learns the noise
 
 
+BLIND = "64a7b96fb11116ebefb1fc4e7ad60b67fbb43d693ea8dcce1ce12b1b4865901e"
+FOR_25 = "f11c8eb5e1e59a8ba8ca6b0bf50e5e01a4ed101b67023f83c596d25311b3842f"
 #: The authors' networks for colour photos, with batch norm folded into the convolutions, by their use.
 AUTHORS = {
-    "blind": files.KnownFile(
-        "dncnn_color/cdncnn_b_color_blind.pth", "64a7b96fb11116ebefb1fc4e7ad60b67fbb43d693ea8dcce1ce12b1b4865901e"
-    ),
-    "25": files.KnownFile(
-        "dncnn_color/cdncnn_s25_color.pth", "f11c8eb5e1e59a8ba8ca6b0bf50e5e01a4ed101b67023f83c596d25311b3842f"
-    ),
+    "blind": files.KnownFile("dncnn_color/cdncnn_b_color_blind.pth", BLIND),
+    "25": files.KnownFile("dncnn_color/cdncnn_s25_color.pth", FOR_25),
 }
 
 
 def author_network(use: str) -> DnCNN:
-    """DnCNN with the authors' published weights: ``"25"`` for that sigma, ``"blind"`` for any up to 55.
-
-    DataError when the file is not in one of the folders that :func:`restore_lib.files.local_folders` lists, or damaged.
-    """
+    """DnCNN with its authors' weights: ``"25"`` for that sigma, ``"blind"`` for any up to 55, or DataError."""
     file, network = AUTHORS[use], DnCNN(depth=20, norm=False)
-    folder, _, name = file.path.rpartition("/")
-    put = f"put them into a folder {folder} of the one that RESTORE_DATA names."
-    missing = f"The authors' weights {name} are not on this computer: {put}"
+    put = "put them into the folder that RESTORE_DATA names"
+    missing = f"The authors' weights are not on this computer: {put}, as {file.path}."
     load_author_weights(network, read_weights(file, missing, "get it anew."))
     return network.eval()

@@ -20,14 +20,16 @@ from restore_lib import noise
 from restore_lib.data.labelled import IGNORED
 from restore_lib.data.patches import augment, to_float
 from restore_lib.denoising.denoiser import same_size
+from restore_lib.images import centre_crop
 from restore_lib.training.task import Run
 
 Step = Callable[[Run, tuple[Tensor, ...]], Mapping[str, Tensor]]
 
 
 def denoising_loss(denoised: Float[Tensor, "b 3 oh ow"], clean: Float[Tensor, "b 3 h w"]) -> Float[Tensor, ""]:
-    """L_D: the mean squared error over all pixels and channels that the network returns (Sec. 2.1)."""
-    return (denoised - inner(clean, denoised)).square().mean()
+    """L_D: the mean squared error over all pixels that the network returns, without padding a few less (Sec. 2.1)."""
+    height, width = denoised.shape[-2:]
+    return (denoised - centre_crop(clean, (height, width))).square().mean()
 
 
 def classification_loss(scores: Float[Tensor, "b classes"], labels: Int64[Tensor, "b"]) -> Float[Tensor, ""]:
@@ -48,10 +50,7 @@ VISION_LOSSES = {"classify": classification_loss, "segment": segmentation_loss}
 
 
 def denoising_step(sigma: float, scale: float = 1.0) -> Step:
-    """A step of the network ``denoiser`` alone: fresh noise on crops, then L_D.
-
-    ``scale`` multiplies the loss that is minimised, not the one that is reported.
-    """
+    """A step of the network ``denoiser`` alone: fresh noise on crops, then L_D, times ``scale``."""
 
     def step(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
         crops, codes = batch
@@ -67,13 +66,12 @@ def denoising_step(sigma: float, scale: float = 1.0) -> Step:
 def all_strengths_step(strongest: float, size: int) -> Step:
     """A step of a network ``denoiser`` that is told sigma, on crops that are larger than ``size``.
 
-    Each crop has a sigma of its own up to ``strongest``, its root uniform, as users' photos have little noise. Half of
-    the noisy crops stay as they are, a quarter are clipped and rounded to 8 bits, and a quarter pass through a JPEG
-    file of quality 70 to 95; a place of ``size`` pixels in each is shown, so that JPEG's blocks begin anywhere. A
-    tenth of the crops are grey, and so is their noise.
+    Each crop has a sigma of its own up to ``strongest``, its root uniform. Half of the noisy crops stay as they are, a
+    quarter are clipped and rounded to 8 bits, and a quarter pass through a JPEG file of quality 70 to 95; a place of
+    ``size`` pixels in each is shown, so that JPEG's blocks begin anywhere. A tenth are grey, and so is their noise.
 
-    Minimised is each crop's mean squared error over the root of that of the noisy crop, in levels of 255. A trained
-    network's squared error grows about like sigma, so that a gain of a decibel counts alike at all strengths.
+    Minimised is each crop's mean squared error over the root of that of the noisy crop, in levels of 255, so that a
+    gain of a decibel counts alike at all strengths.
     """
 
     def step(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
@@ -92,7 +90,7 @@ def all_strengths_step(strongest: float, size: int) -> Step:
         )  # (b, 3, size, size) each
         given = (255 * (noisy - clean)).square().mean((1, 2, 3)).sqrt()  # (b,)
         denoised = run.networks["denoiser"](noisy, sigma)
-        errors = (255 * (denoised - inner(clean, denoised))).square().mean((1, 2, 3))  # (b,)
+        errors = (255 * (denoised - centre_crop(clean, denoised.shape[-2:]))).square().mean((1, 2, 3))  # (b,)
         loss = (errors / (given + 0.5)).mean()
         run.update("denoiser", loss)
         return {"loss": loss.detach()}
@@ -108,11 +106,7 @@ def _filed(photos: Float[Tensor, "b 3 h w"], kind: Tensor, quality: Tensor) -> F
 
 
 def joint_step(sigma: float, task: str, mse_weight: float = 1.0, task_weight: float = 0.0) -> Step:
-    """A step of the cascade: the network ``denoiser`` before the frozen network ``vision``, on labelled clean images.
-
-    ``task`` is ``classify`` or ``segment``. With a task weight of 0 the vision network is not even asked: the denoiser
-    is trained separately.
-    """
+    """A step of the cascade: ``denoiser`` before the frozen ``vision``, which is not asked if the task weight is 0."""
     vision_loss = VISION_LOSSES[task]
 
     def step(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
@@ -135,10 +129,7 @@ def joint_step(sigma: float, task: str, mse_weight: float = 1.0, task_weight: fl
 
 
 def vision_step(task: str, noisy: float = 0.0) -> Step:
-    """A step of the network ``vision`` itself, before it is frozen: on clean images, or on noisy ones.
-
-    ``noisy`` is the largest sigma: every image of a batch gets one of its own, uniform from 0 to this.
-    """
+    """A step of the network ``vision`` itself, on clean images, or with sigmas uniform from 0 to ``noisy``."""
     vision_loss = VISION_LOSSES[task]
 
     def step(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
@@ -153,9 +144,3 @@ def vision_step(task: str, noisy: float = 0.0) -> Step:
         return {"loss": loss.detach()}
 
     return step
-
-
-def inner(x: Tensor, like: Tensor) -> Tensor:
-    """The middle of images, as high and wide as ``like``: networks without padding return a little less."""
-    top, left = (x.shape[-2] - like.shape[-2]) // 2, (x.shape[-1] - like.shape[-1]) // 2
-    return x[..., top : top + like.shape[-2], left : left + like.shape[-1]]

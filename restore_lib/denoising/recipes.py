@@ -7,20 +7,20 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, StepLR
+from torch.optim import SGD, Adam
 
-from restore_lib import data, images, metrics, noise
+from restore_lib import images, metrics, noise
+from restore_lib.data import Item
 from restore_lib.data.patches import PatchStore
 from restore_lib.denoising.denoiser import Denoiser
 from restore_lib.denoising.dncnn import DnCNN
-from restore_lib.denoising.losses import all_strengths_step, denoising_step, inner
+from restore_lib.denoising.losses import all_strengths_step, denoising_step
 from restore_lib.errors import TrainingError
 from restore_lib.pretrained import build, describe, load_into, load_weights
-from restore_lib.training.recipes import Recipe, sourced, variant
-from restore_lib.training.task import Task
+from restore_lib.training.recipes import Recipe, photos_of, sourced, variant, warm_cosine
+from restore_lib.training.task import Task, one_network
 
 RGB = metrics.Protocol(channels="rgb", border=0, quantize=True)
 EMBEDDED = {"dataset": "embedded", "split": "", "held": 2, "validate_every": 10}
@@ -37,7 +37,7 @@ class SmallDenoiser(Recipe):
     depth: int = sourced(8, "ours: DnCNN has 17 for a known noise level", "Convolutions.")
     width: int = sourced(48, "ours: DnCNN has 64", "Channels between them.")
     learning_rate: float = sourced(
-        4e-4, "ours: at 1e-3 the loss jumps after some hundred steps", "Adam's step at its largest."
+        4e-4, "ours: at 1e-3 the loss jumps after some hundred steps", "Adam's largest step."
     )
     warmup: int = sourced(200, "ours", "Steps in which the learning rate rises from zero.")
     decay: float = sourced(0.999, "ours", "Of the averaged weights, which are the ones that are kept.")
@@ -51,18 +51,14 @@ class SmallDenoiser(Recipe):
 
     def task(self, seed: int) -> Task:
         """Networks, optimiser, batches and step for the loop."""
-        photos = data.open(self.dataset, self.split or None)
-        store = PatchStore.build(photos[: -self.held], min_size=self.patch_size)
-        network = build(self.architecture())
-        optimizer = torch.optim.Adam(network.parameters(), self.learning_rate)
+        photos, held = photos_of(self)
+        store, network = PatchStore.build(photos, min_size=self.patch_size), build(self.architecture())
+        adam = Adam(network.parameters(), self.learning_rate)
         return Task(
-            networks={"denoiser": network},
-            optimizers={"denoiser": optimizer},
-            schedulers={"denoiser": LambdaLR(optimizer, warm_cosine(self.steps, self.warmup))},
+            **one_network("denoiser", network, adam, warm_cosine(self.steps, self.warmup), self.decay),
             step=denoising_step(self.sigma),
             batches=partial(store.crops, batch=self.batch_size, size=self.patch_size, seed=seed),
-            validate=denoising_psnr([item.image for item in photos[-self.held :]], self.sigma),
-            average={"denoiser": self.decay},
+            validate=denoising_psnr(held, self.sigma),
         )
 
 
@@ -112,64 +108,51 @@ class DenoiserRecipe(Recipe):
 
     def task(self, seed: int) -> Task:
         """Networks, optimiser, batches and step for the loop."""
-        photos = data.open(self.dataset, self.split or None)
-        more = data.open(self.also) if self.also else []
-        store = PatchStore.build([*photos[: -self.held], *more], min_size=self.patch_size)
-        network = build(self.architecture())
+        photos, held = photos_of(self)
+        store, network = PatchStore.build(photos, min_size=self.patch_size), build(self.architecture())
         if self.start:
             load_into(network, self.start)
-        optimizer, schedule = self._optimizer(network)
+        if self.optimizer == "adam":
+            optimizer = Adam(network.parameters(), self.learning_rate)
+            rate = warm_cosine(self.steps, self.warmup)
+        elif self.optimizer == "sgd":
+            optimizer = SGD(official_groups(network, self.learning_rate), momentum=0.9)
+            rate = lambda step: 0.1 ** (step // 500_000)  # noqa: E731
+        else:
+            raise TrainingError(f"Recipe {self.name} knows the optimizers adam and sgd, got {self.optimizer!r}.")
         return Task(
-            networks={"denoiser": network},
-            optimizers={"denoiser": optimizer},
-            schedulers={"denoiser": schedule},
+            **one_network("denoiser", network, optimizer, rate, self.decay),
             step=denoising_step(self.sigma, scale=255**2 / 2),
             batches=partial(store.crops, batch=self.batch_size, size=self.patch_size, seed=seed),
-            validate=denoising_psnr([item.image for item in photos[-self.held :]], self.sigma),
-            average={"denoiser": self.decay} if self.decay else {},
+            validate=denoising_psnr(held, self.sigma),
             clip={"denoiser": self.clip} if self.clip else {},
         )
 
-    def _optimizer(self, network: nn.Module) -> tuple[Optimizer, LRScheduler]:
-        if self.optimizer == "adam":
-            adam = torch.optim.Adam(network.parameters(), self.learning_rate)
-            return adam, LambdaLR(adam, warm_cosine(self.steps, self.warmup))
-        if self.optimizer != "sgd":
-            raise TrainingError(f"Recipe {self.name} knows the optimizers adam and sgd, got {self.optimizer!r}.")
-        sgd = torch.optim.SGD(official_groups(network, self.learning_rate), momentum=0.9)
-        return sgd, StepLR(sgd, 500_000, 0.1)
-
 
 def official_groups(network: nn.Module, learning_rate: float) -> list[dict]:
-    """Groups of parameters for SGD with the official code's multipliers.
-
-    Biases learn twice as fast and do not decay; the last layer learns ten times slower than the others. The authors'
-    scales and shifts of batch norm count as weights and biases.
-    """
+    """SGD's groups of parameters: biases learn twice as fast, without decay; the last layer ten times slower."""
     groups: dict[tuple[float, float], list] = {}
     for name, parameter in network.named_parameters():
         bias = name.endswith("bias")
         rate = (2.0 if bias else 1.0) * (0.1 if name.startswith("last.") else 1.0)
         groups.setdefault((rate, 0.0 if bias else 5e-4), []).append(parameter)
-    return [
-        {"params": params, "lr": rate * learning_rate, "weight_decay": decay}
-        for (rate, decay), params in groups.items()
-    ]
+    return [{"params": own, "lr": rate * learning_rate, "weight_decay": d} for (rate, d), own in groups.items()]
 
 
+TINY = EMBEDDED | {"steps": 20, "batch_size": 4, "width": 16, "also": "", "warmup": 5, "start": ""}
 PAPER = {"steps": 1_500_000, "optimizer": "sgd", "learning_rate": 1e-4, "clip": 100.0, "decay": 0.0}
 BASE = DenoiserRecipe(
     tiers={
-        "smoke": EMBEDDED | {"steps": 20, "batch_size": 4, "width": 16, "also": "", "warmup": 5, "start": ""},
+        "smoke": TINY,
         "cpu": {},
         "gpu": {"steps": 60_000, "batch_size": 64, "learning_rate": 2e-3, "start": ""},
         "paper": PAPER | {"start": "", "validate_every": 5000},
     },
     cost={"smoke": "5 s", "cpu": "an hour at 4 steps a second on one core"},
 )
-RELEASED = {"sigma": (25.0, "paper A"), "variant": ("released", "official code")}
+RELEASED: dict[str, Any] = {"sigma": (25.0, "paper A"), "variant": ("released", "official code")}
 RELEASED_25 = variant(BASE, "denoiser-25", "Multi-scale denoiser, as released, sigma 25", **RELEASED)
-FIGURE = {"sigma": (25.0, "paper A"), "variant": ("paper", "official code")}
+FIGURE: dict[str, Any] = RELEASED | {"variant": ("paper", "official code")}
 FIGURE_25 = variant(BASE, "denoiser-paper-25", "Multi-scale denoiser, Figure 2 literally, sigma 25", **FIGURE)
 HALF_30 = variant(  # for the vision tasks
     BASE,
@@ -244,33 +227,22 @@ class AllStrengths(Recipe):
 
     def task(self, seed: int) -> Task:
         """Networks, optimiser, batches and step for the loop."""
-        photos = data.open(self.dataset, self.split or None)
-        more = data.open(self.also) if self.also else []
-        size = self.patch_size + self.margin
-        store = PatchStore.build([*photos[: -self.held], *more], min_size=size)
-        network = self.started()
-        optimizer = torch.optim.Adam(network.parameters(), self.learning_rate)
-        held = [item.image for item in photos[-self.held :]]
+        (photos, held), size = photos_of(self), self.patch_size + self.margin
+        store, network = PatchStore.build(photos, min_size=size), self.started()
         metrics_at = {f"psnr_{sigma}": denoising_psnr(held, sigma, told=True) for sigma in (2, 5, 15, 25, 50)}
+        adam = Adam(network.parameters(), self.learning_rate)
         return Task(
-            networks={"denoiser": network},
-            optimizers={"denoiser": optimizer},
-            schedulers={"denoiser": LambdaLR(optimizer, warm_cosine(self.steps, self.warmup))},
+            **one_network("denoiser", network, adam, warm_cosine(self.steps, self.warmup), self.decay),
             step=all_strengths_step(self.strongest, self.patch_size),
             batches=partial(store.crops, batch=self.batch_size, size=size, seed=seed),
             validate=lambda networks: {name: measure(networks)["psnr"] for name, measure in metrics_at.items()},
-            average={"denoiser": self.decay},
         )
 
 
 ALL_STRENGTHS = AllStrengths(
     name="denoiser-all",
     title="Multi-scale denoiser for all strengths of noise",
-    tiers={
-        "smoke": EMBEDDED | {"steps": 20, "batch_size": 4, "width": 16, "also": "", "warmup": 5, "start": ""},
-        "cpu": {},
-        "gpu": {"steps": 100_000, "batch_size": 64, "learning_rate": 2e-3, "start": ""},
-    },
+    tiers={"smoke": TINY, "cpu": {}, "gpu": {"steps": 100_000, "batch_size": 64, "learning_rate": 2e-3, "start": ""}},
     cost={"smoke": "5 s", "cpu": "an hour at 4 steps a second on one core"},
 )
 
@@ -283,17 +255,14 @@ CHOICES = {  # what Section 2.1 compares, one change at a time
     "one-scale": {"scales": (1, TRIED)},
     "no-residual": {"residual": (False, TRIED)},
 }
-SMALLER = variant(
-    BASE,
-    "ablation",
-    "Choices of the denoiser",
-    variant=("paper", "paper Fig. 2"),
-    width=(32, "ours: a quarter, so that 18 runs take an hour"),
-    steps=(2500, "ours: enough to order the choices"),
-    batch_size=(16, "ours: half of the paper's"),
-)
+SMALLER = {
+    "variant": ("paper", "paper Fig. 2"),
+    "width": (32, "ours: a quarter, so that 18 runs take an hour"),
+    "steps": (2500, "ours: enough to order the choices"),
+    "batch_size": (16, "ours: half of the paper's"),
+}
 ABLATIONS = tuple(
-    variant(SMALLER, f"ablation-{name}", f"{SMALLER.title}: {name.replace('-', ' ')}", **changed)
+    variant(BASE, f"ablation-{name}", f"Choices of the denoiser: {name.replace('-', ' ')}", **SMALLER, **changed)
     for name, changed in CHOICES.items()
 )
 
@@ -303,13 +272,10 @@ RECIPES: dict[str, Recipe] = {
 
 
 def denoising_psnr(
-    photos: list[Tensor], sigma: float, told: bool = False
+    photos: list[Item], sigma: float, told: bool = False
 ) -> Callable[[Mapping[str, nn.Module]], Mapping[str, float]]:
-    """Mean PSNR over photos under one fixed noise each, measured on middles of 256 x 256 pixels.
-
-    ``told``: the network is told sigma.
-    """
-    middles = [images.centre_crop(photo, 256) for photo in photos]
+    """Mean PSNR over the middle 256 x 256 pixels of photos under one fixed noise each; a network may be told sigma."""
+    middles = [images.centre_crop(item.image, 256) for item in photos]
     noisy = [noise.gaussian(x, sigma, torch.Generator().manual_seed(i)) for i, x in enumerate(middles)]
 
     def validate(networks: Mapping[str, nn.Module]) -> Mapping[str, float]:
@@ -317,12 +283,8 @@ def denoising_psnr(
         device = next(network.parameters()).device
         more = (sigma,) if told else ()
         restored = [network(x[None].to(device), *more)[0].float().cpu().clamp(0, 1) for x in noisy]
-        values = [metrics.psnr(a, inner(b, a), RGB) for a, b in zip(restored, middles, strict=True)]
+        pairs = zip(restored, middles, strict=True)
+        values = [metrics.psnr(x, images.centre_crop(clean, x.shape[-2:]), RGB) for x, clean in pairs]
         return {"psnr": math.fsum(values) / len(values)}
 
     return validate
-
-
-def warm_cosine(steps: int, warmup: int) -> Callable[[int], float]:
-    """Factor of the learning rate: up to 1 in a line over ``warmup`` steps, then down to 0 along half a cosine."""
-    return lambda step: min((step + 1) / warmup, 0.5 * (1 + math.cos(math.pi * min(step / steps, 1))))

@@ -8,11 +8,10 @@ the denoiser was trained for, and sigma: ``tiny-classify-30``.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
 
 from restore_lib import metrics
 from restore_lib.data import labelled
@@ -20,14 +19,14 @@ from restore_lib.data.labelled import Labelled, LabelledFiles
 from restore_lib.data.patches import to_float
 from restore_lib.denoising.denoiser import Denoiser, same_size
 from restore_lib.denoising.losses import joint_step, vision_step
-from restore_lib.denoising.recipes import RGB, from_source, warm_cosine
+from restore_lib.denoising.recipes import RGB, from_source
 from restore_lib.nets import vgg
 from restore_lib.nets.largefov import DeepLabLargeFOV, start_from_vgg
 from restore_lib.nets.resnet import SmallResNet
 from restore_lib.nets.vgg import SmallVGG
 from restore_lib.pretrained import build, describe, load, load_into
-from restore_lib.training.recipes import Recipe, sourced, variant
-from restore_lib.training.task import Task
+from restore_lib.training.recipes import Recipe, sourced, variant, warm_cosine
+from restore_lib.training.task import Task, one_network
 
 GOALS = {"scenes": ("classify", "segment"), "tiny": ("classify",), "camvid": ("segment",)}
 CLASSES = {"scenes": len(labelled.scenes.CLASSES), "tiny": 10, "camvid": len(labelled.CAMVID)}
@@ -40,13 +39,30 @@ SMOKE |= {"source": "scenes", "start": ""}
 
 
 @dataclass(frozen=True)
-class VisionRecipe(Recipe):
+class LabelledRecipe(Recipe):
+    """What all recipes here share: labelled pictures."""
+
+    source: str = sourced("scenes", "ours: the paper has ILSVRC2012 and VOC2012", "Labelled pictures.")
+    goal: str = sourced("classify", "paper Sec. 2.2", "classify or segment.")
+    count: int = sourced(0, "ours", "Pictures to train on; 0: all.")
+    decay: float = sourced(0.99, "ours", "Of the averaged weights, which are the ones that are kept.")
+
+    def part(self, name: str) -> Any:
+        """Pictures to ``train`` on, or ``held`` ones, see :func:`pictures`."""
+        return pictures(self.source, self.goal, name, self.count)
+
+    def training_data(self) -> tuple[str, str]:
+        """Name and hash of the pictures that it is trained on."""
+        train = self.part("train")
+        return f"{train.name} {train.split}", train.digest
+
+
+@dataclass(frozen=True)
+class VisionRecipe(LabelledRecipe):
     """A small vision network: a classifier or a segmenter, trained on clean pictures."""
 
     steps: int = sourced(1500, "ours", "Updates of the weights.")
     batch_size: int = sourced(32, "ours", "Crops in a step.")
-    source: str = sourced("scenes", "ours: the paper has ILSVRC2012 and VOC2012", "Labelled pictures.")
-    goal: str = sourced("classify", "paper Sec. 2.2", "classify or segment.")
     network: str = sourced("vgg", "paper: VGG-16; ours is small", "vgg, resnet or largefov.")
     width: int = sourced(24, "ours: the paper's networks have 64", "Channels of the first convolutions.")
     crop: int = sourced(80, "ours", "Side of a crop in pixels.")
@@ -55,8 +71,6 @@ class VisionRecipe(Recipe):
     learning_rate: float = sourced(2e-3, "ours, for AdamW", "The optimiser's step at its largest.")
     warmup: int = sourced(100, "ours", "Steps in which the learning rate rises from zero.")
     weight_decay: float = sourced(1e-2, "ours: PyTorch's default", "Of AdamW.")
-    decay: float = sourced(0.99, "ours", "Of the averaged weights, which are the ones that are kept.")
-    count: int = sourced(0, "ours", "Pictures to train on; 0: all.")
     validate_every: int = sourced(250, "ours", "Steps between two validations.")
 
     def architecture(self) -> Mapping[str, object]:
@@ -70,40 +84,29 @@ class VisionRecipe(Recipe):
             return describe(DeepLabLargeFOV, classes=classes, width=self.width, **options)
         return describe({"vgg": SmallVGG, "resnet": SmallResNet}[self.network], classes=classes, width=self.width)
 
-    def training_data(self) -> tuple[str, str]:
-        """Name and hash of the pictures that it is trained on."""
-        train = pictures(self.source, self.goal, "train", self.count)
-        return f"{train.name} {train.split}", train.digest
-
     def task(self, seed: int) -> Task:
         """Networks, optimiser, batches and step for the loop."""
-        train = pictures(self.source, self.goal, "train", self.count)
-        held = cast(Labelled, pictures(self.source, self.goal, "held", self.count))
+        train, held = self.part("train"), self.part("held")
         network = build(self.architecture())
         if self.start == VGG16:
             start_from_vgg(cast(DeepLabLargeFOV, network), vgg.pretrained())
         elif self.start:
             load_into(network, self.start)
-        optimizer = torch.optim.AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
+        adam = torch.optim.AdamW(network.parameters(), self.learning_rate, weight_decay=self.weight_decay)
         return Task(
-            networks={"vision": network},
-            optimizers={"vision": optimizer},
-            schedulers={"vision": LambdaLR(optimizer, warm_cosine(self.steps, self.warmup))},
+            **one_network("vision", network, adam, warm_cosine(self.steps, self.warmup), self.decay),
             step=vision_step(self.goal, self.noisy),
             batches=partial(train.batch, batch=self.batch_size, size=self.crop, seed=seed),
             validate=lambda networks: vision_scores(networks["vision"], to_float(held.pictures), held, self.goal),
-            average={"vision": self.decay},
         )
 
 
 @dataclass(frozen=True)
-class CascadeRecipe(Recipe):
+class CascadeRecipe(LabelledRecipe):
     """A denoiser before a frozen vision network (paper Sec. 2.2); with a task weight of 0 trained separately."""
 
     steps: int = sourced(400, "ours: a minute or two", "Updates of the weights.")
     batch_size: int = sourced(8, "official code: 10 classifying, 6 segmenting", "Crops in a step.")
-    source: str = sourced("scenes", "ours: the paper has ILSVRC2012 and VOC2012", "Labelled pictures.")
-    goal: str = sourced("classify", "paper Sec. 2.2", "classify or segment.")
     sigma: float = sourced(30.0, "paper A, Tables 2 and 3", "Standard deviation of the noise on the scale 0 to 255.")
     mse_weight: float = sourced(1.0, "paper Eq. 2", "Of the mean squared error of values in [0, 1].")
     task_weight: float = sourced(0.25, "ours; the paper's lambda, whose units it does not say", "Of the cross entropy.")
@@ -113,23 +116,15 @@ class CascadeRecipe(Recipe):
     crop: int = sourced(96, "ours", "Side of a crop in pixels.")
     learning_rate: float = sourced(5e-4, "ours, for Adam; the official code has SGD", "Adam's step at its largest.")
     warmup: int = sourced(50, "ours", "Steps in which the learning rate rises from zero.")
-    decay: float = sourced(0.99, "ours", "Of the averaged weights, which are the ones that are kept.")
-    count: int = sourced(0, "ours", "Pictures to train on; 0: all.")
     validate_every: int = sourced(200, "ours", "Steps between two validations.")
 
     def architecture(self) -> Mapping[str, object]:
         """The denoiser as plain data, for the checkpoint's card."""
         return describe(Denoiser, variant="released", width=self.width)
 
-    def training_data(self) -> tuple[str, str]:
-        """Name and hash of the pictures that it is trained on."""
-        train = pictures(self.source, self.goal, "train", self.count)
-        return f"{train.name} {train.split}", train.digest
-
     def task(self, seed: int) -> Task:
         """Networks, optimiser, batches and step for the loop."""
-        train = pictures(self.source, self.goal, "train", self.count)
-        held = cast(Labelled, pictures(self.source, self.goal, "held", self.count))
+        train, held = self.part("train"), self.part("held")
         denoiser = build(self.architecture())
         if self.start:
             load_into(denoiser, self.start)
@@ -140,16 +135,13 @@ class CascadeRecipe(Recipe):
         else:  # untrained, to try the code
             trained = {"classify": VISION[0], "segment": VISION[2]}[self.goal]
             vision = build(replace(trained, source=self.source, width=8).architecture())
-        optimizer = torch.optim.Adam(denoiser.parameters(), self.learning_rate)
+        adam = torch.optim.Adam(denoiser.parameters(), self.learning_rate)
         return Task(
-            networks={"denoiser": denoiser},
-            optimizers={"denoiser": optimizer},
-            schedulers={"denoiser": LambdaLR(optimizer, warm_cosine(self.steps, self.warmup))},
+            **one_network("denoiser", denoiser, adam, warm_cosine(self.steps, self.warmup), self.decay),
             frozen={"vision": vision},
             step=joint_step(self.sigma, self.goal, self.mse_weight, self.task_weight),
             batches=partial(train.batch, batch=self.batch_size, size=self.crop, seed=seed),
             validate=cascade_validation(held, vision, self.goal, self.sigma),
-            average={"denoiser": self.decay},
         )
 
 
@@ -186,9 +178,7 @@ OTHERS = tuple(
 
 
 def cascade_recipe(source: str, goal: str, sigma: int, *, alone: bool = False) -> CascadeRecipe:
-    """The recipe of one denoiser for labelled pictures ``source`` and the task ``goal``, or trained ``alone`` on them:
-    with a task weight of 0, the paper's separately trained denoiser.
-    """
+    """A denoiser for labelled pictures and a goal; ``alone``, with a task weight of 0, the paper's separate one."""
     network = {"classify": "classifier", "segment": "segmenter"}[goal]
     crop, batch_size = {"scenes": (96, 8), "tiny": (64, 16), "camvid": (128, 6)}.get(source, (224, 10))
     if alone:
@@ -234,9 +224,9 @@ OFFICIAL = tuple(
 TASK_WEIGHTS = (0.001, 0.01, 2.5)  # with 0.25 and 0 (trained separately) a curve of five points
 SWEEP = tuple(
     variant(
-        cascade_recipe("scenes", "classify", 30),
-        f"scenes-classify-30-lambda-{weight}",
-        f"Denoiser trained to classify scenes, sigma 30, task weight {weight}",
+        base := cascade_recipe("scenes", "classify", 30),
+        f"{base.name}-lambda-{weight}",
+        f"{base.title}, task weight {weight}",
         task_weight=(weight, "ours: what is tried out"),
     )
     for weight in TASK_WEIGHTS
@@ -281,13 +271,12 @@ RECIPES: dict[str, Recipe] = {
 
 @cache
 def pictures(source: str, goal: str, part: str, count: int = 0) -> Labelled | LabelledFiles:
-    """Labelled pictures of a source for a goal, in files for training on ILSVRC2012 and VOC 2012.
+    """Labelled pictures of a source for a goal: a ``part``, ``train``, ``held`` or ``test``.
 
-    ``held`` pictures are for validation: other scenes of the training textures, every twentieth of Tiny ImageNet's
-    training pictures, the last eight of CamVid's. ``test`` ones are never used in training. For ILSVRC2012 and VOC 2012
-    both are middles of the first of the official validation part, as the paper has no other. ``count`` is that of
-    scenes to draw, of other sources the first so many; 0: the usual number. DataError when the set is not on this
-    computer.
+    ``held`` ones are other scenes of the training textures, every twentieth of Tiny ImageNet's training pictures, the
+    last eight of CamVid's. For ILSVRC2012 and VOC 2012 they and the tests are middles of the first of the official
+    validation part, as the paper has no other. ``count`` is that of scenes to draw, of other sources the first so many;
+    0: the usual number. DataError when the set is not on this computer.
     """
     if source == "scenes":
         usual = {"train": 3600, "held": 240, "test": 240}[part]

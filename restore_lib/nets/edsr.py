@@ -12,10 +12,7 @@ RANGE = 255.0  # its networks see colours from 0 to 255
 
 
 class ResidualBlock(nn.Module):
-    """Convolution, ReLU, convolution, and a skip around them (Fig. 2 c).
-
-    ``residual_scale`` multiplies what is added to the input: 0.1 keeps wide networks stable (Sec. 3.3).
-    """
+    """Convolution, ReLU, convolution, and a skip (Fig. 2 c); a ``residual_scale`` of 0.1 keeps wide networks stable."""
 
     def __init__(self, width: int, residual_scale: float):
         super().__init__()

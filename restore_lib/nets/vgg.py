@@ -6,6 +6,7 @@ it to the scale they were trained with themselves, so that a denoiser can stand 
 
 import pickle
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -34,13 +35,19 @@ class Normalize(nn.Module):
         return (x - self.mean) / self.std
 
 
-def convolutions(plan: Sequence[Sequence[int]]) -> list[nn.Module]:
+def convolution(channels: int, out: int, kernel: int, dilation: int, norm: bool) -> list[nn.Module]:
+    """A convolution that keeps the size, batch norm in its bias's place if ``norm``, and ReLU."""
+    conv = nn.Conv2d(channels, out, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=not norm)
+    return [conv, nn.BatchNorm2d(out), nn.ReLU()] if norm else [conv, nn.ReLU()]
+
+
+def convolutions(plan: Sequence[Sequence[int]], norm: bool = False) -> list[nn.Module]:
     """3x3 convolutions of these channels with ReLUs, and a pooling after each block of them."""
     layers: list[nn.Module] = []
     channels = 3
     for block in plan:
         for width in block:
-            layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU()]
+            layers += convolution(channels, width, 3, 1, norm)
             channels = width
         layers.append(nn.MaxPool2d(2))
     return layers
@@ -80,12 +87,12 @@ def pretrained() -> VGG16:
     return network.eval()
 
 
-def read_weights(file: files.KnownFile, missing: str, advice: str) -> dict[str, Tensor]:
-    """The weights in a file that this library knows by its hash.
+def read_weights(file: files.KnownFile, missing: str, advice: str, path: Path | None = None) -> dict[str, Tensor]:
+    """The weights in a file that this library knows by its hash; it lies at ``path``, or where users keep their data.
 
     DataError with the sentence ``missing`` when it is not on this computer; with ``advice`` when it is damaged.
     """
-    path = files.locate(file.path)
+    path = path or files.locate(file.path)
     if path is None:
         raise DataError(missing)
     try:
@@ -97,26 +104,14 @@ def read_weights(file: files.KnownFile, missing: str, advice: str) -> dict[str, 
 
 
 class SmallVGG(nn.Module):
-    """Four blocks of 3x3 convolutions with batch norm, then the mean over all places and one linear layer.
-
-    The first block has ``width`` channels, each further one twice as many. What makes VGG-16 heavy is left out: of its
-    138 million parameters 124 million lie in the fully connected layers.
-    """
+    """Four blocks of 3x3 convolutions with batch norm, each twice as wide, then the mean over all places, one layer."""
 
     def __init__(self, classes: int, width: int = 24):
         super().__init__()
         self.normalize = Normalize()
-        layers: list[nn.Module] = []
-        channels = 3
-        for number in range(4):
-            for _ in range(2):
-                out = width * 2**number
-                layers += [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()]
-                channels = out
-            layers.append(nn.MaxPool2d(2))
-        self.features = nn.Sequential(*layers)
+        self.features = nn.Sequential(*convolutions([(width * 2**number,) * 2 for number in range(4)], norm=True))
         self.dropout = nn.Dropout(0.3)
-        self.classifier = nn.Linear(channels, classes)
+        self.classifier = nn.Linear(8 * width, classes)
 
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b classes"]:
         """Scores of RGB pictures in [0, 1], at least 16 x 16."""
