@@ -1,24 +1,20 @@
 """Adapt a published network to a camera: RealSR's method on one's own photos [ji2020realsr].
 
-The published weights were trained for a camera that is not the user's. Its photos give what Algorithm 1 needs: blur
-kernels (Sec. 3.2), noise (Sec. 3.3) and, reduced by 2, images to enlarge to. The network goes on from its published
-weights with the three losses of Sec. 3.4; pairs of photos that are kept from training say when to stop, and which
-weights were best: never worse ones on those pairs than the published ones.
-
-On a CPU the first blocks stay as they were published. No gradient passes them: they cost their forward pass alone, and
-no memory.
+The photos give what Algorithm 1 needs: blur kernels (Sec. 3.2), noise (Sec. 3.3) and, reduced by 2, images to enlarge
+to. The network goes on from its published weights with the three losses of Sec. 3.4; pairs of photos that are kept from
+training say when to stop, and which weights were best. On a CPU the first blocks stay as they were published.
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from restore_lib import files, images, tiers
 from restore_lib.errors import CheckpointError, DataError, ImageError
@@ -27,7 +23,7 @@ from restore_lib.pretrained import Card, Score, card, checkpoints, load, load_pu
 from restore_lib.pretrained.model_card import NAME
 from restore_lib.realsr.degradation import Degradation, PairedData, clean_up
 from restore_lib.realsr.hidden_camera import RULE as ADAPTIVE
-from restore_lib.realsr.hidden_camera import SCALE, estimated_kernels, levels, pair_in_levels
+from restore_lib.realsr.hidden_camera import SCALE, estimated_kernels, levels, pair_in_levels, thinned
 from restore_lib.realsr.kernelgan import KernelSettings
 from restore_lib.realsr.losses import LossWeights, PatchDiscriminator, perceptual_network, stage_2_step
 from restore_lib.realsr.noise_pool import NoisePool, NoiseRule
@@ -47,29 +43,14 @@ HELD = 5  # every fifth photo is held
 Tell = Callable[[str], None]
 
 
-# the photos: kernels, noise, pairs
-
-
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What photos of a camera give to a training.
+    """What photos of a camera give to a training."""
 
-    Attributes
-    ----------
-    digest : str
-        SHA-256 over the photos.
-    pairs : PairedData
-        Of Algorithm 1.
-    held : sequence of (hr, lr)
-        Pairs of photos that training does not see, (3, 4 h, 4 w) and (3, h, w) in [0, 1].
-    photos, kernels : int
-        How many.
-    """
-
-    digest: str = ""
-    pairs: PairedData = field(default_factory=lambda: PairedData([], NoisePool()), repr=False)
-    held: Sequence[tuple[Tensor, Tensor]] = field(default=(), repr=False)
-    photos: int = 0
+    digest: str = ""  #: SHA-256 over the photos
+    pairs: PairedData = field(default_factory=lambda: PairedData([], NoisePool()), repr=False)  #: of Algorithm 1
+    held: Sequence[tuple[Tensor, Tensor]] = field(default=(), repr=False)  #: (hr, lr) that training does not see
+    photos: int = 0  #: how many
     kernels: int = 0
 
     def __str__(self) -> str:
@@ -77,13 +58,7 @@ class Material:
 
 
 def choose(folder: Path, most: int, smallest: int, tell: Tell) -> list[Path]:
-    """At most so many photos of a folder, evenly chosen; says which are left out because they are too small or damaged.
-
-    Raises
-    ------
-    DataError
-        There is no such folder, or no photo of that size in it.
-    """
+    """At most so many photos of a folder, evenly chosen; tells which it leaves out. DataError when none fits."""
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}: name one that holds photos of the camera.")
     fitting, skipped = [], []
@@ -101,33 +76,14 @@ def choose(folder: Path, most: int, smallest: int, tell: Tell) -> list[Path]:
     return thinned(fitting, most)
 
 
-def thinned(items: Sequence[Any], most: int) -> list[Any]:
-    """At most so many of them, evenly chosen."""
-    count = min(most, len(items))
-    return [items[i * len(items) // count] for i in range(count)]
-
-
 def prepare(
     recipe: "AdaptRecipe", folder: Path, clean: Path | None = None, *, seed: int = 0, tell: Tell = lambda sentence: None
 ) -> Material:
     """Kernels, noise and pairs of the photos in a folder: Algorithm 1, photo by photo in little memory.
 
-    Parameters
-    ----------
-    recipe : AdaptRecipe
-    folder : path
-        Photos of the camera, two at least.
-    clean : path, optional
-        Sharp photos without noise, of anything: further images to enlarge to, Algorithm 1's second set.
-    seed : int
-        Of which photo gets which kernel, and of the held pairs' noise.
-    tell : callable
-        Called with a sentence on each step that takes time, and on what was left out.
-
-    Raises
-    ------
-    DataError
-        Too few photos, or no noise in them.
+    ``clean`` is a folder of sharp photos without noise, Algorithm 1's second set. ``seed`` is that of which photo gets
+    which kernel, and of the held pairs' noise. ``tell`` is called with a sentence on each step that takes time, and on
+    what was left out. DataError when there are too few photos, or no noise in them.
     """
     smallest_hr = max(recipe.size, SMALLEST_HR)
     photos = choose(folder, recipe.most_photos, SMALLEST if clean else recipe.clean_up * smallest_hr, tell)
@@ -137,7 +93,10 @@ def prepare(
     held = {*photos[::-HELD], *others[::-HELD]}
     training = [path for path in photos if path not in held]
     tell(f"Reading {len(photos)} photos of the camera" + (f" and {len(others)} clean ones" if others else ""))
-    pools, windows, sharp = [(rule, NoisePool()) for rule in noise_rules(recipe.size // SCALE)], [], []
+    # The released rule, and for photos that are noisier or smaller an adaptive one with ever smaller patches.
+    crop = recipe.size // SCALE
+    smallest = replace(ADAPTIVE, patch=min(crop, ADAPTIVE.patch), stride=max(crop // 2, 1))
+    pools, windows, sharp = [(rule, NoisePool()) for rule in (NoiseRule(), ADAPTIVE, smallest)], [], []
     for path in photos:
         photo = images.read(path)
         if path in training:
@@ -165,18 +124,14 @@ def prepare(
     tiles = [tile for path, image in sharp if path in held for tile in tiled(image / 255)]
     if not (pairs and tiles):
         raise DataError(f"Too few photos have {smallest_hr} pixels each way after the clean-up: add clean photos.")
+    content = "".join(f"{path.name} {files.sha256(path)}\n" for path in [*photos, *others])
     return Material(
-        digest=digest([*photos, *others]),
+        digest=hashlib.sha256(content.encode()).hexdigest(),
         pairs=PairedData(pairs, pool, SCALE),
         held=[(hr, degradation.degrade(hr, generator)) for hr in thinned(tiles, recipe.held)],
         photos=len(photos),
         kernels=len(kernels),
     )
-
-
-def noise_rules(crop: int) -> list[NoiseRule]:
-    """The released rule, and for photos that are noisier or smaller an adaptive one with ever smaller patches."""
-    return [NoiseRule(), ADAPTIVE, replace(ADAPTIVE, patch=min(crop, ADAPTIVE.patch), stride=max(crop // 2, 1))]
 
 
 def collect_some(pool: NoisePool, photo: Tensor, rule: NoiseRule, name: str) -> None:
@@ -208,37 +163,23 @@ def tiled(hr: Tensor) -> list[Tensor]:
     return [hr[:, top : top + WINDOW, left : left + WINDOW] for top in rows for left in columns]
 
 
-def digest(paths: Iterable[Path]) -> str:
-    """SHA-256 over the names and the bytes of files."""
-    return hashlib.sha256("".join(f"{path.name} {files.sha256(path)}\n" for path in paths).encode()).hexdigest()
-
-
-# the training
-
-
 @dataclass(frozen=True)
 class AdaptRecipe(Recipe):
     """Stage 2 of RealSR from published weights, on pairs of the user's own photos."""
 
-    material: Material = field(
-        default=Material(), metadata={"source": "the user's photos", "doc": "Pairs to train and to validate with."}
-    )
+    material: Material = sourced(Material(), "the user's photos", "Pairs to train and to validate with.")
     steps: int = sourced(1000, "ours; the official code has 60,001", "Updates of the weights, at most.")
     batch_size: int = sourced(4, "ours; the official code has 16", "Crops in a step.")
     size: int = sourced(128, "official code", "Side of an HR crop in pixels.")
     start: str = sourced("realsr-df2k", "ours; the official code starts from ESRGAN's", "Weights that it begins with.")
-    trained_blocks: int = sourced(
-        5, "ours: no gradient passes the others", "Blocks that are trained, the last ones, with all that follows them."
-    )
+    trained_blocks: int = sourced(5, "ours: no gradient passes the others", "Last blocks that are trained, and after.")
     learning_rate: float = sourced(5e-5, "ours; the official code has 1e-4 from ESRGAN's weights", "Adam's step.")
     warmup: int = sourced(100, "ours: the discriminator is new", "Steps in which the learning rate rises from zero.")
     decay: float = sourced(0.99, "ours", "Of the averaged weights.")
     pixel_weight: float = sourced(0.01, "official code", "Of the absolute differences.")
     feature_weight: float = sourced(1.0, "official code", "Of the loss on features.")
     adversarial_weight: float = sourced(0.005, "official code", "Of the adversarial loss.")
-    features: str = sourced(
-        "vgg16", "ours: comes with LPIPS; the official code has vgg19", "Network of the loss on features."
-    )
+    features: str = sourced("vgg16", "ours: comes with LPIPS; the official code has vgg19", "Of the loss on features.")
     judge_layers: int = sourced(3, "official code: patches of 70 pixels", "Halvings of the discriminator.")
     judge_width: int = sourced(32, "ours; the official code has 64", "Channels of its first convolution.")
     judge_learning_rate: float = sourced(1e-4, "official code", "Of its Adam.")
@@ -259,22 +200,15 @@ class AdaptRecipe(Recipe):
         network, judge = begin(self.start), PatchDiscriminator(self.judge_layers, self.judge_width)
         if self.trained_blocks < len(network.blocks):
             network.requires_grad_(False)
-            for part in (
-                network.blocks[-self.trained_blocks :],
-                network.body,
-                network.ups,
-                network.detail,
-                network.last,
-            ):
+            last = network.blocks[-self.trained_blocks :]
+            for part in (last, network.body, network.ups, network.detail, network.last):
                 part.requires_grad_(True)
         trained = [weight for weight in network.parameters() if weight.requires_grad]
         optimizers: dict[str, torch.optim.Optimizer] = {
             "generator": torch.optim.Adam(trained, self.learning_rate),
             "discriminator": torch.optim.Adam(judge.parameters(), self.judge_learning_rate),
         }
-        rate = torch.optim.lr_scheduler.LambdaLR(
-            optimizers["generator"], lambda step: min((step + 1) / self.warmup, 1.0)
-        )
+        rate = LambdaLR(optimizers["generator"], lambda step: min((step + 1) / self.warmup, 1.0))
         untrained = self.features == "untrained"  # a try, which needs no published weights
         weights = LossWeights(self.pixel_weight, self.feature_weight, self.adversarial_weight)
         return Task(
@@ -282,9 +216,7 @@ class AdaptRecipe(Recipe):
             optimizers=optimizers,
             schedulers={"generator": rate},
             step=partial(stage_2_step, weights=weights),
-            batches=lambda step, rank, world: self.material.pairs.crops(
-                step, rank, world, batch=self.batch_size, size=self.size, seed=seed
-            ),
+            batches=partial(self.material.pairs.crops, batch=self.batch_size, size=self.size, seed=seed),
             validate=validation(self.material.held, "" if untrained else LPIPS_NET),
             frozen={"features": perceptual_network(self.features)},
             average={"generator": self.decay},
@@ -294,13 +226,7 @@ class AdaptRecipe(Recipe):
 
 
 def begin(model: str) -> RRDBNet:
-    """The published network, or checkpoint, that an adaptation begins with.
-
-    Raises
-    ------
-    CheckpointError, DataError
-        It is not on this computer (the message names the command that gets it), or is no RRDBNet for x4.
-    """
+    """The published network or checkpoint that an adaptation begins with; CheckpointError unless an RRDBNet for x4."""
     theirs = {*published.PUBLISHED, *published.imported()}
     network = load_published(model) if model in theirs else load(model)
     if not isinstance(network, RRDBNet) or network.scale != SCALE:
@@ -308,41 +234,17 @@ def begin(model: str) -> RRDBNet:
     return network.train()
 
 
+SMOKE = {"steps": 4, "batch_size": 2, "size": 32, "trained_blocks": 1, "kernel_photos": 1, "kernel_steps": 30}
+SMOKE |= {"features": "untrained", "judge_layers": 2, "judge_width": 8, "held": 2, "validate_every": 2}
+GPU = {"steps": 4000, "batch_size": 16, "trained_blocks": 23, "judge_width": 64, "validate_every": 200}
+GPU |= {"most_photos": 100, "kernel_photos": 16, "held": 16}
 ADAPT = AdaptRecipe(
     name="adapt",
     title="RRDB, GAN, a published network on one's own photos",
-    tiers={
-        "smoke": {
-            "steps": 4,
-            "batch_size": 2,
-            "size": 32,
-            "trained_blocks": 1,
-            "features": "untrained",
-            "judge_layers": 2,
-            "judge_width": 8,
-            "kernel_photos": 1,
-            "kernel_steps": 30,
-            "held": 2,
-            "validate_every": 2,
-        },
-        "cpu": {},
-        "gpu": {
-            "steps": 4000,
-            "batch_size": 16,
-            "trained_blocks": 23,
-            "judge_width": 64,
-            "most_photos": 100,
-            "kernel_photos": 16,
-            "held": 16,
-            "validate_every": 200,
-        },
-    },
+    tiers={"smoke": SMOKE, "cpu": {}, "gpu": GPU},
     cost={"smoke": "seconds", "cpu": "an hour or two"},
     stored="float16",
 )
-
-
-# all of it
 
 
 def adapt(
@@ -376,16 +278,12 @@ def adapt(
         Folder of sharp photos without noise, of anything. Needed where the camera's are smaller than twice a crop.
     tier : str, optional
         ``"cpu"`` trains the last blocks, ``"gpu"`` all; ``RESTORE_TIER`` by default.
-    seed : int
-        Of crops, noise and discriminator.
     max_minutes : float, optional
         Train at most so long, and keep the best weights until then.
-    folder : path, optional
-        Where checkpoints are kept.
-    run : path, optional
-        Folder of the training; ``runs/adapt-NAME`` by default.
-    quiet, tell
-        No line of progress; and what to call with a sentence on each step.
+    folder, run : path, optional
+        Where checkpoints are kept, and folder of the training; ``runs/adapt-NAME`` by default.
+    tell : callable
+        Called with a sentence on each step.
     **changes
         Other values of :class:`AdaptRecipe`'s fields.
 
@@ -393,21 +291,19 @@ def adapt(
     -------
     Card or None
         None where no weights were better on the held pairs than those it began with: nothing is kept then.
-
-    Raises
-    ------
-    RestoreError
-        No photos, photos without noise or too small; the model is not on this computer; the name is taken.
     """
     photos, tier, model = Path(photos).expanduser(), tier or tiers.current(), published.SHORT_NAMES.get(model, model)
     name = name or f"{model}-{re.sub('[^a-z0-9._+-]+', '-', photos.resolve().name.lower()).strip('-')}"
-    refuse_taken(name, folder)
+    if not NAME.fullmatch(name):
+        raise CheckpointError(f"A checkpoint cannot be called {name}: use small letters, digits and . _ + -")
+    if name in {*checkpoints.names(folder), *published.PUBLISHED, *published.imported()}:
+        raise CheckpointError(f"There is a model {name} already: choose another name, or delete it first.")
     begin(model)  # what would fail later fails now
     others = Path(clean).expanduser() if clean else None
     recipe = at_tier(ADAPT, tier, start=model, **changes)
     material = prepare(recipe, photos, others, seed=seed, tell=tell)
     recipe = replace(recipe, material=material, licence=licence(model))
-    run = Path(run or Path("runs") / f"adapt-{name}")
+    run = Path(run or f"runs/adapt-{name}")
     used = f"{material.photos} photos, {material.kernels} kernels, {len(material.pairs.noises)} patches of noise"
     tell(f"{used}. Training in {run}: {recipe.steps:,} steps at most, {recipe.cost.get(tier, 'not timed yet')}")
     trained = fit(recipe, run, seed=seed, speed=fastest(best_device()), max_minutes=max_minutes, quiet=quiet)
@@ -422,24 +318,16 @@ def adapt(
         (f"photos in {photos.resolve().name}", str(material)),
         folder,
         metrics=[
-            Score("held photos", f"{len(material.held)} pairs of Algorithm 1", condition, metric, held[step][metric])
+            Score("held photos", f"{len(material.held)} pairs of Algorithm 1", condition, metric, value)
             for condition, step in ((model, 0), ("adapted", trained.best["step"]))
-            for metric in ("psnr", "lpips")
-            if metric in held[step]
+            for metric, value in held[step].items()
+            if metric in ("psnr", "lpips")
         ],
         note=f"{model} adapted to a camera with {used}; the best of {trained.step:,} steps on held photos.",
     )
     for state in states(run):
         state.unlink()
     return kept
-
-
-def refuse_taken(name: str, folder: Path | str | None) -> None:
-    """CheckpointError where a checkpoint cannot have that name."""
-    if not NAME.fullmatch(name):
-        raise CheckpointError(f"A checkpoint cannot be called {name}: use small letters, digits and . _ + -")
-    if name in {*checkpoints.names(folder), *published.PUBLISHED, *published.imported()}:
-        raise CheckpointError(f"There is a model {name} already: choose another name, or delete it first.")
 
 
 def licence(model: str) -> str:

@@ -16,7 +16,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from restore_lib import files, images
-from restore_lib.data.patches import random_words, share
+from restore_lib.data.patches import random_words, share, to_float
 from restore_lib.errors import DataError
 from restore_lib.realsr.kernels import centre_of_mass
 from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, fill
@@ -28,9 +28,6 @@ FORMAT = 1  # of the manifest
 STREAM = 0x70616972  # sets these random numbers apart from others that are seeded by the same (seed, step)
 
 
-# one image: clean-up, kernel, noise
-
-
 @dataclass(frozen=True)
 class Track:
     """Settings of one track of the NTIRE 2020 challenge, as the released code has them."""
@@ -40,7 +37,7 @@ class Track:
     clean_up: int = sourced(2, "official code", "Noisy photos are reduced by this to serve as clean ones.")
     kernels: bool = sourced(True, "official code", "Reduce with estimated kernels, or bicubically.")
     use_targets: bool = sourced(True, "official code", "Take the clean photos, too, and not the reduced ones alone.")
-    rule: NoiseRule = field(default=NoiseRule(), metadata={"source": "official code", "doc": "What counts as noise."})
+    rule: NoiseRule = sourced(NoiseRule(), "official code", "What counts as noise.")
 
 
 TRACK1 = Track(name="Track 1: image processing artefacts", kernels=False)
@@ -54,10 +51,7 @@ def clean_up(photo: Float[Tensor, "3 h w"], factor: int = 2, multiple: int = 4) 
 
 @dataclass(frozen=True)
 class Pair:
-    """An HR image, the LR image without noise, and which kernel made it (None: bicubic).
-
-    In [0, 1], or levels in uint8: the same crops out of a quarter of the memory.
-    """
+    """An HR image, the LR image without noise, and which kernel made it (None: bicubic); in [0, 1], or uint8 levels."""
 
     name: str
     hr: Shaped[Tensor, "3 h w"] = field(repr=False)
@@ -76,12 +70,8 @@ class Degradation:
 
     def __post_init__(self) -> None:
         for number, kernel in enumerate(self.kernels):
-            off = off_centre(kernel, self.scale)
-            if not off <= OFF:
-                raise ValueError(
-                    f"kernel {number} has its centre {off:.2f} pixels off the middle of the {self.scale} x "
-                    f"{self.scale} pixels that become one: give align_kernel(kernel, scale)"
-                )
+            if not (off := off_centre(kernel, self.scale)) <= OFF:
+                raise ValueError(f"kernel {number} has its centre {off:.2f} pixels off: use align_kernel")
 
     def reduce(self, hr: Float[Tensor, "3 h w"], kernel: int | None = None) -> Float[Tensor, "3 oh ow"]:
         """The LR image before noise, in [0, 1]: with a kernel of the pool by its number, or bicubic."""
@@ -120,9 +110,6 @@ def cut_off(image: Float[Tensor, "3 h w"]) -> Float[Tensor, "3 h w"]:
     return (image * 255).floor() / 255
 
 
-# pairs
-
-
 @dataclass
 class PairedData:
     """A paired training set: images in memory, noise added when crops are drawn."""
@@ -147,9 +134,8 @@ class PairedData:
     ) -> tuple[Float[Tensor, "b 3 s s"], Float[Tensor, "b 3 t t"]]:
         """A batch of HR and LR crops in [0, 1], turned and mirrored, then noise on the LR ones.
 
-        Each pair is as likely as any other, and so is each place in it. ``size`` is the side of the HR crops, a
-        multiple of the scale; ``turned=False`` leaves crops as they lie in their photos. RealSR has batches of 16 and a
-        size of 128. All else is as for :meth:`restore_lib.data.patches.PatchStore.crops`.
+        ``size`` is the side of the HR crops, a multiple of the scale; ``turned=False`` leaves crops as they lie in
+        their photos. All else is as for :meth:`restore_lib.data.patches.PatchStore.crops`.
         """
         if size % self.scale:
             raise ValueError(f"size must be a multiple of the scale {self.scale}, got {size}")
@@ -177,7 +163,7 @@ class PairedData:
 def cut(x: Shaped[Tensor, "3 h w"], top: int, left: int, size: int) -> Float[Tensor, "3 s s"]:
     """A square crop, in [0, 1]."""
     crop = x[:, top : top + size, left : left + size]
-    return crop.float() / 255 if crop.dtype == torch.uint8 else crop
+    return to_float(crop) if crop.dtype == torch.uint8 else crop
 
 
 def turn(x: Float[Tensor, "3 s s"], turns: Sequence[bool]) -> Float[Tensor, "3 s s"]:
@@ -198,13 +184,12 @@ def algorithm_1(
 ) -> PairedData:
     """RealSR's Algorithm 1: from unpaired photos to a paired training set; noise is injected when crops are drawn.
 
-    ``real`` and ``clean`` give names and photos: those from the camera, whose kernels and noise are taken, and those
-    without noise, for tracks that use them. ``estimate``, needed when the track has kernels, gives a photo's kernel for
-    the track's scale, aligned: ``lambda photo: estimate_kernel(photo, scale=4).kernel``. ``seed`` is that of the choice
-    of kernels.
+    ``real`` and ``clean`` give names and photos: the camera's, and ones without noise. ``estimate``, needed when the
+    track has kernels, gives a photo's kernel for the track's scale, aligned: ``lambda photo: estimate_kernel(photo,
+    scale=4).kernel``. ``seed`` is that of the choice of kernels.
     """
     if track.kernels and estimate is None:
-        raise ValueError(f"{track.name or 'this track'} needs estimate: a function from a photo to its kernel")
+        raise ValueError(f"{track.name} needs estimate: a function from a photo to its kernel")
     pool, kernels, sharp = NoisePool(), [], []
     for name, photo in real:
         if track.kernels and estimate:
@@ -217,9 +202,6 @@ def algorithm_1(
     generator = torch.Generator().manual_seed(int(seed))
     pairs = [degradation.pair(name, hr, generator) for name, hr in sharp]
     return PairedData(pairs, pool, track.scale)
-
-
-# on the disk
 
 
 def write_pairs(folder: Path | str, data: PairedData, *, bits: int = 8) -> Path:
@@ -251,10 +233,7 @@ def write_pairs(folder: Path | str, data: PairedData, *, bits: int = 8) -> Path:
 
 
 def read_pairs(folder: Path | str, *, levels: bool = False) -> PairedData:
-    """Read what :func:`write_pairs` wrote, and compare every file's SHA-256; ``levels`` as in :class:`Pair`.
-
-    Raises DataError when there is no manifest, or a file is missing or changed.
-    """
+    """What :func:`write_pairs` wrote; ``levels`` as in :class:`Pair`. DataError when a file is missing or changed."""
     folder = Path(folder)
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
@@ -265,10 +244,9 @@ def read_pairs(folder: Path | str, *, levels: bool = False) -> PairedData:
             Pair(e["name"], _read(folder, e["hr"], levels), _read(folder, e["lr"], levels), e["kernel"])
             for e in manifest["pairs"]
         ]
-        patches = [_read(folder, entry["file"]) for entry in manifest["noise"]]
-        return PairedData(
-            pairs, NoisePool(patches, [entry["source"] for entry in manifest["noise"]]), manifest["scale"]
-        )
+        noise = [(_read(folder, entry["file"]), entry["source"]) for entry in manifest["noise"]]
+        pool = NoisePool([patch for patch, _ in noise], [source for _, source in noise])
+        return PairedData(pairs, pool, manifest["scale"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{folder} holds no complete set of pairs: write it again.") from error
 

@@ -13,6 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import Adam
+from torch.optim.lr_scheduler import LambdaLR
 
 from restore_lib import metrics
 from restore_lib.pretrained import build, describe
@@ -39,11 +41,7 @@ def high(x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
 
 
 class DegradingNet(nn.Module):
-    """From a clean LR image to one that looks like the camera's: residual blocks, 3 x 3, without batch norm.
-
-    The official one has 8 blocks of 64 channels and gives the image itself, through a sigmoid; this one gives what is
-    added to its input, so that minutes of training do not go into learning to copy.
-    """
+    """From a clean LR image to one like the camera's: residual blocks give what is added, not the image."""
 
     def __init__(self, blocks: int = 8, width: int = 64):
         super().__init__()
@@ -63,10 +61,7 @@ class DegradingNet(nn.Module):
 
 
 class HighPassDiscriminator(nn.Module):
-    """Tell the camera's photos from degraded images by their high frequencies: 5 x 5 convolutions, one logit a pixel.
-
-    The first convolution has ``width`` channels, which double twice.
-    """
+    """Tell the camera's photos from degraded images by high frequencies: 5 x 5 convolutions, one logit a pixel."""
 
     def __init__(self, width: int = 64):
         super().__init__()
@@ -90,10 +85,7 @@ def dsgan_step(
 ) -> Mapping[str, Tensor]:
     """One training step: the degrading network moves, by three losses, and then the discriminator.
 
-    The run has networks and optimisers ``generator`` and ``discriminator``, and the frozen network ``lpips``. ``batch``
-    holds clean LR crops and crops of the camera's photos, which show other things; (b, 3, h, w) each. Weights are those
-    of the absolute difference of low frequencies, of the adversarial loss on high ones, and of LPIPS. Gives unweighted
-    losses.
+    ``batch`` holds clean LR crops and crops of the camera's photos, which show other things; (b, 3, h, w) each.
     """
     clean, real = (run.speed.layout(part) for part in batch)
     discriminator = run.task.networks["discriminator"].requires_grad_(False)  # gradients go through it, not into it
@@ -150,10 +142,9 @@ class DSGANRecipe(Recipe):
         photos = [(name, levels(photo)) for name, photo in hidden_camera.sources(self.world, self.sources)]
         real = PairedData([Pair(name, photo, photo) for name, photo in photos], clean.noises, 1)
         networks = {"generator": build(self.architecture()), "discriminator": HighPassDiscriminator(self.judge_width)}
-        optimizers: dict[str, torch.optim.Optimizer] = {
-            name: torch.optim.Adam(network.parameters(), self.learning_rate, betas=(self.beta1, 0.999))
-            for name, network in networks.items()
-        }
+        betas = self.beta1, 0.999
+        adams = {name: Adam(network.parameters(), self.learning_rate, betas) for name, network in networks.items()}
+        weights = {"colour": self.colour_weight, "texture": self.texture_weight, "perceptual": self.perceptual_weight}
 
         def batches(step: int, rank: int, world: int) -> tuple[Tensor, ...]:
             _, lr = clean.crops(step, rank, world, batch=self.batch_size, size=4 * self.size, seed=seed)
@@ -162,25 +153,17 @@ class DSGANRecipe(Recipe):
 
         return Task(
             networks=networks,
-            optimizers=optimizers,
-            schedulers={
-                name: torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))
-                for name, optimizer in optimizers.items()
-            },
+            optimizers={**adams},
+            schedulers={name: LambdaLR(adam, lambda step: self.rate(step)) for name, adam in adams.items()},
             frozen={"lpips": metrics.lpips_network("alex")} if self.perceptual_weight else {},
-            step=partial(
-                dsgan_step, colour=self.colour_weight, texture=self.texture_weight, perceptual=self.perceptual_weight
-            ),
+            step=partial(dsgan_step, **weights),
             batches=batches,
             validate=texture_ratio(hidden_camera.validation_pairs(self.world)),
         )
 
 
 def texture_ratio(pairs: list[Pair]) -> Callable[[Mapping[str, nn.Module]], Mapping[str, float]]:
-    """How strong high frequencies are that the network adds, beside those of real degraded images of the same photos.
-
-    A ratio of standard deviations, 1 when they agree; no pixel can agree, because noise is another one each time.
-    """
+    """Standard deviation of high frequencies in images that the network degraded, over that in real degraded ones."""
 
     def validate(networks: Mapping[str, nn.Module]) -> Mapping[str, float]:
         network, ratios = networks["generator"], []

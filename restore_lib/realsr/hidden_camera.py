@@ -1,23 +1,21 @@
 """A "Track 1" of our own: a camera whose degradation no method knows, and training pairs from what it shows.
 
-The challenge that RealSR won [lugmayr2020ntire] gave degraded photos without clean versions, clean photos of other
-scenes, and a test of clean photos that were reduced and then degraded in the same way. Its photos are not free to
-pass on; this is the same task with others. The *degradation* is a blur by an anisotropic Gaussian, another one for each
-photo, then noise that real cameras left in flat places of DND's photos [plotz2017dnd], then 8 bits. *Sources* are
-degraded photos at full size, all that training sees of it; *targets* are clean photos of other scenes; *validation* and
-*test* pairs are clean photos with their degraded reduction by 4.
-
-Half of DND's photos give the noise of sources and validation pairs, the other half that of the tests: knowing the noise
-by heart would not help. Real noise depends on the brightness; this noise, once collected, does not.
+The photos of the challenge that RealSR won [lugmayr2020ntire] are not free to pass on; this is the same task with
+others. The *degradation* is a blur by an anisotropic Gaussian, another one for each photo, then noise that real cameras
+left in flat places of DND's photos [plotz2017dnd], then 8 bits. *Sources* are degraded photos at full size, all that
+training sees of it; *targets* are clean photos of other scenes; *validation* and *test* pairs are clean photos with
+their degraded reduction by 4. Half of DND's photos give the noise of sources and validation pairs, the other half that
+of the tests.
 """
 
 import hashlib
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,10 +29,11 @@ from restore_lib.errors import DataError, TrainingError
 from restore_lib.pretrained import load
 from restore_lib.realsr.degradation import Degradation, Pair, PairedData, clean_up
 from restore_lib.realsr.kernelgan import KernelSettings, estimate_kernels
-from restore_lib.realsr.kernels import KernelWarning, gaussian_kernel
+from restore_lib.realsr.kernels import KernelWarning, bicubic_kernel, gaussian_kernel
 from restore_lib.realsr.noise_pool import NoisePool, NoiseRule, collect, fill, luma, noise_variance
 from restore_lib.resampling import downscale, imresize
 from restore_lib.training.precision import best_device
+from restore_lib.training.recipes import sourced
 
 SCALE = 4
 BLUR_WIDTHS = (0.4, 1.0)  # standard deviations of the blur along its axes, in pixels of the degraded photo
@@ -42,7 +41,6 @@ BLUR_SIZE = 9
 NOISE_STRENGTH = 0.5  # brings bicubic interpolation near what it has in the challenge
 RULE = NoiseRule(patch=64, stride=64, adaptive=1.5)  # photos are small; the noise is too strong for a threshold of 20
 VALIDATION_PHOTOS = 6
-PARTS = ("sources", "targets", "validation", "test")
 HALVES = ("source", "test")  # of the noise
 
 
@@ -51,7 +49,7 @@ class PhotoSets:
     """Which photos serve as what: (name, split) of a set, or (set, names with spaces between)."""
 
     sources: tuple[str, str]
-    targets: tuple[str, str]  #: no photo in common with the sources
+    targets: tuple[str, str]  #: other photos than the sources
     test: tuple[str, str]
     noise: str = ""  #: set of noisy photos; empty: noise is made up
     other_noise: str = ""  #: set of another camera's photos, whose noise is wrong; empty: made up
@@ -62,17 +60,13 @@ class PhotoSets:
 
 # Kodak: lossless, sharp, free to pass on, and nothing in this room is trained on it.
 PHOTOS = PhotoSets(("bsds500", "train400"), ("div2k_test_lr_x4", ""), ("kodak24", ""), "dnd_noisy", "phone_photos")
+COFFEE, CHINA = ("embedded", "coffee rocket motorcycle_left"), ("embedded", "astronaut china")
 PHOTO_SETS: Mapping[str, PhotoSets] = {
     "photos": PHOTOS,
     # No blur, and noise at half of what RealSR's released rule takes for noise: a variance below 20.
     "weak noise": replace(PHOTOS, blurred=False, noise_variance=10.0),
-    "2k": PhotoSets(("flickr2k", "train"), ("div2k", "train"), ("kodak24", ""), "dnd_noisy", "phone_photos"),
-    "embedded": PhotoSets(
-        ("embedded", "coffee rocket motorcycle_left"),
-        ("embedded", "astronaut china"),
-        ("embedded", "chelsea"),
-        validation=("embedded", "flower"),
-    ),
+    "2k": replace(PHOTOS, sources=("flickr2k", "train"), targets=("div2k", "train")),
+    "embedded": PhotoSets(COFFEE, CHINA, ("embedded", "chelsea"), validation=("embedded", "flower")),
 }
 
 
@@ -84,13 +78,8 @@ def photo_sets(name: str) -> PhotoSets:
 
 
 def items(sets: str, part: str, count: int = 0) -> list[Item]:
-    """Clean photos of a part of photo sets: ``sources``, ``targets``, ``validation`` or ``test``.
-
-    ``count`` gives as many of them, evenly chosen; 0: all.
-    """
+    """Clean photos of a ``part`` of photo sets; ``count`` of them, evenly chosen, or all (0)."""
     chosen = photo_sets(sets)
-    if part not in PARTS:
-        raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
     from_sources = part in ("sources", "validation") and not any(chosen.validation)
     name, split = chosen.sources if from_sources else getattr(chosen, part)
     photos = list(data.open(name, None if name == "embedded" else split or None))
@@ -98,9 +87,13 @@ def items(sets: str, part: str, count: int = 0) -> list[Item]:
         photos = [photo for word in split.split() for photo in photos if photo.name == word]
     if from_sources:
         photos = photos[:-VALIDATION_PHOTOS] if part == "sources" else photos[-VALIDATION_PHOTOS:]
-    if count and count < len(photos):
-        photos = [photos[i * len(photos) // count] for i in range(count)]
-    return photos
+    return thinned(photos, count) if count else photos
+
+
+def thinned(items: Sequence[Any], most: int) -> list[Any]:
+    """At most so many of them, evenly chosen."""
+    count = min(most, len(items))
+    return [items[i * len(items) // count] for i in range(count)]
 
 
 @dataclass
@@ -112,7 +105,7 @@ class HiddenCamera:
     noise_variance: float = 0.0  #: as in :class:`PhotoSets`
 
     def degrade(self, photo: Float[Tensor, "3 h w"], generator: torch.Generator) -> Float[Tensor, "3 h w"]:
-        """Blur a photo, add noise, round: what the camera makes of it, of the same size."""
+        """What the camera makes of a photo, of the same size."""
         blurred = downscale(photo, draw_blur(generator), 1, align=False) if self.blurred else photo
         pool = self.noise_pools[int(torch.randint(len(self.noise_pools), (), generator=generator))]
         noisy = blurred + self.strength(pool) * fill(pool, photo.shape[-2:], generator)
@@ -144,12 +137,8 @@ def draw_blur(generator: torch.Generator) -> Float[Tensor, "n n"]:
 
 
 def x4_kernel(blur: Float[Tensor, "n n"]) -> Float[Tensor, "m m"]:
-    """The one kernel that does what the test's bicubic reduction by 4 and a blur after it do; aligned.
-
-    ``k[u] = sum_t blur[t] b[u - 4 t]`` with the bicubic kernel b of 16 cells.
-    """
-    one_axis = imresize(torch.eye(32, dtype=torch.float64)[None], size=(8, 32))[0, 3, 6:22]  # (16,)
-    bicubic = torch.outer(one_axis, one_axis)
+    """The aligned kernel of a bicubic reduction by 4 and a blur after it: ``k[u] = sum_t blur[t] b[u - 4 t]``."""
+    bicubic = bicubic_kernel(SCALE)  # (16, 16)
     whole = functional.conv_transpose2d(blur[None, None].double(), bicubic[None, None], stride=SCALE)[0, 0]
     return functional.pad(whole, (2, 0, 2, 0))  # puts the middle where downscale wants it
 
@@ -243,15 +232,15 @@ SMALLEST = 0.5  # size of the sources at which noise can be collected: patches o
 class PairSettings:
     """How training pairs are made: parts of RealSR's Algorithm 1 that can be left out."""
 
-    world: str = "photos"  #: name of the photo sets
-    way: str = "both"  #: LR images: ``bicubic``, ``kernel``, ``noise``, ``both``, or by a network that has ``learned``
-    camera: str = "right"  #: whose noise: the sources' (``right``) or other cameras' (``wrong``)
-    kernels: str = "estimated"  #: KernelGAN's (``estimated``), or the hidden camera's own (``true``)
-    kernel_photos: int = 8  #: sources whose kernel is estimated
-    clean_up: int = 2  #: sources are reduced by this to serve as HR images; 1: as they are
-    sources: int = 60  #: sources, evenly chosen; 0: all
-    learned: str = ""  #: checkpoint of the network that degrades
-    noise_scales: tuple[float, ...] = (1.0,)  #: sizes of the sources at which noise is collected
+    world: str = sourced("photos", "ours: the challenge's photos may not be passed on", "Which photos play which part.")
+    way: str = sourced("both", "paper Sec. 3.1", "LR images: bicubic, kernel, noise, both or learned.")
+    camera: str = sourced("right", "paper Sec. 3.3", "Whose noise: the sources' (right) or other cameras' (wrong).")
+    kernels: str = sourced("estimated", "paper Sec. 3.2", "KernelGAN's (estimated), or the hidden ones (true).")
+    kernel_photos: int = sourced(8, "ours: half a minute each; the paper has all", "Sources whose kernel is estimated.")
+    clean_up: int = sourced(2, "official code", "Sources are reduced by this to serve as HR images; 1: as they are.")
+    sources: int = sourced(60, "ours: enough for minutes of training", "Sources, evenly chosen; 0: all.")
+    learned: str = sourced("", "ours", "Checkpoint of a network that degrades, for the way learned.")
+    noise_scales: tuple = sourced((1.0,), "paper Sec. 3.3", "Sizes of the sources at which noise is collected.")
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -260,19 +249,13 @@ class PairSettings:
         if (self.way == "learned") != bool(self.learned):
             raise TrainingError('The way "learned" needs the checkpoint of a degrading network, and no other way does.')
         if not self.noise_scales or not all(SMALLEST <= scale <= 1 for scale in self.noise_scales):
-            raise TrainingError(
-                f"noise_scales must be from {SMALLEST} to 1, got {tuple(self.noise_scales)}: smaller patches of noise "
-                "than training's crops would never be drawn."
-            )
+            raise TrainingError(f"noise_scales must be from {SMALLEST} to 1, got {tuple(self.noise_scales)}.")
         if self.camera == "wrong" and tuple(self.noise_scales) != (1.0,):
             raise TrainingError("Other cameras' noise is collected at full size alone: leave noise_scales at (1,).")
 
 
 def training_pairs(settings: PairSettings, seed: int = 0) -> PairedData:
-    """RealSR's Algorithm 1, or parts of it, on sources and targets: images in uint8, noise drawn with the crops.
-
-    ``seed`` is that of the choice of kernels. The sources are always the same ones.
-    """
+    """RealSR's Algorithm 1, or parts of it, on sources and targets; ``seed`` is that of the choice of kernels."""
     photos = sources(settings.world, settings.sources)
     pool, kernels = NoisePool(), []
     if settings.way in ("noise", "both"):
@@ -282,18 +265,15 @@ def training_pairs(settings: PairSettings, seed: int = 0) -> PairedData:
             raise DataError("No source has a flat place to collect noise from: take more sources.")
     if settings.way in ("kernel", "both"):
         count = settings.kernel_photos
-        chosen = [photos[i * len(photos) // count][1] for i in range(min(count, len(photos)))]
+        chosen = [photo for _, photo in thinned(photos, count)]
         kernels = estimated_kernels(chosen) if settings.kernels == "estimated" else true_kernels(count)
-    degradation = Degradation(SCALE, kernels)
+    degradation, generator = Degradation(SCALE, kernels), torch.Generator().manual_seed(seed)
     network = load(settings.learned).to(best_device()) if settings.learned else None
-    hr_images = [
-        (name, clean_up(photo, settings.clean_up) if settings.clean_up > 1 else images.modcrop(photo, SCALE))
-        for name, photo in photos
-    ] + [(item.name, images.modcrop(item.image, SCALE)) for item in items(settings.world, "targets")]
-    generator = torch.Generator().manual_seed(seed)
-    return PairedData(
-        [pair_in_levels(name, hr, degradation, generator, network) for name, hr in hr_images], pool, SCALE
-    )
+    reduced = settings.clean_up
+    hr_images = [(name, clean_up(hr, reduced) if reduced > 1 else images.modcrop(hr, SCALE)) for name, hr in photos]
+    hr_images += [(item.name, images.modcrop(item.image, SCALE)) for item in items(settings.world, "targets")]
+    pairs = [pair_in_levels(name, hr, degradation, generator, network) for name, hr in hr_images]
+    return PairedData(pairs, pool, SCALE)
 
 
 @torch.no_grad()
@@ -301,9 +281,7 @@ def pair_in_levels(
     name: str, hr: Tensor, degradation: Degradation, generator: torch.Generator, network: nn.Module | None = None
 ) -> Pair:
     """An HR image and its LR image before noise, by a random kernel or a network that degrades, both in uint8."""
-    hr = images.from_uint8(images.to_uint8(hr)).to(
-        best_device()
-    )  # what LR images are made of is what they are compared with
+    hr = images.from_uint8(images.to_uint8(hr)).to(best_device())  # what LR images are made of and compared with
     if network is None:
         pair = degradation.pair(name, hr, generator)
     else:
@@ -324,38 +302,24 @@ def true_kernels(count: int, seed: int = 1) -> list[Float[Tensor, "_ _"]]:
 def estimated_kernels(
     photos: Sequence[Float[Tensor, "3 _ _"]], seed: int = 0, settings: KernelSettings | None = None
 ) -> list[Float[Tensor, "_ _"]]:
-    """KernelGAN's kernels of photos for x4, kept in the cache; without those that its diagnostics complain of.
-
-    Half a minute a photo at first. On a noisy photo an estimation may fail, so there may be fewer kernels than photos;
-    DataError when none succeeded.
-    """
+    """KernelGAN's kernels of photos for x4, kept in the cache, without unsound ones; DataError when none is left."""
     settings = settings or KernelSettings()
     content = hashlib.sha256(f"{settings} {seed} {SCALE}".encode())
     for photo in photos:
         content.update(f"{tuple(photo.shape)}".encode() + photo.contiguous().numpy().tobytes())
     path = files.cache_folder() / "kernelgan" / f"pool-{content.hexdigest()[:32]}.npz"
-    kernels = _cached_kernels(path)
-    if kernels is None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", KernelWarning)  # those are left out below
-            place = {"device": best_device(), "together": 4 if best_device() == "cpu" else 32}
-            estimates = estimate_kernels(photos, SCALE, seed, settings=settings, strict=False, **place)
-            estimates = [one for one in estimates if one]
-        good = [one for one in estimates if not one.diagnostics.problems]
-        kernels = [one.kernel for one in good or estimates]
-        if not kernels:
-            raise DataError(f"KernelGAN found no kernel in {len(photos)} photos: take more, or less noisy ones.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with files.atomic_write(path) as temporary, Path(temporary).open("wb") as out:
-            arrays = {f"kernel{i}": kernel.numpy() for i, kernel in enumerate(kernels)}
-            np.savez(out, **arrays)  # pyright: ignore[reportArgumentType]  any name may be an array
+    with suppress(OSError, ValueError, KeyError, EOFError), np.load(path, allow_pickle=False) as archive:
+        return [torch.from_numpy(archive[f"kernel{i}"]) for i in range(len(archive.files))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", KernelWarning)  # those are left out below
+        place = {"device": best_device(), "together": 4 if best_device() == "cpu" else 32}
+        tried = estimate_kernels(photos, SCALE, seed, settings=settings, strict=False, **place)
+    estimates = [one for one in tried if one]
+    good = [one for one in estimates if not one.diagnostics.problems]
+    kernels = [one.kernel for one in good or estimates]
+    if not kernels:
+        raise DataError(f"KernelGAN found no kernel in {len(photos)} photos: take more, or less noisy ones.")
+    with files.atomic_write(path) as temporary:
+        arrays = {f"kernel{i}": kernel for i, kernel in enumerate(kernels)}
+        np.savez(temporary, **arrays)  # pyright: ignore[reportArgumentType]  any name may be an array
     return kernels
-
-
-def _cached_kernels(path: Path) -> list[Tensor] | None:
-    """Kernels in a file; None where there is none, or it is damaged."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return [torch.from_numpy(archive[f"kernel{i}"]) for i in range(len(archive.files))] or None
-    except (OSError, ValueError, KeyError, EOFError):
-        return None

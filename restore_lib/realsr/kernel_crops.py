@@ -45,10 +45,7 @@ class CropSampler:
         self._drawn: list[Tensor] = []
 
     def crops(self, step: int) -> tuple[Float[Tensor, "3 64 64"], Float[Tensor, "3 26 26"], Float[Tensor, "3 26 26"]]:
-        """The generator's crop, the discriminator's noisy crop, and noise for the discriminator's other input.
-
-        All in [-1, 1], where the last noise is half as strong as the one in the crop, as in the released code.
-        """
+        """The generator's crop, the discriminator's noisy crop, and noise for its other input, in [-1, 1]."""
         (top, left), (top_d, left_d) = self.places[:, step].tolist()
         if not self._drawn:
             drawn = [torch.randn(2, 3, SMALL, SMALL, generator=self._noise) for _ in range(DRAWN)]
@@ -64,10 +61,7 @@ class CropSampler:
 
 
 def shaved(image: Float[Tensor, "3 h w"], shave: int) -> Float[Tensor, "3 oh ow"]:
-    """Without ``shave`` pixels at each side and, where a side is odd, its last row or column.
-
-    ImageError when what is left is too small for crops, not finite, or flat.
-    """
+    """Without ``shave`` pixels at each side, and with even sides; ImageError when too small, not finite, or flat."""
     height, width = (side - 2 * shave for side in image.shape[-2:])
     if min(height, width) < CROP + 2:
         raise ImageError(
@@ -141,10 +135,7 @@ def places(chances: Float[np.ndarray, "h w"], crop: int, count: int, draw: np.ra
 
 
 def hold_out(image: Float[Tensor, "3 h w"]) -> Box:
-    """A strip at one end of the longer side, a quarter of it or 66 pixels, that training must not see.
-
-    The end with more edges, as long as the rest keeps half of them.
-    """
+    """A strip at the end of the longer side with more edges, a quarter or 66 pixels, that training must not see."""
     height, width = image.shape[-2:]
     longer = max(height, width)
     strip = max(longer // 4, CROP + 2)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -38,9 +38,7 @@ class KernelSettings:
     form: Literal["released", "realsr"] = sourced(
         "released", "official code of KernelGAN", "'released': five constraints, two phases. 'realsr': Eq. 4 of RealSR."
     )
-    official_defects: bool = sourced(
-        False, "ours: mended", "Bicubic reference summed over colours; the discriminator's noise stays in the image."
-    )
+    official_defects: bool = sourced(False, "ours: mended", "Bicubic reference of summed colours; noise stays.")
     steps: int = sourced(3000, "official code", "Updates of both networks.")
     learning_rate: float = sourced(2e-4, "official code", "Adam's, for both networks.")
     rate_every: int = sourced(750, "official code", "Steps after which the learning rates are divided by 10.")
@@ -49,20 +47,13 @@ class KernelSettings:
     bicubic: float = sourced(5.0, "official code", "Weight, at first, of the distance to a bicubic reduction.")
     centre: float = sourced(1.0, "official code", "Weight, in the second phase, of the centre's distance.")
     sparse: float = sourced(5.0, "official code", "Weight, in the second phase, of the mean of |k| ** 0.2.")
-    threshold: float | None = sourced(
-        None, "ours: see Schedule", "Bicubic loss that ends the first phase; None: 0.4 with defects, 0.4 / 9 without."
-    )
+    threshold: float | None = sourced(None, "ours: see Schedule", "Bicubic loss that ends phase one; None: the usual.")
     check_every: int = sourced(200, "official code", "Steps between two divisions of the bicubic weight by 100.")
     shave: int = sourced(10, "official code", "Pixels cut from each side of the image first; 0 for its real photos.")
 
     def __post_init__(self) -> None:
         if self.form not in ("released", "realsr"):
             raise ValueError(f"form must be 'released' or 'realsr', got {self.form!r}")
-        if min(self.steps, self.check_every, self.rate_every) < 1 or self.shave < 0:
-            raise ValueError("steps, check_every and rate_every must be at least 1, and shave at least 0")
-
-
-# networks
 
 
 class KernelGenerator(nn.Module):
@@ -111,9 +102,8 @@ def spectral_conv(channels: int, width: int, size: int) -> nn.Module:
 class KernelDiscriminator(nn.Module):
     """Patch discriminator: 7 x 7, five times [1 x 1, batch norm, ReLU], 1 x 1, sigmoid; 30,977 parameters.
 
-    Each value of its map judges 7 x 7 pixels: it knows textures, not objects. The released code means to start all
-    weights from Xavier's distribution with gain 0.1, but sets the normalised copies, which the next pass overwrites:
-    its discriminator starts from PyTorch's own values, and so does this one.
+    The released code means to start from Xavier's values, but sets the normalised copies of the weights, which the next
+    pass overwrites: its discriminator starts from PyTorch's own values, and so does this one.
     """
 
     def __init__(self, width: int = 64, depth: int = 7):
@@ -140,9 +130,6 @@ def networks(seed: int) -> tuple[KernelGenerator, KernelDiscriminator]:
         return KernelGenerator(), KernelDiscriminator()
 
 
-# loss
-
-
 def distance(maps: Float[Tensor, "n ..."], target: float) -> Float[Tensor, "n"]:
     """L1 distance of the discriminator's maps to 1 (real) or 0. The paper says squares, the code has L1."""
     return (maps - target).abs().flatten(1).mean(1)
@@ -158,8 +145,7 @@ def generator_terms(
     """Each term of the generator's loss, without its weight, for n estimations.
 
     The paper's four constraints (sum, boundaries, centre, sparse) and the code's bicubic anchor; or RealSR's Eq. 4,
-    with absolute values throughout. ``fake`` is what the generator made of ``crop``, in [-1, 1], and ``maps`` what the
-    discriminator says to it.
+    with absolute values throughout. ``maps`` is what the discriminator says to ``fake``, which is made of ``crop``.
     """
     apart = (fake - bicubic_reference(crop, settings.official_defects)).flatten(1)
     outer = kernel * boundary_mask(kernel.shape[-1], kernel.device, kernel.dtype)
@@ -198,9 +184,8 @@ class Schedule:
 
     First the generator learns the bicubic reduction, which anchors scale and place. Once its error was below a
     threshold in three steps running, the anchor's weight is divided by 100 at every 200th step; at the second division
-    (5, 0.05, 0.0005) the terms for centre and sparsity come in: that is ``switch_step``. The released code waits for an
-    error of 0.4, but compares each colour with the *sum* of the three bicubic ones: on a grey photo three times a
-    colour, so that the squared error is nine times that of one, and the mended comparison waits for 0.4 / 9.
+    the terms for centre and sparsity come in: that is ``switch_step``. The released code waits for an error of 0.4, but
+    compares each colour with the *sum* of the three bicubic ones; the mended comparison waits for 0.4 / 9.
     """
 
     def __init__(self, settings: KernelSettings):
@@ -237,9 +222,6 @@ class Schedule:
             self.switch_step = step
 
 
-# training
-
-
 def step(
     networks: tuple[KernelGenerator, KernelDiscriminator],
     optimizers: tuple[torch.optim.Optimizer, torch.optim.Optimizer],
@@ -247,11 +229,7 @@ def step(
     weights: Mapping[str, float],
     settings: KernelSettings,
 ) -> Mapping[str, Float[Tensor, "1"]]:
-    """One training step: the generator, then the discriminator.
-
-    ``crops`` are those of ``CropSampler.crops`` in a batch of one, ``weights`` those of :class:`Schedule`. Gives each
-    term of the generator's loss without its weight, and the discriminator's loss.
-    """
+    """One training step, on the crops of one sampler: the generator, then the discriminator; gives unweighted terms."""
     generator, discriminator = networks
     crop, real, noise = crops
     fake = generator(crop)  # (1, 3, 26, 26)
@@ -335,45 +313,14 @@ def train(
     ]
 
 
-# estimation
-
-
 def estimate_kernel(
-    image: Float[Tensor, "3 h w"],
-    scale: int = 2,
-    seed: int = 0,
-    restarts: int = 1,
-    *,
-    rule: Literal["average", "choice"] = "average",
-    settings: KernelSettings | None = None,
-    fast: bool = True,
-    device: str | torch.device = "cpu",
-    progress: Callable[[int, int], None] | None = None,
+    image: Float[Tensor, "3 h w"], scale: int = 2, seed: int = 0, restarts: int = 1, **options: Any
 ) -> KernelEstimate:
     """Estimate the kernel that a photo was, or could have been, reduced with [bellkligler2019kernelgan].
 
-    A KernelWarning says that it should not be trusted. ImageError when the photo is too small, flat, or holds NaN.
-
-    Parameters
-    ----------
-    image : Tensor
-        RGB in [0, 1], at least 86 x 86 pixels with the default settings.
-    scale : {2, 4}
-        4 gives the analytic kernel of two reductions by 2.
-    seed, restarts : int
-        Equal seeds give equal kernels on the same machine; how often to estimate from new random weights.
-    rule : {"average", "choice"}
-        What becomes of several kernels: their average, of those that the diagnostics do not complain of if there are
-        any; or a choice: a quarter of the photo is held back, and the one that reduces it most alike is taken, which is
-        nearer to the truth on some photos and farther on others.
-    settings : KernelSettings, optional
-        Steps, weights, and which form; the released code's with its defects mended by default.
-    fast : bool
-        False runs the networks layer by layer: the same steps up to rounding, several times slower.
-    progress : callable, optional
-        Called with the steps done and the steps to do, over all restarts together.
+    ``options`` are those of :func:`estimate_kernels`. A KernelWarning says that the kernel should not be trusted.
+    ImageError when the photo is too small, flat, or holds NaN.
     """
-    options = {"rule": rule, "settings": settings, "fast": fast, "device": device, "progress": progress}
     (estimate,) = estimate_kernels([image], scale, seed, restarts, **options)
     assert estimate is not None, "a failure is raised"
     return estimate
@@ -395,16 +342,19 @@ def estimate_kernels(
 ) -> list[KernelEstimate | None]:
     """Estimate the kernels of several photos, ``together`` of them or their restarts at a time.
 
-    An estimation does not depend on those that run beside it, except for rounding. With ``strict=False`` a photo whose
-    estimation fails gives None instead of an error that loses the others. All else is as in :func:`estimate_kernel`.
+    Photos are RGB in [0, 1], at least 86 x 86 pixels with the default settings. A ``scale`` of 4 gives the analytic
+    kernel of two reductions by 2. Equal seeds give equal kernels on the same machine, up to rounding by those beside
+    them. Several ``restarts`` from new random weights end in the ``average`` of the kernels that the diagnostics do not
+    complain of, if there are any; or in a ``choice``: a quarter of the photo is held back, and the kernel that reduces
+    it most alike is taken. ``fast=False`` runs the networks layer by layer: the same steps up to rounding, several
+    times slower. With ``strict=False`` a photo whose estimation fails gives None instead of an error that loses the
+    others. ``progress`` is called with the steps done and the steps to do.
     """
     settings = settings or KernelSettings()
     if scale not in (2, 4):
         raise ValueError(f"scale must be 2 or 4, got {scale}")
     if rule not in ("average", "choice"):
         raise ValueError(f"rule must be 'average' or 'choice', got {rule!r}")
-    if min(restarts, together) < 1:
-        raise ValueError(f"restarts and together must be at least 1, got {restarts} and {together}")
     inner = [shaved(image, settings.shave).to(device) for image in images]
     held = [hold_out(image) if restarts > 1 and rule == "choice" else None for image in inner]
     jobs = [(i, restart) for i in range(len(images)) for restart in range(restarts)]

@@ -24,17 +24,15 @@ WINDOW = 32  # side of the windows whose spectra are compared
 Box = tuple[int, int, int, int]  # top, left, bottom, right
 
 
-def bicubic_kernel() -> Float[Tensor, "8 8"]:
-    """The kernel that MATLAB's bicubic reduction by 2 correlates with, away from the border."""
-    one_axis = imresize(torch.eye(16, dtype=torch.float64)[None], size=(8, 16))[0, 3, 3:11]  # (8,)
+def bicubic_kernel(scale: int = 2) -> Float[Tensor, "n n"]:
+    """The kernel, 4 cells times ``scale``, that MATLAB's bicubic reduction correlates with, away from the border."""
+    rows = imresize(torch.eye(8 * scale, dtype=torch.float64)[None], size=(8, 8 * scale))[0]  # (8, 8 scale)
+    one_axis = rows[3, 3 * scale // 2 :][: 4 * scale]
     return torch.outer(one_axis, one_axis)
 
 
 def gaussian_kernel(size: int, widths: tuple[float, float], angle: float = 0.0) -> Float[Tensor, "n n"]:
-    """A Gaussian about the middle of ``size`` x ``size`` cells, with standard deviations ``widths`` along its two axes.
-
-    ``angle`` is that of the first axis to the horizontal, in radians, clockwise as seen in an image.
-    """
+    """A Gaussian with standard deviations ``widths`` along two axes, turned clockwise by ``angle`` in radians."""
     if size < 1 or min(widths) <= 0:
         raise ValueError(f"size and widths must be positive, got {size} and {tuple(widths)}")
     along = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
@@ -84,35 +82,24 @@ def drop_small(kernel: Float[Tensor, "kh kw"], keep: int = 40) -> Float[Tensor, 
 
 
 def post_process(raw: Float[Tensor, "kh kw"], scale: int = 2, keep: int = 40) -> Float[Tensor, "oh ow"]:
-    """From a generator's kernel to one that degrades photos: :func:`drop_small`, then the aligned centre.
-
-    The shift by a spline leaves a margin of a few cells, and values slightly below 0 beside sharp edges.
-    """
+    """From a generator's kernel to one that degrades photos: :func:`drop_small`, then the aligned centre."""
     return align_kernel(drop_small(raw.double(), keep), scale)
 
 
 def analytic_x4(kernel: Float[Tensor, "n n"]) -> Float[Tensor, "m m"]:
     """The kernel of a reduction by 4 that is the same aligned reduction by 2 twice [bellkligler2019kernelgan].
 
-    ``k4[u] = sum_m k2[m] k2[u - 2 m]``: k2 convolved with itself, once with zeros between its cells. Half a pixel of
-    alignment at x2 becomes the one and a half that x4 needs. Of the 3 n - 2 cells, ``n // 2`` that are nearly 0 are cut
-    from each side.
+    ``k4[u] = sum_m k2[m] k2[u - 2 m]``. Half a pixel of alignment at x2 becomes the one and a half that x4 needs. Of
+    the 3 n - 2 cells, ``n // 2`` that are nearly 0 are cut from each side.
     """
-    n = kernel.shape[-1]
-    spread = kernel.new_zeros(2 * n - 1, 2 * n - 1)
-    spread[::2, ::2] = kernel
-    flipped = kernel.flip(0, 1)[None, None]
-    whole = F.conv2d(spread[None, None], flipped, padding=n - 1)[0, 0]  # (3 n - 2, 3 n - 2)
-    cut = n // 2
+    whole = F.conv_transpose2d(kernel[None, None], kernel[None, None], stride=2)[0, 0]  # (3 n - 2, 3 n - 2)
+    cut = len(kernel) // 2
     inner = whole[cut : len(whole) - cut, cut : len(whole) - cut]
     return inner / inner.sum()
 
 
 def kernel_error(estimated: Float[Tensor, "ah aw"], true: Float[Tensor, "bh bw"], scale: int = 2) -> float:
-    """Sum of absolute differences of two kernels, normalised and with their centres on the same spot.
-
-    0 for equal kernels, 2 for ones that do not overlap. Where the centre lies does not count: no image tells.
-    """
+    """Sum of absolute differences of two kernels, normalised and centred on the same spot: 0 if equal, 2 at most."""
     a, b = on_one_grid([align_kernel((k / k.sum()).double(), scale) for k in (estimated, true)])
     return float((a - b).abs().sum())
 
@@ -125,16 +112,10 @@ def on_one_grid(kernels: Sequence[Float[Tensor, "_ _"]]) -> list[Float[Tensor, "
 
 
 def pad_kernel(kernel: Float[Tensor, "kh kw"], before: Sequence[int], after: Sequence[int]) -> Float[Tensor, "oh ow"]:
-    """Pad to ``before`` cells (above, left) and ``after`` cells (below, right) of the cell ``(k - 1) // 2``.
-
-    That is the one :func:`restore_lib.resampling.downscale` places on pixel ``scale j``.
-    """
+    """Pad to so many cells above and left, below and right of the one that reductions place on pixel ``scale j``."""
     up, left = (n - (k - 1) // 2 for n, k in zip(before, kernel.shape, strict=True))
     down, right = (n - k // 2 for n, k in zip(after, kernel.shape, strict=True))
     return F.pad(kernel, (left, right, up, down))
-
-
-# what an estimation gives
 
 
 class KernelWarning(ResultWarning):
@@ -200,10 +181,7 @@ def diagnose(raw: Float[Tensor, "13 13"], switch_step: int | None, two_phases: b
 def conclude(
     image: Float[Tensor, "3 h w"], runs: Sequence[tuple[Trajectory, Diagnostics]], scale: int, held: Box | None
 ) -> KernelEstimate:
-    """From the runs on one photo to its kernel: the one run's; their average; or, with a box held back, a choice.
-
-    ImageError when no run has left a kernel.
-    """
+    """From the runs on one photo to its kernel: the one run's, their average, or a choice if a box is held back."""
     kernels, usable = [], []
     for run in runs:
         try:
@@ -233,20 +211,15 @@ def conclude(
     return KernelEstimate(kernel, scale, trajectory, diagnostics, tuple(candidates), chosen)
 
 
-# choosing among restarts
-
-
 def choose(
     image: Float[Tensor, "3 h w"], kernels: Sequence[Float[Tensor, "_ _"]], sound: Sequence[bool], held: Box
 ) -> tuple[list[Candidate], int]:
     """Score every kernel, and the average of the sound ones, on the part of the photo that training did not see.
 
-    Reduced with the right kernel, a photo looks as sharp as it is itself, in every direction (:func:`dissimilarity`).
     Kernels are aligned for a reduction by 2. If none is ``sound``, all may be chosen and averaged. Gives a candidate
     for each kernel and, of two or more, their average last; and the number of the sound one with the smallest score.
     """
     sound = list(sound) if any(sound) else [True] * len(kernels)
-    kernels = [*kernels]
     averaged = [kernel for kernel, good in zip(kernels, sound, strict=True) if good]
     if len(averaged) > 1:
         kernels, sound = [*kernels, average(averaged)], [*sound, True]
@@ -264,9 +237,8 @@ def average(kernels: Sequence[Float[Tensor, "_ _"]]) -> Float[Tensor, "kh kw"]:
 def dissimilarity(image: Float[Tensor, "3 h w"], kernel: Float[Tensor, "kh kw"], held: Box) -> float:
     """How unlike the photo its reduction with a kernel is, in the part ``held``.
 
-    Both power spectra are averaged over overlapping windows of 32 pixels, and the absolute difference of their
-    logarithms over all frequencies but the lowest. Photos are alike at every scale, so the right kernel makes the
-    spectra alike; a narrow one leaves too much at high frequencies, a wide one too little, in each direction.
+    The absolute difference of both power spectra's logarithms, over all frequencies but the lowest. Photos are alike at
+    every scale, so the right kernel makes the spectra alike.
     """
     top, left, bottom, right = held
     grey = (image * image.new_tensor(LUMA)[:, None, None]).sum(0)[top:bottom, left:right]  # (h, w)

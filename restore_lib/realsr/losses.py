@@ -17,12 +17,12 @@ from torch.nn import functional
 
 from restore_lib import files, metrics
 from restore_lib.files import KnownFile
-from restore_lib.nets.vgg import Normalize, convolutions, read_weights
+from restore_lib.nets.vgg import PLAN, Normalize, convolutions, read_weights
 from restore_lib.training.task import Run
 
 PLANS = {  # channels of the convolutions between two poolings
     "vgg19": ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4),
-    "vgg16": ((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3),
+    "vgg16": PLAN,
     "untrained": ((4,), (8,), (16,), (32,), (32,)),
 }
 VGG19 = KnownFile("torchvision/vgg19-dcbb9e9d.pth", "dcbb9e9d", files.TORCHVISION + "vgg19-dcbb9e9d.pth")
@@ -92,10 +92,7 @@ def _criterion(kind: str) -> Callable[[Tensor, float], Tensor]:
 
 
 def stage_1_step(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
-    """One step of stage 1: the network ``generator`` towards the photos, by absolute differences.
-
-    ``batch`` holds HR and LR crops, (b, 3, s h, s w) and (b, 3, h, w).
-    """
+    """Stage 1: ``generator`` towards the photos, by absolute differences; ``batch`` holds HR and LR crops."""
     hr, lr = (run.speed.layout(part) for part in batch)
     loss = l1_loss(run.networks["generator"](lr).float(), hr)
     run.update("generator", loss)
@@ -151,10 +148,7 @@ def discriminator_step(run: Run, hr: Tensor, sr: Tensor, kind: str, together: bo
 def logits(
     discriminator: nn.Module, real: Float[Tensor, "b 3 h w"], fake: Float[Tensor, "b 3 h w"], together: bool
 ) -> tuple[Float[Tensor, "b *map"], Float[Tensor, "b *map"]]:
-    """Logits for photos and for results: in two batches, as the released code does, or ``together`` in one.
-
-    Batch norm takes out what a batch has in common, so two batches lose what photos and results differ in on average.
-    """
+    """Logits for photos and for results: in two batches, as released, or ``together``, where batch norm sees both."""
     if not together:
         return discriminator(real), discriminator(fake)
     first, second = discriminator(torch.cat([real, fake])).chunk(2)
@@ -182,9 +176,8 @@ def perceptual_network(name: str) -> VGGFeatures:
     """A frozen network for :func:`perceptual_loss`; DataError when its weights are missing or damaged.
 
     ``vgg19`` is what ESRGAN and RealSR use: torchvision's file ``vgg19-dcbb9e9d.pth`` in the folder ``torchvision``.
-    ``vgg16`` stands in for it where only the network under LPIPS is at hand: another network and one layer less in each
-    of the last three blocks, so not the published loss. ``untrained`` is narrow, with the same random weights each
-    time.
+    ``vgg16`` is the one under LPIPS, which is always at hand: one layer less in each of the last three blocks, so not
+    the published loss. ``untrained`` is narrow, with the same random weights each time.
     """
     if name not in PLANS:
         raise ValueError(f"features must be one of {', '.join(PLANS)}, got {name!r}")
@@ -192,22 +185,18 @@ def perceptual_network(name: str) -> VGGFeatures:
         torch.manual_seed(0)
         network = VGGFeatures(PLANS[name])
     if name != "untrained":
-        weights = _vgg19_weights() if name == "vgg19" else _vgg16_weights()
+        # By torchvision's number of the layer: features.28.weight, or slice5.28.weight in the network under LPIPS.
+        lpips = cast(nn.Module, metrics.lpips_network("vgg").net) if name == "vgg16" else None
+        weights = lpips.state_dict() if lpips else _vgg19_weights()
+        weights = {key.partition(".")[2]: value for key, value in weights.items()}
         network.layers.load_state_dict({key: weights[key] for key in network.layers.state_dict()})
     return network.requires_grad_(False).eval()
-
-
-def _vgg16_weights() -> dict[str, Tensor]:
-    """Weights by torchvision's number of the layer, out of the network under LPIPS: ``slice5.28.weight``."""
-    trunk = cast(nn.Module, metrics.lpips_network("vgg").net)
-    return {key.partition(".")[2]: value.clone() for key, value in trunk.state_dict().items()}
 
 
 def _vgg19_weights() -> dict[str, Tensor]:
     save = f"save {VGG19.url} as {VGG19.path} in the folder that RESTORE_DATA names"
     missing = f'VGG-19\'s weights are not on this computer: {save}, or train with features="vgg16".'
-    weights = read_weights(VGG19, missing, f"delete it and save it again from {VGG19.url}.")
-    return {key.removeprefix("features."): value for key, value in weights.items()}
+    return read_weights(VGG19, missing, f"delete it and save it again from {VGG19.url}.")
 
 
 class PatchDiscriminator(nn.Module):

@@ -44,12 +44,6 @@ class NoiseRule:
         True, "ours: the official loop leaves out a last block that ends at the border", "Use the whole grid."
     )
 
-    def __post_init__(self) -> None:
-        if min(self.patch, self.stride) < 1 or self.variance <= 0:
-            raise ValueError("patch, stride and variance must be positive")
-        if self.adaptive is not None and self.adaptive <= 0:
-            raise ValueError(f"adaptive must be positive or None, got {self.adaptive}")
-
 
 class Patch(NamedTuple):
     """A place in a photo: its corner, the variance and mean of its luma, and whether the rule keeps it."""
@@ -74,7 +68,7 @@ def noise_variance(grey: Float[np.ndarray, "h w"] | UInt8[np.ndarray, "h w"], st
     of the sensor and share noise: with a step of 1 a camera's noise is underestimated several times over. Noise that is
     smooth over more pixels still is; a larger step counts more of it, and more of the picture.
     """
-    if step < 1 or min(grey.shape) < 2 * step + 1:
+    if min(grey.shape) < 2 * step + 1:
         raise ValueError(f"at least {2 * step + 1} x {2 * step + 1} pixels are needed, got {grey.shape}")
     second = grey.astype(np.float64)
     for _ in range(2):  # the second difference along both axes
@@ -84,11 +78,7 @@ def noise_variance(grey: Float[np.ndarray, "h w"] | UInt8[np.ndarray, "h w"], st
 
 
 def threshold(grey: UInt8[np.ndarray, "h w"], rule: NoiseRule) -> float:
-    """The variance that patches of this photo must stay below.
-
-    A fixed 20 keeps nothing once RGB noise is stronger than sigma 6.7, as the luma of independent noise has 0.447
-    times its variance; the adaptive rule then asks the photo itself.
-    """
+    """The variance that patches of this photo must stay below; an adaptive rule asks the photo itself."""
     return rule.variance if rule.adaptive is None else max(rule.variance, rule.adaptive * noise_variance(grey))
 
 
@@ -131,16 +121,12 @@ class NoisePool:
     def sample(self, size: int | Sequence[int], count: int, generator: torch.Generator) -> Float[Tensor, "n 3 h w"]:
         """``count`` random crops of random patches, each channel without its mean over the crop.
 
-        ``size`` is a side or (height, width); the released code takes 32 in training, the size of its LR crops.
-        DataError when the pool is empty, or its patches are smaller.
+        ``size`` is a side or (height, width); DataError when no patch is so large.
         """
         height, width = size if isinstance(size, Sequence) else (size, size)
         fitting = [p for p in self.patches if p.shape[-2] >= height and p.shape[-1] >= width]
         if not fitting:
-            raise DataError(
-                f"No patch in the noise pool has {height} x {width} pixels: collect with a higher variance, "
-                "with the adaptive rule, or larger patches."
-            )
+            raise DataError(f"No noise of {height} x {width} pixels: collect larger patches, or by the adaptive rule.")
         crops = []
         for _ in range(count):
             patch = fitting[_draw(len(fitting), generator)]
@@ -164,9 +150,7 @@ def collect(
     """The noise pool of several photos, given as pairs of name and image; the released rule for Track 1 by default.
 
     With ``scales``, above 0 and at most 1, noise is collected from each photo at each of these sizes, reduced
-    bicubically: grains that covered four pixels cover one in a photo of half the size, and are weaker, so the pool has
-    noise of several grains and strengths. Patches and their grid shrink with the photo: they show the same places of
-    it.
+    bicubically: its grains cover fewer pixels there, and are weaker. Patches and their grid shrink with the photo.
     """
     rule, pool = rule or NoiseRule(), NoisePool()
     if not scales or not all(0 < scale <= 1 for scale in scales):
@@ -182,10 +166,7 @@ def collect(
 
 
 def fill(pool: NoisePool, size: Sequence[int], generator: torch.Generator) -> Float[Tensor, "3 h w"]:
-    """Noise for an image larger than any patch: random patches side by side, their joints at a random place.
-
-    For whole images; training needs small crops only. The joints show in the spectrum of very large images.
-    """
+    """Noise for an image larger than any patch: random patches side by side, their joints at a random place."""
     if not pool.patches:
         raise DataError("The noise pool is empty: collect with a higher variance or with the adaptive rule.")
     tile = min(min(patch.shape[-2:]) for patch in pool.patches)
@@ -206,27 +187,12 @@ def _draw(below: int, generator: torch.Generator) -> int:
     return int(torch.randint(below, (), generator=generator))
 
 
-# statistics
-
-
-class Line(NamedTuple):
-    """``y = slope * x + intercept``."""
-
-    slope: float
-    intercept: float
-
-
 def crops(patches: Iterable[Float[Tensor, "3 _ _"]], side: int = SIDE) -> Float[Tensor, "n 3 side side"]:
     """Cut patches into squares side by side; what is left over at the edges is dropped."""
-    cut = [
-        patch[:, top : top + side, left : left + side]
-        for patch in patches
-        for top in range(0, patch.shape[-2] - side + 1, side)
-        for left in range(0, patch.shape[-1] - side + 1, side)
-    ]
-    if not cut:
+    large = [patch.unfold(1, side, side).unfold(2, side, side) for patch in patches if min(patch.shape[1:]) >= side]
+    if not large:
         raise DataError(f"There is no patch of {side} x {side} pixels to measure: collect with another rule.")
-    return torch.stack(cut)
+    return torch.cat([squares.permute(1, 2, 0, 3, 4).flatten(0, 1) for squares in large])
 
 
 def without_mean(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
@@ -235,10 +201,7 @@ def without_mean(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
 
 
 def power_spectrum(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "h w"]:
-    """Power at each frequency, averaged over crops and channels; frequency zero is in the middle.
-
-    The mean over all frequencies is the mean square of ``x``, so white noise has its variance everywhere.
-    """
+    """Power at each frequency, zero in the middle, averaged over crops and channels; its mean is that of ``x ** 2``."""
     return torch.fft.fftshift(_power(x, x.shape[-2:]) / x[0, 0].numel())  # (h, w)
 
 
@@ -261,11 +224,7 @@ def fine_share(spectrum: Float[Tensor, "h w"], above: float = FINE) -> float:
 
 
 def autocorrelation(x: Float[Tensor, "n c h w"], reach: int = 4) -> Float[Tensor, "r r"]:
-    """How alike noise is at two pixels, by their distance: 1 in the middle, (2 reach + 1) x (2 reach + 1).
-
-    Averaged over crops and channels, each without its mean, and each distance divided by how many pairs have it. Taking
-    out the mean of a crop of N pixels lowers every value but the middle by about 1 / N of the sum of all.
-    """
+    """How alike noise is at two pixels, by their distance up to ``reach`` each way: 1 in the middle of the result."""
     height, width = x.shape[-2:]
     if not 0 <= reach < min(height, width):
         raise ValueError(f"reach is {reach}: give a distance that fits into {height} x {width} pixels")
@@ -289,8 +248,8 @@ def signal_dependence(x: Float[Tensor, "n 3 h w"]) -> tuple[Float[Tensor, " n"],
     return mean, x.double().var((2, 3), correction=1).mean(1)
 
 
-def robust_line(x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> Line:
-    """The line through points, a quarter of which may be anywhere: the median slope of all pairs (Theil and Sen).
+def robust_line(x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> tuple[float, float]:
+    """Slope and intercept of the line through points, a quarter of which may be anywhere (Theil and Sen).
 
     Crops that hold some texture lie far above the rest, and least squares would follow them. Of very many points
     evenly chosen ones are paired.
@@ -301,23 +260,17 @@ def robust_line(x: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> Line:
     run = x[second] - x[first]
     slopes = ((y[second] - y[first]) / run)[run != 0]
     slope = float(slopes.quantile(0.5)) if len(slopes) else 0.0
-    return Line(slope, float((y - slope * x).quantile(0.5)))
+    return slope, float((y - slope * x).quantile(0.5))
 
 
 def summary(patches: NoisePool | Sequence[Float[Tensor, "3 _ _"]], side: int = SIDE) -> dict[str, float]:
     """The statistics of noise in plain numbers, measured on crops of ``side`` pixels as RealSR injects them.
 
-    ``patches`` hold noise on a ground that should be flat, (3, h, w) in [0, 1].
-
-    Returns
-    -------
-    dict of str to float
-        ``crops``: how many. ``sigma``: standard deviation of a channel, 0 to 255. ``luma share``: variance of luma
-        over that of a channel; 0.447 if channels are independent, 1 if they are equal. ``red-green``, ``green-blue``,
-        ``red-blue``: correlations. ``across 1``, ``down 1``, ``across 2``, ``down 2``: correlation with the next and
-        the next but one pixel. ``fine``: share of the power of at least 0.25 periods per pixel. ``dark sigma``,
-        ``bright sigma``: median strength in the darkest and brightest third of the crops. ``slope``: of the variance
-        over mean luma, both on the scale 0 to 255, by :func:`robust_line`.
+    ``patches`` hold noise on a ground that should be flat, (3, h, w) in [0, 1]. Keys: ``crops``, how many; ``sigma``, a
+    channel's, 0 to 255; ``luma share``, the variance of luma over a channel's: 0.447 if channels are independent, 1 if
+    they are equal; ``red-green`` ...: correlations of colours; ``across 1`` ...: with the next and the next but one
+    pixel; ``fine``: share of the power of at least 0.25 periods per pixel; ``dark sigma``, ``bright sigma``: median
+    strength in the darkest and brightest third of the crops; ``slope`` of the variance over mean luma, 0 to 255.
     """
     x = crops(patches.patches if isinstance(patches, NoisePool) else patches, side)
     around = without_mean(x)
@@ -343,7 +296,7 @@ def summary(patches: NoisePool | Sequence[Float[Tensor, "3 _ _"]], side: int = S
         "fine": fine_share(power_spectrum(around)),
         "dark sigma": 255 * float(variance[signal <= low].median().sqrt()),
         "bright sigma": 255 * float(variance[signal >= high].median().sqrt()),
-        "slope": 255 * robust_line(signal, variance).slope,
+        "slope": 255 * robust_line(signal, variance)[0],
     }
 
 
@@ -363,11 +316,10 @@ def samples(
 ) -> dict[str, Float[Tensor, "_n 3 side side"]]:
     """Noise of the same photos by four ways, on flat grounds of their own colours; at most ``most`` crops each.
 
-    ``photos`` are pairs of name and noisy image; ``means``, optional, show for each the same scene without noise.
-    DataError when the rule keeps nothing. Gives ``collected``: what the rule keeps; ``injected``: crops of the pool, as
-    RealSR adds them, at every place; ``gaussian``: independent normal noise of the pool's strength at every place, in 8
-    bit; and with ``means`` only ``camera``: photo minus mean at every place; ``there``: the same where the rule keeps
-    the photo's patch.
+    ``photos`` are pairs of name and noisy image; ``means`` show for each the same scene without noise. Gives what the
+    rule ``collected``; crops of the pool ``injected`` at every place, as RealSR does; ``gaussian`` noise of the pool's
+    strength, in 8 bit; and with ``means`` that of the ``camera``, photo minus mean: at every place, and ``there``,
+    where the rule keeps the photo's patch.
     """
     rule = rule or NoiseRule()
     pool, every, there = NoisePool(), [], []

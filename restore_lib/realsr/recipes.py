@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.optim import Adam
+from torch.optim.lr_scheduler import LambdaLR
 
 from restore_lib import metrics
 from restore_lib.nets.edsr import EDSR
@@ -29,14 +30,14 @@ from restore_lib.realsr.losses import (
     stage_2_step,
 )
 from restore_lib.training.recipes import Kind, Recipe, sourced, variant
-from restore_lib.training.task import Task
+from restore_lib.training.task import Task, one_network
 
 RULE = metrics.Protocol("rgb", SCALE, True, "the hidden degradation", "track 1")
 LPIPS_NET = "alex"
 
 
 @dataclass(frozen=True)
-class SRRecipe(Recipe):
+class SRRecipe(PairSettings, Recipe):
     """Stage 1: a network that enlarges by 4, trained by absolute differences alone."""
 
     steps: int = sourced(2000, "ours; ESRGAN has 1,000,000", "Updates of the weights.")
@@ -58,15 +59,6 @@ class SRRecipe(Recipe):
     restarts: int = sourced(1, "ours; BasicSR's ESRGAN has 4", "Times that the rate falls along half a cosine.")
     halved: tuple = sourced((), "ours", "Steps at which the rate is halved, instead of the cosine.")
     decay: float = sourced(0.99, "ours; ESRGAN has 0.999 in stage 2", "Of the averaged weights; 0: keep the last ones.")
-    world: str = sourced("photos", "ours: the challenge's photos may not be passed on", "Which photos play which part.")
-    way: str = sourced("both", "paper Sec. 3.1", "LR images: bicubic, kernel, noise, both or learned.")
-    camera: str = sourced("right", "paper Sec. 3.3", "Whose noise: the sources' (right) or other cameras' (wrong).")
-    kernels: str = sourced("estimated", "paper Sec. 3.2", "KernelGAN's (estimated), or the hidden ones (true).")
-    kernel_photos: int = sourced(8, "ours: half a minute each; the paper has all", "Sources whose kernel is estimated.")
-    clean_up: int = sourced(2, "official code", "Sources are reduced by this to serve as HR images; 1: as they are.")
-    sources: int = sourced(60, "ours: enough for minutes of training", "Sources, evenly chosen; 0: all.")
-    learned: str = sourced("", "ours", "Checkpoint of a network that degrades, for the way learned.")
-    noise_scales: tuple = sourced((1.0,), "paper Sec. 3.3", "Sizes of the sources at which noise is collected.")
     validate_every: int = sourced(200, "ours", "Steps between two validations.")
 
     def architecture(self) -> Mapping[str, object]:
@@ -80,10 +72,6 @@ class SRRecipe(Recipe):
         """Name and hash of the photos that it is trained on."""
         return hidden_camera.description(self.world), hidden_camera.digest(self.world, self.sources)
 
-    def pair_settings(self) -> PairSettings:
-        """How its pairs are made."""
-        return PairSettings(**{name: getattr(self, name) for name in PairSettings.__dataclass_fields__})
-
     def task(self, seed: int) -> Task:
         """Networks, optimiser, batches and step for the loop."""
         network = build(self.architecture())
@@ -91,21 +79,14 @@ class SRRecipe(Recipe):
             load_into(network, self.start)
         elif self.begin == "interpolation" and isinstance(network, RRDBNet):
             begin_as_interpolation(network)
-        pairs = training_pairs(self.pair_settings(), seed)
-        optimizer = self.optimizer(network)
+        pairs = training_pairs(self, seed)
+        adam = Adam(network.parameters(), self.learning_rate, betas=(0.9, self.beta2))
         return Task(
-            networks={"generator": network},
-            optimizers={"generator": optimizer},
-            schedulers={"generator": torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))},
+            **one_network("generator", network, adam, lambda step: self.rate(step), self.decay),
             step=stage_1_step,
             batches=partial(pairs.crops, batch=self.batch_size, size=self.size, seed=seed),
             validate=validation(held_pairs(self.world)),
-            average={"generator": self.decay} if self.decay else {},
         )
-
-    def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        """Adam, without weight decay."""
-        return torch.optim.Adam(network.parameters(), self.learning_rate, betas=(0.9, self.beta2))
 
     def rate(self, step: int) -> float:
         """Factor of the learning rate before a step, counted from 0."""
@@ -132,9 +113,7 @@ class GANRecipe(SRRecipe):
         1.0, "ours: colours drift in minutes of training with the official code's 0.01", "Of the absolute differences."
     )
     feature_weight: float = sourced(0.1, "ours; the official code has 1", "Of the loss on features.")
-    adversarial_weight: float = sourced(
-        0.1, "ours: texture within minutes; the official code has 0.005", "Of the adversarial loss."
-    )
+    adversarial_weight: float = sourced(0.1, "ours: texture within minutes; the official code has 0.005", "Of L_adv.")
     features: str = sourced(
         "vgg16",
         "ours: conv5_3 of VGG-16 before ReLU, which comes with LPIPS; the official code has conv5_4 of VGG-19",
@@ -151,9 +130,8 @@ class GANRecipe(SRRecipe):
         """Networks, two optimisers, batches and step for the loop."""
         task, judge = super().task(seed), self.discriminator()
         task.networks["discriminator"] = judge
-        optimizer = torch.optim.Adam(judge.parameters(), self.judge_learning_rate)
-        task.optimizers["discriminator"] = optimizer
-        task.schedulers["discriminator"] = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step))
+        task.optimizers["discriminator"] = adam = Adam(judge.parameters(), self.judge_learning_rate)
+        task.schedulers["discriminator"] = LambdaLR(adam, lambda step: self.rate(step))
         if self.feature_weight:
             task.frozen["features"] = perceptual_network(self.features)
         weights = LossWeights(self.pixel_weight, self.feature_weight, self.adversarial_weight)
@@ -228,10 +206,7 @@ TITLES = {
     "scales": "as both, noise collected at two sizes",
 }
 PAIRS: dict[str, dict[str, tuple[Any, str]]] = {
-    "bicubic": {"way": ("bicubic", ABLATION)},
-    "kernel": {"way": ("kernel", ABLATION)},
-    "noise": {"way": ("noise", ABLATION)},
-    "both": {"way": ("both", ABLATION)},
+    **{way: {"way": (way, ABLATION)} for way in ("bicubic", "kernel", "noise", "both")},
     "wrong-noise": {"camera": ("wrong", TRIED)},
     "uncleaned": {"clean_up": (1, TRIED)},
     "learned": {"way": ("learned", "ours: the other way that the paper names"), "learned": ("dsgan-cpu", "ours")},
@@ -256,17 +231,18 @@ def trained_on(base: Kind, name: str, title: str, pairs: str, start: str, larger
     return variant(base, name, title, tiers, **changes)
 
 
-def stage_1(name: str, pairs: str) -> SRRecipe:
+def stage_1(pairs: str) -> SRRecipe:
     """Stage 1 on one kind of pairs; all but the bicubic ones go on from the bicubic one."""
-    title = f"RRDB, absolute differences, {TITLES[pairs]}"
+    name, title = f"rrdb-l1-{pairs}", f"RRDB, absolute differences, {TITLES[pairs]}"
     if pairs == "bicubic":
         return trained_on(PIXELS, name, title, pairs, "", {})
     shorter = {"steps": (500, "ours: goes on from bicubic pairs"), "learning_rate": (5e-4, "ours: goes on")}
     return trained_on(PIXELS, name, title, pairs, "rrdb-l1-bicubic", {"gpu": {"steps": 10_000}}, **shorter)
 
 
-def stage_2(name: str, pairs: str, words: str = "", **changes: tuple[Any, str]) -> GANRecipe:
+def stage_2(pairs: str, change: str = "", words: str = "", **changes: tuple[Any, str]) -> GANRecipe:
     """Stage 2 on one kind of pairs, from stage 1 on the same kind; as released, from that on bicubic pairs."""
+    name = "-".join(filter(None, ["rrdb-gan", pairs, change]))
     title = ", ".join(filter(None, [f"RRDB, GAN, {TITLES[pairs]}", words]))
     changed = {field: value for field, (value, _) in changes.items()}
     paper: dict[str, Any] = {"start": "rrdb-l1-bicubic-paper"} | (ESRGAN if pairs == "bicubic" else {})
@@ -275,26 +251,7 @@ def stage_2(name: str, pairs: str, words: str = "", **changes: tuple[Any, str]) 
 
 
 ESRGAN = {"judge": "vgg", "steps": 400_000, "halved": (50_000, 100_000, 200_000, 300_000), "decay": 0.999}
-STAGE_1 = (
-    stage_1("rrdb-l1-bicubic", "bicubic"),
-    stage_1("rrdb-l1-kernel", "kernel"),
-    stage_1("rrdb-l1-noise", "noise"),
-    stage_1("rrdb-l1-both", "both"),
-    stage_1("rrdb-l1-wrong-noise", "wrong-noise"),
-    stage_1("rrdb-l1-uncleaned", "uncleaned"),
-    stage_1("rrdb-l1-learned", "learned"),
-    stage_1("rrdb-l1-scales", "scales"),
-)
-STAGE_2 = (
-    stage_2("rrdb-gan-bicubic", "bicubic"),
-    stage_2("rrdb-gan-kernel", "kernel"),
-    stage_2("rrdb-gan-noise", "noise"),
-    stage_2("rrdb-gan-both", "both"),
-    stage_2("rrdb-gan-wrong-noise", "wrong-noise"),
-    stage_2("rrdb-gan-uncleaned", "uncleaned"),
-    stage_2("rrdb-gan-learned", "learned"),
-    stage_2("rrdb-gan-scales", "scales"),
-)
+STAGE_1, STAGE_2 = tuple(map(stage_1, TITLES)), tuple(map(stage_2, TITLES))
 """One recipe of each stage for each kind of pairs: what the table compares."""
 
 PAPER_EDSR = {"blocks": 32, "width": 256, "size": 192, "steps": 300_000, "learning_rate": 1e-4}
@@ -312,16 +269,12 @@ EDSR_BICUBIC = trained_on(
     steps=(4000, "ours: half of an RRDB's time; EDSR has 300,000"),
 )
 VGG_JUDGE = ("vgg", "official code of track 1; the paper has patch")
+THEIRS = {field: (value, "official code") for field, value in PUBLISHED.items()}
 CHANGED = (
-    stage_2("rrdb-gan-both-vgg-judge", "both", "one judgement a crop", judge=VGG_JUDGE),
-    stage_2("rrdb-gan-both-joint-batch", "both", "photos and results judged in one batch", together=(True, TRIED)),
-    stage_2(
-        "rrdb-gan-both-published-weights",
-        "both",
-        "the official code's weights of the losses",
-        **{field: (value, "official code") for field, value in PUBLISHED.items()},
-    ),
-    stage_2("rrdb-gan-both-adversarial-0.02", "both", "weight 0.02 on the judgement", adversarial_weight=(0.02, TRIED)),
+    stage_2("both", "vgg-judge", "one judgement a crop", judge=VGG_JUDGE),
+    stage_2("both", "joint-batch", "photos and results judged in one batch", together=(True, TRIED)),
+    stage_2("both", "published-weights", "the official code's weights of the losses", **THEIRS),
+    stage_2("both", "adversarial-0.02", "weight 0.02 on the judgement", adversarial_weight=(0.02, TRIED)),
 )
 """RealSR with one thing changed: its discriminator, or the weights of the losses."""
 

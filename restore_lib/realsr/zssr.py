@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from restore_lib import images
 from restore_lib.errors import ImageError
+from restore_lib.realsr.kernel_crops import inside
 from restore_lib.realsr.kernels import LUMA, analytic_x4
 from restore_lib.resampling import downscale, imresize
 from restore_lib.training.precision import PLAIN, Speed, fastest
@@ -57,12 +58,6 @@ class Augmentation:
     shear: float = sourced(0.1, "official code", "Standard deviation of the shear.")
     rotate: bool = sourced(True, "official code", "Rotate and mirror; not with kernels that are not symmetric.")
 
-    def __post_init__(self) -> None:
-        if self.crop < 16 or not 0 < self.least_scale <= 1:
-            raise ValueError("crop must be at least 16 and least_scale in (0, 1]")
-        if min(self.as_is, self.turned) < 0 or self.as_is + self.turned > 1 + 1e-9:
-            raise ValueError("as_is and turned are shares, and at most 1 together")
-
 
 @dataclass(frozen=True)
 class ZSSRSettings:
@@ -76,22 +71,14 @@ class ZSSRSettings:
     check_every: int = sourced(60, "official code", "Steps between two looks at the slope.")
     patience: int = sourced(256, "official code", "Steps that a line is fitted to, and least steps between two rates.")
     slope_ratio: float = sourced(1.5, "official code", "The rate falls when -slope times this is below its error.")
-    augmentation: Augmentation = field(
-        default=Augmentation(), metadata={"source": "official code", "doc": "How crops are made."}
-    )
+    augmentation: Augmentation = sourced(Augmentation(), "official code", "How crops are made.")
     noise: float = sourced(0.0, "official code", "Standard deviation, in [0, 1], of noise on sons.")
     weighted: bool = sourced(False, "official code", "Weigh the loss by the gradients of the photo.")
     back_projections: int = sourced(10, "official code", "Times that the result is made to fit the photo.")
     ensemble: bool = sourced(True, "official code", "Median over the eight positions of the photo.")
-    mixed: bool = sourced(
-        False, "official code", "bfloat16 and channels last where the processor multiplies so itself."
-    )
+    mixed: bool = sourced(False, "official code", "bfloat16 and channels last where the processor has both.")
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.test_every, self.check_every, self.patience) < 1 or self.back_projections < 0:
-            raise ValueError("steps, test_every, check_every and patience must be at least 1, back_projections 0")
-        if self.noise < 0:
-            raise ValueError(f"noise must be at least 0, got {self.noise}")
         if self.schedule not in ("slope", "cosine") or 0 < self.window < 32:
             raise ValueError('schedule is "slope" or "cosine", window 0 or at least 32')
 
@@ -127,9 +114,6 @@ def quick(settings: ZSSRSettings, crop: int = 64) -> QuickSettings:
     return QuickSettings(**{**values, "augmentation": replace(settings.augmentation, crop=crop)})
 
 
-# crops of the photo: as they are, turned, or warped (utils.py of the released code)
-
-
 @dataclass(frozen=True)
 class Father:
     """An image that crops are taken of, ``scale`` times as large as the photo, and each pixel's weight in the loss."""
@@ -144,21 +128,14 @@ def edge_weights(image: Float[Tensor, "3 h w"], window: int = 5) -> Float[Tensor
     grey = np.tensordot(LUMA, image.double().cpu().numpy(), 1)  # (h, w)
     down, right = np.gradient(grey)
     magnitude = ndimage.uniform_filter(np.hypot(down, right), window, mode="constant")
-    border = (window + 1) // 2
-    inner = np.pad(magnitude[border:-border, border:-border], border)
-    mean = inner.mean()
-    weights = inner / mean if mean > 0 else np.ones_like(inner)
-    return torch.from_numpy(weights).to(image)[None]
+    inner = inside(magnitude, (window + 1) // 2)
+    return torch.from_numpy(inner / inner.mean() if inner.any() else np.ones_like(inner)).to(image)[None]
 
 
 def random_crop(
     fathers: Sequence[Father], augmentation: Augmentation, multiple: int, rng: np.random.Generator
 ) -> tuple[Float[Tensor, "3 s t"], Float[Tensor, "1 s t"]]:
-    """A crop of one of the fathers and its weights; sides are multiples of ``multiple``.
-
-    Crops that are warped draw a scale up to that of the largest father, and come from the smallest father that is at
-    least as large: where an enlargement is among them, it is reduced. Others come from the photo itself.
-    """
+    """A crop of a father and its weights; a warped one comes from the smallest father that is large enough."""
     kind = rng.random()
     if kind >= augmentation.as_is + augmentation.turned:
         return _warped(fathers, augmentation, multiple, rng)
@@ -182,23 +159,19 @@ def _warped(fathers: Sequence[Father], augmentation: Augmentation, multiple: int
     father = next(f for f in fathers if f.scale > scale - 1e-6)
     height, width = crop_size(father, augmentation, multiple)
     matrix = warp_matrix(father.image.shape[1:], (height, width), scale / father.scale, augmentation, rng)
-    warped = [
-        cv2.warpAffine(
-            x.permute(1, 2, 0).cpu().numpy(), matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101
-        ).reshape(height, width, -1)
-        for x, flags in ((father.image, cv2.INTER_CUBIC), (father.weights, cv2.INTER_LINEAR))
-    ]
-    image, weights = (torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1))).to(father.image) for x in warped)
-    return image.clamp(0, 1), weights
+    options = {"M": matrix, "dsize": (width, height), "borderMode": cv2.BORDER_REFLECT_101}
+
+    def warp(x: Tensor, flags: int) -> Tensor:
+        array = cv2.warpAffine(x.permute(1, 2, 0).cpu().numpy(), flags=flags, **options).reshape(height, width, -1)
+        return torch.from_numpy(array).permute(2, 0, 1).contiguous().to(x)
+
+    return warp(father.image, cv2.INTER_CUBIC).clamp(0, 1), warp(father.weights, cv2.INTER_LINEAR)
 
 
 def warp_matrix(
     size: Sequence[int], crop: Sequence[int], scale: float, augmentation: Augmentation, rng: np.random.Generator
 ) -> Float[np.ndarray, "2 3"]:
-    """From places (x, y) in a father of ``size`` (height, width) to places in a crop, both counted from pixel centres.
-
-    The middle of the crop is a random place as far inside the father as the crop's own size allows.
-    """
+    """From places (x, y) in a father of ``size`` (height, width) to places in a crop from anywhere in it."""
     stretch = augmentation.stretch * rng.standard_normal() / 2
     linear = np.diag([scale * (1 + stretch), scale * (1 - stretch)])
     if augmentation.rotate:
@@ -225,8 +198,7 @@ class RateControl:
     """Divide the learning rate by 10 when the reconstruction no longer gets better.
 
     A line is fitted to the last reconstructions' mean squared errors; when 1.5 times its fall is less than the standard
-    error of its slope, the rate falls. (The NumPy of the released code's days divided by n - 4 instead of n - 2 in that
-    error; today's, which later versions of that code use, is taken here.)
+    error of its slope, the rate falls. (In the released code's days NumPy divided by n - 4 in that error, now n - 2.)
     """
 
     def __init__(self, settings: ZSSRSettings):
@@ -297,7 +269,7 @@ def train(
     progress: Callable[[int], None] | None = None,
 ) -> Jump:
     """One jump: from crops' sons to the crops, until the rate control ends it."""
-    speed = speed_of(settings, fathers[0].image.device)
+    speed = fastest(fathers[0].image.device) if settings.mixed else PLAIN
     net = speed.prepare(net)
     control, losses = RateControl(settings), []
     optimizer = torch.optim.Adam(net.parameters(), control.rate, fused=speed.fused)
@@ -330,11 +302,6 @@ def train(
     return Jump(scale, torch.stack(losses).cpu(), tests, tuple(control.changes))
 
 
-def speed_of(settings: ZSSRSettings, device: torch.device) -> Speed:
-    """Number format and memory layout: plain, or the fastest that the device has."""
-    return fastest(device) if settings.mixed else PLAIN
-
-
 def sharpen(net: nn.Module, enlarged: Float[Tensor, "b 3 h w"], speed: Speed) -> Float[Tensor, "b 3 h w"]:
     """The network at some speed; its result in float32."""
     with torch.autocast(enlarged.device.type, torch.bfloat16, enabled=speed.precision == "bf16-mixed"):
@@ -351,7 +318,7 @@ def enlarge(
     net: nn.Module, image: Float[Tensor, "3 h w"], scale: int, kernel: Tensor | None, settings: ZSSRSettings
 ) -> Float[Tensor, "3 oh ow"]:
     """Enlarge the photo: the network in one or eight positions, each made to fit the photo, their median once more."""
-    results, speed = [], speed_of(settings, image.device)
+    results, speed = [], fastest(image.device) if settings.mixed else PLAIN
     for position in range(8 if settings.ensemble else 1):
         turned = torch.rot90(image.flip(-1) if position >= 4 else image, position, (1, 2))
         size = [scale * side for side in turned.shape[1:]]
@@ -363,13 +330,10 @@ def enlarge(
     return back_project(median(results), image, scale, kernel, settings.back_projections)
 
 
-def median(images: Sequence[Float[Tensor, "3 h w"]], rows: int = 64) -> Float[Tensor, "3 h w"]:
-    """Median over images, between the two in the middle; some rows at a time, as sorting takes memory."""
-    strips = []
-    for parts in zip(*(x.split(rows, 1) for x in images), strict=True):
-        ordered = torch.stack(parts).sort(0).values  # (n, 3, rows, w)
-        strips.append((ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2)
-    return torch.cat(strips, 1)
+def median(images: Sequence[Float[Tensor, "3 h w"]]) -> Float[Tensor, "3 h w"]:
+    """Median over images, between the two in the middle."""
+    stack = torch.stack(list(images))
+    return torch.from_numpy(np.median(stack.cpu().numpy(), axis=0, overwrite_input=True)).to(stack)
 
 
 def back_project(
@@ -379,9 +343,6 @@ def back_project(
     for _ in range(times):
         sr = (sr + imresize(lr - make_son(sr, scale, kernel), size=sr.shape[1:])).clamp(0, 1)
     return sr
-
-
-# enlarging a photo
 
 
 @dataclass(frozen=True)
@@ -404,17 +365,10 @@ def zssr(
 ) -> ZSSRResult:
     """Enlarge a photo, RGB in [0, 1] and at least 32 x 32 pixels (else ImageError), by a network trained on it alone.
 
-    Parameters
-    ----------
-    scales : sequence of int
-        One jump for each; the last is the result's scale. Weights are kept from jump to jump, and each result joins
-        the images that crops are taken of.
-    kernels : sequence of Tensor or None
-        For each jump the correlation kernel that reduces by its scale, aligned; None: bicubic.
-    settings : ZSSRSettings, optional
-        ZSSR's own for kernels or for bicubic reductions by default.
-    progress : callable, optional
-        Called with the steps done and the steps to do at most.
+    There is a jump for each of ``scales``; the last is the result's. Weights are kept from jump to jump, and each
+    result joins the images that crops are taken of. ``kernels`` are, for each jump, the correlation kernel that reduces
+    by its scale, aligned, or None: bicubic. ``settings`` are ZSSR's own by default. ``progress`` is called with the
+    steps done and the steps to do at most.
     """
     kernels = list(kernels) if kernels is not None else [None] * len(scales)
     if not scales or min(scales) < 2 or len(kernels) != len(scales):
@@ -431,14 +385,12 @@ def zssr(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = ZSSRNet().to(device)
-    fathers, jumps = [father(image, settings)], []
-    total = len(scales) * settings.steps
+    fathers, jumps, total = [father(image, settings)], [], len(scales) * settings.steps
     for i, (scale, kernel) in enumerate(zip(scales, kernels, strict=True)):
         base = i * settings.steps
         report = (lambda step, base=base: progress(base + step, total)) if progress else None
         jumps.append(train(net, fathers, scale, kernel, settings, rng, report))
-        sr = enlarge(net, image, scale, kernel, settings)
-        fathers.append(father(sr, settings, float(scale)))
+        fathers.append(father(enlarge(net, image, scale, kernel, settings), settings, float(scale)))
     return ZSSRResult(fathers[-1].image.cpu(), tuple(jumps))
 
 

@@ -120,7 +120,7 @@ def test_weights_of_vgg19_are_read_by_their_names_or_missed(tmp_path, monkeypatc
     full = {f"features.{key}": value for key, value in VGGFeatures(PLANS["untrained"]).layers.state_dict().items()}
     torch.save(full | {"classifier.0.weight": torch.zeros(1)}, path)
     monkeypatch.setattr(losses, "VGG19", KnownFile(losses.VGG19.path, files.sha256(path), ""))
-    assert torch.equal(losses._vgg19_weights()["0.weight"], full["features.0.weight"])
+    assert torch.equal(losses._vgg19_weights()["features.0.weight"], full["features.0.weight"])
 
 
 def test_the_loss_on_features_is_zero_for_the_photo_and_pulls_at_the_result_alone(rng):

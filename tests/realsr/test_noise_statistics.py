@@ -88,11 +88,13 @@ def sensor(rng, gain, read):
 @pytest.mark.parametrize(("gain", "read"), [(0.01, 2.0), (0.002, 10.0)])
 def test_a_sensor_has_a_line_whose_slope_is_one_photon(gain, read, rng):
     x = sensor(rng, gain, read)
-    line = measured.robust_line(*measured.signal_dependence(x))
-    assert line.slope == pytest.approx(gain, rel=0.12)
-    assert line.intercept + line.slope * 0.5 == pytest.approx(gain * 0.5 + (read / 255) ** 2, rel=0.03)
-    level = measured.robust_line(*measured.signal_dependence(noise.gaussian(torch.full((120, 3, 32, 32), 0.5), 9, rng)))
-    assert level.intercept + level.slope * 0.5 == pytest.approx((9 / 255) ** 2, rel=0.03)
+    slope, intercept = measured.robust_line(*measured.signal_dependence(x))
+    assert slope == pytest.approx(gain, rel=0.12)
+    assert intercept + slope * 0.5 == pytest.approx(gain * 0.5 + (read / 255) ** 2, rel=0.03)
+    slope, intercept = measured.robust_line(
+        *measured.signal_dependence(noise.gaussian(torch.full((120, 3, 32, 32), 0.5), 9, rng))
+    )
+    assert intercept + slope * 0.5 == pytest.approx((9 / 255) ** 2, rel=0.03)
     assert 255 * gain == pytest.approx(measured.summary(list(x))["slope"], rel=0.12)
 
 
@@ -100,16 +102,16 @@ def test_texture_among_the_crops_does_not_move_the_line(rng):
     x = sensor(rng, 0.01, 2.0)
     x[::6] += 0.3 * torch.rand(x[::6].shape, generator=rng)  # every sixth
     signal, variance = measured.signal_dependence(x)
-    assert measured.robust_line(signal, variance).slope == pytest.approx(0.01, rel=0.3)
+    assert measured.robust_line(signal, variance)[0] == pytest.approx(0.01, rel=0.3)
 
 
 def test_the_line_is_theil_and_sens(rng):
     x, y = torch.rand(2, 41, generator=rng, dtype=torch.float64)
     slope, *_ = stats.theilslopes(y.numpy(), x.numpy())
-    assert measured.robust_line(x, y).slope == pytest.approx(slope)
-    assert measured.robust_line(torch.ones(5), torch.arange(5.0)) == measured.Line(0.0, 2.0)
+    assert measured.robust_line(x, y)[0] == pytest.approx(slope)
+    assert measured.robust_line(torch.ones(5), torch.arange(5.0)) == (0.0, 2.0)
     many = torch.linspace(0, 1, 4000)
-    assert measured.robust_line(many, 3 * many + 1) == pytest.approx(measured.Line(3.0, 1.0), abs=1e-3)
+    assert measured.robust_line(many, 3 * many + 1) == pytest.approx((3.0, 1.0), abs=1e-3)
 
 
 def test_fine_is_what_a_window_of_frequencies_holds(rng):
