@@ -64,6 +64,8 @@ def lab(
         up to six values of the first control, the others as in ``start``. ValueError for other values.
     """
     begin = tuple(start) if start is not None else tuple(values[len(values) // 2] for values in controls.values())
+    if not alt.strip():
+        raise ValueError("alt is empty: say in a few words what the pictures show")
     if len(begin) != len(controls) or any(b not in values for b, values in zip(begin, controls.values(), strict=True)):
         raise ValueError(f"start is {begin!r}: give one value of each of {', '.join(controls)}")
     if os.environ.get("RESTORE_LABS") == "still":  # where no kernel will answer
