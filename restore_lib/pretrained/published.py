@@ -157,9 +157,12 @@ def _import_file(path: Path, name: str) -> str:
         raise CheckpointError(f"A model cannot be called {name}: use small letters, digits and . _ + -")
     network = load_author_checkpoint(path)
     model = PUBLISHED[published] if published else None
-    texts = {"format": "pt", "original": digest}
-    architecture = (model and model.architecture) or _described(path) or architecture_of(network)
-    texts["architecture"] = json.dumps(architecture, sort_keys=True)
+    described = None
+    if path.suffix.lower() == ".safetensors":  # whose header says what the network is, if it was exported here
+        with safe_open(path, "pt") as stream:
+            described = json.loads((stream.metadata() or {}).get("architecture", "null"))
+    architecture = (model and model.architecture) or described or architecture_of(network)
+    texts = {"format": "pt", "original": digest, "architecture": json.dumps(architecture, sort_keys=True)}
     if model:
         texts |= {"title": model.title, "licence": model.licence}
     tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
@@ -168,15 +171,6 @@ def _import_file(path: Path, name: str) -> str:
     with files.atomic_write(files.cache_folder() / FOLDER / f"{name}.safetensors") as temporary:
         temporary.write_bytes(packed(tensors, texts))
     return name
-
-
-def _described(path: Path) -> dict[str, object] | None:
-    """What the header of a file that was exported here says of its network."""
-    if path.suffix.lower() != ".safetensors":
-        return None
-    with safe_open(path, "pt") as stream:
-        text = (stream.metadata() or {}).get("architecture")
-    return json.loads(text) if text else None
 
 
 def architecture_of(network: Any) -> dict[str, object]:
