@@ -144,7 +144,7 @@ def _fetch_one(file: KnownFile, stop: threading.Event, advance: Callable[[int], 
                 options["hooks"] = {"response": lambda answer, **_: answers.enter_context(answer)}
                 pooch.HTTPDownloader(cast(bool, progress), BLOCK, **options)(url, output_file, pooch_)
         except requests.HTTPError as error:
-            if words := FINAL.get(error.response.status_code):
+            if words := FINAL.get(getattr(error.response, "status_code", 0)):
                 raise DataError(
                     f"{file.path} was not downloaded, the server {words}: open {url} in a browser to see why, or put a "
                     "copy of the file below a folder that RESTORE_DATA names."
@@ -183,7 +183,7 @@ def _fetch_one(file: KnownFile, stop: threading.Event, advance: Callable[[int], 
 
 def _network_words(error: requests.RequestException, url: str) -> str:
     """What a network error means to the user, and what to do."""
-    if isinstance(error, requests.HTTPError):
+    if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answers {error.response.status_code}; wait some minutes and run the command again."
     stalled = exceptions.Timeout if "timed out" in str(error) else ()  # which urllib3 calls a ConnectionError, too
     words = next(words for kind, words in REASONS.items() if isinstance(error, kind) or kind is stalled)

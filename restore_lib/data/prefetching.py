@@ -5,7 +5,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -37,7 +37,7 @@ def prefetch(
             pool.shutdown(cancel_futures=True)
 
 
-def _pinned(item):
+def _pinned(item: Any) -> Any:
     if isinstance(item, Tensor):
         return item.pin_memory()
     return tuple(map(_pinned, item)) if isinstance(item, tuple) else item
