@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from restore_lib import files, images
-from restore_lib.data import checking, registry
+from restore_lib.data import checking, matlab, registry
 from restore_lib.data.registry import DataSet, LayoutRow
 from restore_lib.errors import DataError
 
@@ -51,13 +51,11 @@ class Item:
 
 def read_kernel(path: Path, index: int = 0) -> Float[Tensor, "h w"]:
     """A blur kernel from a MATLAB file: its only array, or number ``index`` of the cell array it holds."""
-    from scipy.io import loadmat  # half a second that pictures need not wait for
-
     try:
-        arrays = [value for key, value in loadmat(path).items() if not key.startswith("__")]
-        kernel = arrays[0].flat[index] if arrays[0].dtype == object else arrays[0]
+        array = matlab.load(path.read_bytes())[0]
+        kernel = array.flat[index] if array.dtype == object else array
         return torch.from_numpy(np.ascontiguousarray(kernel, dtype=np.float64))  # (h, w)
-    except Exception as error:  # SciPy's reader raises whatever its parser stumbles over
+    except (OSError, ValueError, TypeError, IndexError) as error:
         raise DataError(f"{path} is not a file of kernels: delete it and fetch the set again.") from error
 
 
