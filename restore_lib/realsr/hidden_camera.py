@@ -41,6 +41,7 @@ BLUR_SIZE = 9
 NOISE_STRENGTH = 0.5  # brings bicubic interpolation near what it has in the challenge
 RULE = NoiseRule(patch=64, stride=64, adaptive=1.5)  # photos are small; the noise is too strong for a threshold of 20
 VALIDATION_PHOTOS = 6
+PARTS = ("sources", "targets", "validation", "test")
 HALVES = ("source", "test")  # of the noise
 
 
@@ -78,8 +79,10 @@ def photo_sets(name: str) -> PhotoSets:
 
 
 def items(sets: str, part: str, count: int = 0) -> list[Item]:
-    """Clean photos of a ``part`` of photo sets; ``count`` of them, evenly chosen, or all (0)."""
+    """Clean photos of one of the ``PARTS`` of photo sets; ``count`` of them, evenly chosen, or all (0)."""
     chosen = photo_sets(sets)
+    if part not in PARTS:
+        raise ValueError(f"part must be one of {', '.join(PARTS)}, got {part!r}")
     from_sources = part in ("sources", "validation") and not any(chosen.validation)
     name, split = chosen.sources if from_sources else getattr(chosen, part)
     photos = list(data.open(name, None if name == "embedded" else split or None))
