@@ -56,10 +56,10 @@ def counted(total: int) -> Iterator[Callable[[float], None]]:
 
         def advance(seconds: float) -> None:
             nonlocal done, spent, said
-            done, spent = done + 1, spent + seconds
+            done, spent = done + 1, spent + (seconds if done else 0)  # the first one waits for the network
             bar.advance(task)
-            left = spent / done * (total - done)
-            if (done == 1 and left > LONG) or (quiet and total > done and time.monotonic() - said > LONG):
+            left = spent / max(done - 1, 1) * (total - done)
+            if (done == 2 and left > LONG) or (quiet and 2 < done < total and time.monotonic() - said > LONG):
                 said = time.monotonic()
                 words = f"{left:.0f} seconds" if left < 99 else f"{left / 60:.0f} minutes"
                 print(f"restore: {done:,} of {total:,} photos done, about {words} left.", file=sys.stderr)
