@@ -297,7 +297,7 @@ def upscaled(
 
     def one(lr: Tensor) -> Tensor:
         def enlarge(x: Tensor, turned: bool) -> Tensor:
-            return _enlarge(network, x, goal[::-1] if turned else goal, **options)
+            return _enlarge(network, x, (goal[1], goal[0]) if turned else goal, **options)
 
         sr = (images.eight_ways(enlarge, lr) if self_ensemble else enlarge(lr, False)).to(lr)
         if not keep_colours:

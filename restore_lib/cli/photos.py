@@ -165,8 +165,7 @@ def _restore(
     from restore_lib import batch, images
 
     alone = len(paths) == 1 and Path(paths[0]).is_file()
-    named = alone and out is not None and (out.suffix.lower() in images.FORMATS or (out.suffix and not out.is_dir()))
-    if named:
+    if alone and out and (out.suffix.lower() in images.FORMATS or (out.suffix and not out.is_dir())):
         pairs = batch.checked([(Path(paths[0]), out)])
     else:
         pairs = batch.plan(paths, suffix, out=out, ending=f".{form}", recursive=recursive)
