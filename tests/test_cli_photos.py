@@ -97,7 +97,7 @@ def test_what_is_wrong_is_said_in_one_sentence(shelf, tmp_path, rng, capsys):
         ("denoise", text): "text.png",
         ("denoise", ""): "One of the names is empty",
         ("denoise", "/"): "/ holds no photos",
-        ("upscale", tmp_path / "folder.png"): "folder.png holds no photos",
+        ("denoise", tmp_path / "folder.png"): "folder.png holds no photos",
         ("estimate-kernel", ""): "is a folder: name one image file",
         ("denoise", photo, "--out", tmp_path / f"{'x' * 252}.png"): "name of more than 255 bytes",
         ("denoise", photo, "--out", shelf.parent / "folder.png", "--overwrite"): "folder.png is a folder",
