@@ -10,9 +10,11 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float, Shaped
+from pydantic import Field, TypeAdapter
 from torch import Tensor
 
 from restore_lib import files, images
@@ -232,23 +234,52 @@ def write_pairs(folder: Path | str, data: PairedData, *, bits: int = 8) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class _File:
+    path: Annotated[str, Field(pattern=r"^(hr|lr|noise)/[0-9]{5,9}\.png$")]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _PairFiles:
+    name: str
+    kernel: Annotated[int, Field(ge=0)] | None
+    hr: _File
+    lr: _File
+
+
+@dataclass(frozen=True)
+class _NoiseFile:
+    source: str
+    file: _File
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    format: Literal[1]
+    scale: Annotated[int, Field(ge=1, le=16)]
+    bits: Literal[8, 16]
+    pairs: Sequence[_PairFiles]
+    noise: Sequence[_NoiseFile]
+
+
 def read_pairs(folder: Path | str, *, levels: bool = False) -> PairedData:
     """What :func:`write_pairs` wrote; ``levels`` as in :class:`Pair`. DataError when a file is missing or changed."""
     folder = Path(folder)
     try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT:
-            raise DataError(f"{folder} was written by another version of the library: write the pairs again.")
-        levels = levels and manifest["bits"] == 8
+        manifest = TypeAdapter(_Manifest).validate_json((folder / "manifest.json").read_bytes(), strict=True)
+        levels = levels and manifest.bits == 8
         pairs = [
-            Pair(e["name"], _read(folder, e["hr"], levels), _read(folder, e["lr"], levels), e["kernel"])
-            for e in manifest["pairs"]
+            Pair(one.name, _read(folder, one.hr, levels), _read(folder, one.lr, levels), one.kernel)
+            for one in manifest.pairs
         ]
-        noise = [(_read(folder, entry["file"]), entry["source"]) for entry in manifest["noise"]]
-        pool = NoisePool([patch for patch, _ in noise], [source for _, source in noise])
-        return PairedData(pairs, pool, manifest["scale"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder} holds no complete set of pairs: write it again.") from error
+        noise = [(_read(folder, one.file), one.source) for one in manifest.noise]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder} holds no complete set of pairs of this version: write it again.") from error
+    if any(pair.hr.shape[1:] != torch.Size(manifest.scale * n for n in pair.lr.shape[1:]) for pair in pairs):
+        raise DataError(f"{folder} holds pairs that do not differ by the scale {manifest.scale}: write them again.")
+    pool = NoisePool([patch for patch, _ in noise], [source for _, source in noise])
+    return PairedData(pairs, pool, manifest.scale)
 
 
 def _write(folder: Path, name: str, image: Tensor, bits: int) -> dict[str, str]:
@@ -256,9 +287,9 @@ def _write(folder: Path, name: str, image: Tensor, bits: int) -> dict[str, str]:
     return {"path": name, "sha256": files.sha256(folder / name)}
 
 
-def _read(folder: Path, entry: dict[str, str], levels: bool = False) -> Tensor:
-    path = folder / entry["path"]
-    if not files.matches(path, entry["sha256"]):
+def _read(folder: Path, entry: _File, levels: bool = False) -> Tensor:
+    path = folder / entry.path
+    if not files.matches(path, entry.sha256):
         raise DataError(f"{path} is not the file that was written: write the pairs again.")
     image = images.read(path)
     return (image * 255).round().to(torch.uint8) if levels else image

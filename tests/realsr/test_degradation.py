@@ -1,6 +1,7 @@
 """Pairs: Algorithm 1 with both tracks' settings, crops that fit on each other, and the folder on the disk."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -157,6 +158,33 @@ def test_a_damaged_set_is_refused(rng, tmp_path):
         read_pairs(folder)
     with pytest.raises(DataError, match="no complete set"):
         read_pairs(tmp_path / "nowhere")
+
+
+def test_any_change_of_a_manifest_ends_in_a_sentence_or_changes_nothing_that_counts(rng, tmp_path):
+    data = pairs(rng)
+    data.pairs = data.pairs[:1]
+    data.noises = NoisePool(data.noises.patches[:1], data.noises.sources[:1])
+    manifest = write_pairs(tmp_path / "set", data) / "manifest.json"
+    whole, odd = manifest.read_text(), [None, -1, 0, 3, 1e9, "", "../x", [], {}, [[]], True, {"path": "/dev/zero"}]
+    places = re.findall(r'"(\w+)": ("[^"]*"|-?\d+|null)', whole)
+    assert len(places) > 8
+    for key, value in places:
+        for other in odd:
+            manifest.write_text(whole.replace(f'"{key}": {value}', f'"{key}": {json.dumps(other)}', 1))
+            try:
+                back = read_pairs(tmp_path / "set")
+            except DataError:
+                continue
+            assert torch.equal(back.pairs[0].hr, read_back(whole, manifest).pairs[0].hr) and back.scale == 4
+    for cut in torch.randint(len(whole), (30,), generator=rng).tolist():
+        manifest.write_text(whole[:cut])
+        with pytest.raises(DataError):
+            read_pairs(tmp_path / "set")
+
+
+def read_back(text, manifest):
+    manifest.write_text(text)
+    return read_pairs(manifest.parent)
 
 
 def test_a_pool_without_noise_leaves_images_alone(rng):
