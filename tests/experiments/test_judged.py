@@ -88,3 +88,17 @@ def test_a_smaller_lpips_is_better():
     claim = published.claims()["b"][0]  # RealSR has the best LPIPS
     for one in ledger.judge(claim, experiments.EXPERIMENTS, load_all(results_folder())):
         assert (one.gap > 0) == (one.better.ours.value < one.worse.ours.value)
+
+
+def test_on_an_encoder_that_stays_as_it_is_metasr_is_last():
+    """The pages of paper C say so, and why."""
+    part = experiments.find("diinn2023-scales").section("full")
+    ours = {(e.line.group, e.line.condition): e.ours for e in ledger.entries(part, load_all(results_folder()), "psnr")}
+    places = [(name, at) for name, at in ours if "Meta-SR" in name and ours[name, at]]
+    assert len(places) >= 10
+    for name, at in places:
+        others = [
+            name.replace("Meta-SR, full size", other)
+            for other in ("LIIF, full size, trained again", "DIINN, full size")
+        ]
+        assert all(ours[other, at].value > ours[name, at].value for other in others)
