@@ -134,6 +134,7 @@ QUIZ = [path for path in CHAPTERS if any("## Quiz" in text for text in texts(pat
 
 def test_a_quiz_explains_every_guess():
     """Five questions of three or four guesses, one of them right, each with its reason."""
+    assert len(QUIZ) == len(CHAPTERS)
     for path in QUIZ:
         (quiz,) = (text for text in texts(path) if "## Quiz" in text)
         questions = re.split(r"^\*\*\d\.\*\* ", quiz, flags=re.M)[1:]
