@@ -231,7 +231,8 @@ def upscale(
     size : (int, int), optional
         Height and width of the result, instead of ``scale``.
     model : str
-        ``"diinn"``, ``"liif"``, ``"metasr"``, ``"realsr"``, or any checkpoint or published model that enlarges.
+        ``"diinn"``, ``"liif"``, ``"metasr"``, the larger and slower ``"diinn-trunk"``, ``"realsr"``, or any checkpoint
+        or published model that enlarges.
     precision : {"exact", "bf16"}
         ``"bf16"`` multiplies in bfloat16 where the device does that natively.
     tile, self_ensemble

@@ -105,7 +105,11 @@ def upscale(
     ] = None,
     size: Annotated[str | None, typer.Option(metavar="WIDTHxHEIGHT", help="Of the result, instead of --scale.")] = None,
     model: Annotated[
-        str, typer.Option(help="diinn, liif, metasr; realsr, for noisy photos at x4; any checkpoint that enlarges.")
+        str,
+        typer.Option(
+            help="diinn, liif, metasr; diinn-trunk, better and four times slower; realsr, for noisy photos at x4; "
+            "any checkpoint that enlarges."
+        ),
     ] = "diinn",
     keep_colours: Annotated[
         bool, typer.Option("--keep-colours", help="Give the photo's own colours back where the network shifts them.")
