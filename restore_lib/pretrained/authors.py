@@ -73,6 +73,8 @@ def network_in(content: object) -> nn.Module:
     settings = model.get("args") if isinstance(model, Mapping) else about.get("hyper_parameters")
     settings = settings if isinstance(settings, Mapping) else {}
     try:
+        if any(not weight.numel() for weight in state.values()):
+            raise ValueError("a weight without numbers")
         with torch.device("meta"):  # memory is asked for only after the sizes have been compared with the weights
             empty = _sized(state, settings)
         weights = _fitted(empty, state)

@@ -22,9 +22,14 @@ def _photo_and_method(generator):
 
 
 def _print(generator):
-    pixels = int(torch.randint(500, 900, (), generator=generator))
-    centimetres, dpi = torch.randint(10, 60, (2,), generator=generator).tolist()
+    pixels = torch.randint(300, 1000, (8,), generator=generator).double()
+    pixels[::2] *= 10  # of large photos, which need no enlargement
+    centimetres, dpi = torch.randint(12, 40, (2,), generator=generator).tolist()
     return pixels, centimetres, 10 * dpi
+
+
+def _scale(pixels, centimetres, dpi, *, inch=2.54, least=1.0):
+    return (dpi * centimetres / inch / pixels).clamp(min=least)
 
 
 def _taken_away(photo, result, *, unit=255, other=None):
@@ -83,19 +88,19 @@ EXERCISES = [
     },
     {
         "id": "18.3",
-        "reference": lambda pixels, centimetres, dpi: max(1.0, dpi * centimetres / 2.54 / pixels),
+        "reference": _scale,
         "inputs": _print,
         "mistakes": (
             (
-                lambda pixels, centimetres, dpi: dpi * centimetres / 2.54 / pixels,
-                "Below 1 where the photo has pixels enough: no photo has to shrink, so give at least 1.",
+                lambda pixels, centimetres, dpi: _scale(pixels, centimetres, dpi, least=0.0),
+                "Below 1 where a photo has pixels enough: no photo has to shrink, so give at least 1.",
             ),
             (
-                lambda pixels, centimetres, dpi: max(1.0, dpi * centimetres / pixels),
+                lambda pixels, centimetres, dpi: _scale(pixels, centimetres, dpi, inch=1.0),
                 "Dots are counted per inch, and an inch is 2.54 centimetres.",
             ),
             (
-                lambda pixels, centimetres, dpi: max(1.0, pixels / (dpi * centimetres / 2.54)),
+                lambda pixels, centimetres, dpi: (pixels / (dpi * centimetres / 2.54)).clamp(min=1),
                 "Upside down: how many pixels are wanted, divided by how many there are.",
             ),
         ),
