@@ -73,7 +73,10 @@ class Degradation:
     def __post_init__(self) -> None:
         for number, kernel in enumerate(self.kernels):
             if not (off := off_centre(kernel, self.scale)) <= OFF:
-                raise ValueError(f"kernel {number} has its centre {off:.2f} pixels off: use align_kernel")
+                raise ValueError(
+                    f"kernel {number} has its centre {off:.2f} pixels off the middle of the {self.scale} x "
+                    f"{self.scale} pixels that become one: give align_kernel(kernel, scale)"
+                )
 
     def reduce(self, hr: Float[Tensor, "3 h w"], kernel: int | None = None) -> Float[Tensor, "3 oh ow"]:
         """The LR image before noise, in [0, 1]: with a kernel of the pool by its number, or bicubic."""
