@@ -8,14 +8,18 @@ from restore_lib import metrics
 from restore_lib.experiments import paper_c
 from restore_lib.resampling import resize_antialiased
 
+ROUNDED = ((2.4, (33, 45), (37, 41)), (2.6, (33, 41), (37, 45)), (3.3, (45, 55), (37, 41)))  # scale; sides up, down
+
 
 def _pair(generator):
-    """A truth, a result that leaves [0, 1] in places, and a scale that does not divide the sides."""
-    sides = 33 + 4 * torch.randint(0, 4, (2,), generator=generator)  # 33, 37, 41, 45
-    hr = torch.rand(3, *sides.tolist(), generator=generator)
-    smooth = resize_antialiased(resize_antialiased(hr, [int(n) // 2 for n in sides]), sides.tolist())
+    """A truth, a result that leaves [0, 1] in places, and a scale by which one side is rounded up, the other down."""
+    which, up, down, turn = torch.randint(0, 6, (4,), generator=generator).tolist()
+    scale, larger, smaller = ROUNDED[which % 3]
+    sides = [larger[up % 2], smaller[down % 2]][:: 1 if turn % 2 else -1]
+    hr = torch.rand(3, *sides, generator=generator)
+    smooth = resize_antialiased(resize_antialiased(hr, [n // 2 for n in sides]), sides)
     sr = smooth + 0.3 * torch.randn(3, 1, 1, generator=generator) + 0.05 * torch.randn(hr.shape, generator=generator)
-    return sr, hr, (2.4, 2.6, 3.3)[int(torch.randint(0, 3, (), generator=generator))]
+    return sr, hr, scale
 
 
 def _lr_psnr(sr, hr, scale):
