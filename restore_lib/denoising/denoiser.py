@@ -81,6 +81,10 @@ class Denoiser(nn.Module):
         Predict the difference to the noisy image, not the clean image.
     width : int
         Channels of the encoders, a multiple of 4; decoders have twice as many.
+    noise_map : bool
+        One network for all strengths of noise: like FFDNet [zhang2018ffdnet], it takes sigma as a further channel. Ours
+        are two factors that bring weak noise half the way to that of sigma 25: the root of 25 / (sigma + 1) before the
+        network, and that of sigma / 25 behind it, so that sigma 0 gives the image back.
 
     Notes
     -----
@@ -99,6 +103,7 @@ class Denoiser(nn.Module):
         scales: int = 3,
         residual: bool = True,
         width: int = 128,
+        noise_map: bool = False,
     ):
         super().__init__()
         for name, value, choices in (
@@ -111,7 +116,10 @@ class Denoiser(nn.Module):
                 raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")
         if width < 4 or width % 4:
             raise ValueError(f"width must be a positive multiple of 4, got {width}")
+        if noise_map and not residual:
+            raise ValueError("noise_map needs residual: sigma says how large the difference to the noisy image is")
         self.variant, self.fusion, self.scales, self.residual = variant, fusion, scales, residual
+        self.noise_map = noise_map
         released, concat = variant == "released", fusion == "concat"
         self.border = BORDER if released else 0
         self.register_buffer("mean", torch.tensor([123.0, 117.0, 104.0])[:, None, None], persistent=False)
@@ -120,7 +128,8 @@ class Denoiser(nn.Module):
         full = width // 2 if released else width
         up_2 = full if released or not concat else width
         up_3 = width // 4 if released and concat else width
-        self.first = nn.Conv2d(3, full, 5) if released else FeatureModule(3, width, released)
+        inputs = 4 if noise_map else 3
+        self.first = nn.Conv2d(inputs, full, 5) if released else FeatureModule(inputs, width, released)
         if scales >= 2:
             self.encode_2 = FeatureModule(full, width, released, downsampling)
             self.up_2 = nn.ConvTranspose2d(width if scales == 2 else 2 * width, up_2, 4, stride=2, padding=1)
@@ -136,15 +145,25 @@ class Denoiser(nn.Module):
             if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
                 _initialise(layer)
 
-    def forward(self, noisy: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 oh ow"]:
+    def forward(
+        self, noisy: Float[Tensor, "b 3 h w"], sigma: float | Float[Tensor, "b 1 1 1"] | None = None
+    ) -> Float[Tensor, "b 3 oh ow"]:
         """Denoise (Sec. 3.1, Fig. 2) colours in [0, 1] plus noise, neither clipped nor rounded; 12 x 12 pixels or more.
+
+        A network with a ``noise_map`` is told ``sigma``, on the scale 0 to 255, of all images or of each.
 
         Sizes that are no multiple of 4 are filled up by mirrored pixels at the right and the bottom, and cropped again.
         The result is as large as the input, or ``border`` pixels smaller on each side in the released variant.
         """
         height, width = _size(noisy)
         noisy = functional.pad(noisy, (0, -width % 4, 0, -height % 4), mode="reflect")  # (b, 3, h, w)
-        full = self.first(255 * noisy - self.mean)  # encoding I: (b, 64, h - 4, w - 4) or (b, 128, h, w)
+        levels = 255 * noisy - self.mean
+        if self.noise_map:
+            strength = torch.as_tensor(sigma, dtype=levels.dtype, device=levels.device).reshape(-1, 1, 1, 1)
+            levels = levels * (25 / (strength + 1)).sqrt()
+            levels = torch.cat([levels, strength.expand_as(levels[:, :1])], dim=1)  # (b, 4, h, w)
+        with torch.autocast(levels.device.type, enabled=False):  # bfloat16 would round weak noise away
+            full = self.first(levels)  # encoding I: (b, 64, h - 4, w - 4) or (b, 128, h, w)
         if self.scales >= 2:
             half = self.encode_2(full)  # encoding II: (b, 128, h / 2, w / 2)
             if self.scales == 3:
@@ -155,6 +174,8 @@ class Denoiser(nn.Module):
         if self.variant == "paper":
             full = self.decode_1(full)  # decoding I: (b, 256, h, w)
         difference = self.last(full)  # (b, 3, h - 2 border, w - 2 border)
+        if self.noise_map:
+            difference = difference * (strength / 25).sqrt()
         b = self.border
         inside = noisy[..., b : noisy.shape[-2] - b, b : noisy.shape[-1] - b]
         clean = inside + difference / 255 if self.residual else (difference + self.mean) / 255

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int64, Integer
 from torch import Tensor
 from torch.nn import functional
 
+from restore_lib import noise
 from restore_lib.data.labelled import IGNORED
 from restore_lib.data.patches import augment, to_float
 from restore_lib.denoising.denoiser import same_size
@@ -61,6 +62,46 @@ def denoising_step(sigma: float, scale: float = 1.0) -> Step:
         return {"loss": loss.detach()}
 
     return step
+
+
+def all_strengths_step(strongest: float, size: int, scale: float = 1.0) -> Step:
+    """A step of a network ``denoiser`` that is told sigma, on crops that are larger than ``size``.
+
+    Each crop has a sigma of its own up to ``strongest``, its root uniform, as users' photos have little noise. Half of
+    the noisy crops stay as they are, a quarter are clipped and rounded to 8 bits, and a quarter pass through a JPEG
+    file of quality 70 to 95; a place of ``size`` pixels in each is shown, so that JPEG's blocks begin anywhere.
+
+    Minimised is each crop's mean squared error over the root of that of the noisy crop, in levels of 255. A trained
+    network's squared error grows about like sigma, so that a gain of a decibel counts alike at all strengths.
+    """
+
+    def step(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
+        crops, codes = batch
+        whole = to_float(augment(crops, codes))  # (b, 3, s, s)
+        draws = torch.rand(len(whole), 5, generator=run.generator(1), device=whole.device)  # (b, 5)
+        sigma = strongest * draws[:, 0].square()[:, None, None, None]  # (b, 1, 1, 1)
+        filed = _filed(whole + sigma / 255 * run.randn(whole), draws[:, 1], 70 + 25 * draws[:, 2])
+        ends = (draws[:, 3:] * (whole.shape[-1] - size + 1)).long().tolist()
+        shown = [(..., slice(top, top + size), slice(left, left + size)) for top, left in ends]
+        clean, noisy = (
+            run.speed.layout(torch.stack([x[place] for x, place in zip(photos, shown, strict=True)]))
+            for photos in (whole, filed)
+        )  # (b, 3, size, size) each
+        given = (255 * (noisy - clean)).square().mean((1, 2, 3)).sqrt()  # (b,)
+        denoised = run.networks["denoiser"](noisy, sigma)
+        errors = (255 * (denoised - inner(clean, denoised))).square().mean((1, 2, 3))  # (b,)
+        loss = (errors / (given + 0.5)).mean()
+        run.update("denoiser", scale * loss)
+        return {"loss": loss.detach()}
+
+    return step
+
+
+def _filed(photos: Float[Tensor, "b 3 h w"], kind: Tensor, quality: Tensor) -> Float[Tensor, "b 3 h w"]:
+    """What reading a file gives: below 0.25 in ``kind`` through JPEG, below 0.5 rounded to 8 bits, else as it was."""
+    rounded = (255 * photos).round().clamp(0, 255) / 255
+    jpegs = [noise.jpeg(x, int(q)) if k < 0.25 else x for x, k, q in zip(rounded, kind, quality, strict=True)]
+    return torch.where(kind[:, None, None, None] < 0.5, torch.stack(jpegs), photos)
 
 
 def joint_step(sigma: float, task: str, mse_weight: float = 1.0, task_weight: float = 0.0) -> Step:
