@@ -78,10 +78,12 @@ def all_strengths_step(strongest: float, size: int, scale: float = 1.0) -> Step:
     def step(run: Run, batch: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
         crops, codes = batch
         whole = to_float(augment(crops, codes))  # (b, 3, s, s)
-        draws = torch.rand(len(whole), 5, generator=run.generator(1), device=whole.device)  # (b, 5)
+        draws = torch.rand(len(whole), 6, generator=run.generator(1), device=whole.device)  # (b, 6)
         sigma = strongest * draws[:, 0].square()[:, None, None, None]  # (b, 1, 1, 1)
-        filed = _filed(whole + sigma / 255 * run.randn(whole), draws[:, 1], 70 + 25 * draws[:, 2])
-        ends = (draws[:, 3:] * (whole.shape[-1] - size + 1)).long().tolist()
+        grey, noises = (draws[:, 5] < 0.1)[:, None, None, None], run.randn(whole)
+        whole, noises = torch.where(grey, whole[:, 1:2], whole), torch.where(grey, noises[:, :1], noises)
+        filed = _filed(whole + sigma / 255 * noises, draws[:, 1], 70 + 25 * draws[:, 2])
+        ends = (draws[:, 3:5] * (whole.shape[-1] - size + 1)).long().tolist()
         shown = [(..., slice(top, top + size), slice(left, left + size)) for top, left in ends]
         clean, noisy = (
             run.speed.layout(torch.stack([x[place] for x, place in zip(photos, shown, strict=True)]))
