@@ -253,7 +253,8 @@ def noise_level(image: Float[Tensor, "3 h w"]) -> float:
     """Standard deviation of white noise that would leave as much fine detail, in levels of 255.
 
     The median of the finest wavelet coefficients [donoho1994ideal], by scikit-image, as a mean over colours; a colour
-    that is the same everywhere has 0. Noise that was interpolated is no longer fine and counts as none.
+    that is the same everywhere has 0. Noise that was interpolated is no longer fine and counts as none; texture
+    counts as noise, which :func:`restore_lib.noise.estimate` tells apart.
     """
     from skimage.restoration import estimate_sigma
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from restore_lib import noise
+from restore_lib import data, images, noise
 
 N = 3 * 400 * 400
 
@@ -123,3 +123,49 @@ def test_gradients_pass_through_additive_noise(rng):
 def test_bad_parameters_are_refused(call):
     with pytest.raises(ValueError):
         call(torch.zeros(3, 8, 8))
+
+
+def textured(size, rng):
+    """A smooth picture with grass on its left half: fine dark lines in one direction, grey."""
+    coarse = torch.rand(1, 3, 6, 6, generator=rng)
+    smooth = torch.nn.functional.interpolate(coarse, size=size, mode="bicubic", align_corners=True)[0]
+    lines = torch.nn.functional.interpolate(torch.rand(1, 1, size[0] // 3, size[1], generator=rng), size=size)[0]
+    lines[..., size[1] // 2 :] = 0
+    return (0.2 + 0.5 * smooth.clamp(0, 1) + 0.2 * lines).clamp(0, 1)
+
+
+@pytest.mark.parametrize("sigma", [0.0, 2.0, 6.0, 15.0, 40.0])
+def test_the_noise_is_told_from_texture(sigma, rng):
+    photo = textured((180, 210), rng)
+    found = noise.estimate(noise.gaussian(photo, sigma, rng))
+    assert found == pytest.approx(sigma, rel=0.06, abs=0.2)
+    saved = images.from_uint8(images.to_uint8(noise.gaussian(photo, sigma, rng)))
+    assert noise.estimate(saved) == pytest.approx(sigma, rel=0.1, abs=0.4)
+
+
+@pytest.mark.parametrize("sigma", [5.0, 20.0])
+def test_small_and_grey_photos_and_photographs_have_their_noise(sigma, rng):
+    photo = data.open("embedded")[0].image
+    clean = noise.estimate(photo)
+    noisy = noise.gaussian(photo, sigma, rng)
+    assert clean < 3
+    assert noise.estimate(noisy) == pytest.approx(math.hypot(sigma, clean), rel=0.1)
+    assert noise.estimate(images.centre_crop(noisy, 48)) == pytest.approx(sigma, rel=0.2)
+    grey = noise.gaussian(photo[1:2], sigma, rng).expand(3, -1, -1)
+    assert 0.9 * sigma < noise.estimate(grey) < 1.2 * sigma + 2
+
+
+def test_jpeg_leaves_most_of_the_estimate(rng):
+    photo = images.centre_crop(data.open("embedded")[0].image, 200)
+    for quality in (85, 95):
+        noisy = noise.gaussian(photo, 20, rng)
+        shifted = noise.jpeg(noisy, quality)[:, 3:, 5:]  # its blocks may begin anywhere
+        assert 15 < noise.estimate(shifted) < 23
+        assert noise.estimate(noise.jpeg(photo, quality)) < 6
+
+
+def test_one_colour_has_no_noise_and_a_patch_of_pixels_some(rng):
+    assert noise.estimate(torch.full((3, 40, 40), 0.3)) == 0
+    ramp = torch.linspace(0.2, 0.8, 64).expand(3, 50, 64)
+    assert noise.estimate(ramp) < 0.1
+    assert 3 < noise.estimate(noise.gaussian(torch.full((3, 12, 12), 0.5), 10, rng)) < 13

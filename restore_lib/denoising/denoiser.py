@@ -159,6 +159,8 @@ class Denoiser(nn.Module):
         noisy = functional.pad(noisy, (0, -width % 4, 0, -height % 4), mode="reflect")  # (b, 3, h, w)
         levels = 255 * noisy - self.mean
         if self.noise_map:
+            if sigma is None:
+                raise ValueError("this network is for noise of any strength: give sigma")
             strength = torch.as_tensor(sigma, dtype=levels.dtype, device=levels.device).reshape(-1, 1, 1, 1)
             levels = levels * (25 / (strength + 1)).sqrt()
             levels = torch.cat([levels, strength.expand_as(levels[:, :1])], dim=1)  # (b, 4, h, w)
@@ -209,15 +211,16 @@ def _size(noisy: Tensor) -> tuple[int, int]:
     return height, width
 
 
-def same_size(denoiser: nn.Module, noisy: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-    """Denoise images, mirrored at their borders first by as much as the network takes off."""
-    return denoiser(functional.pad(noisy, (getattr(denoiser, "border", 0),) * 4, mode="reflect"))
+def same_size(denoiser: nn.Module, noisy: Float[Tensor, "b 3 h w"], *told: float | None) -> Float[Tensor, "b 3 h w"]:
+    """Denoise images, mirrored at their borders first by as much as the network takes off; ``told`` may be sigma."""
+    return denoiser(functional.pad(noisy, (getattr(denoiser, "border", 0),) * 4, mode="reflect"), *told)
 
 
 @torch.inference_mode()
 def denoise(
     network: nn.Module,
     noisy: Float[Tensor, "3 h w"],
+    sigma: float | None = None,
     *,
     tile: int | None = None,
     context: int = CONTEXT,
@@ -229,17 +232,19 @@ def denoise(
     12 x 12 pixels. Photos of more than 1.5 megapixels are denoised in windows of 512 pixels, or of ``tile``, a multiple
     of 4 and more than ``4 * context``; these overlap so much that their inner parts are what the whole photo would
     give, as long as the network sees ``context`` pixels far. ``bf16`` precision multiplies in bfloat16 where the device
-    does that natively, several times faster; it changes the result by less than storing it in 8 bit does.
+    does that natively, several times faster; it changes the result by less than storing it in 8 bit does. Networks with
+    a ``noise_map`` need ``sigma``, on the scale 0 to 255; others are for the one of their training.
     """
     if network.training:
         raise ValueError("the network is in training mode: call network.eval() first")
     height, width = _size(noisy)
     device = next(network.parameters()).device
     bfloat16 = in_bfloat16(precision, device)
+    told = (sigma,) if getattr(network, "noise_map", False) else ()
 
     def restore(x: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            return same_size(network, x.to(device).contiguous(memory_format=torch.channels_last)).float()
+            return same_size(network, x.to(device).contiguous(memory_format=torch.channels_last), *told).float()
 
     # Windows must begin at multiples of 4, because the network halves its input twice.
     filled = functional.pad(noisy[None], (0, -width % 4, 0, -height % 4), mode="reflect")

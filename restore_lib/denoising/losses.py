@@ -64,12 +64,13 @@ def denoising_step(sigma: float, scale: float = 1.0) -> Step:
     return step
 
 
-def all_strengths_step(strongest: float, size: int, scale: float = 1.0) -> Step:
+def all_strengths_step(strongest: float, size: int) -> Step:
     """A step of a network ``denoiser`` that is told sigma, on crops that are larger than ``size``.
 
     Each crop has a sigma of its own up to ``strongest``, its root uniform, as users' photos have little noise. Half of
     the noisy crops stay as they are, a quarter are clipped and rounded to 8 bits, and a quarter pass through a JPEG
-    file of quality 70 to 95; a place of ``size`` pixels in each is shown, so that JPEG's blocks begin anywhere.
+    file of quality 70 to 95; a place of ``size`` pixels in each is shown, so that JPEG's blocks begin anywhere. A
+    tenth of the crops are grey, and so is their noise.
 
     Minimised is each crop's mean squared error over the root of that of the noisy crop, in levels of 255. A trained
     network's squared error grows about like sigma, so that a gain of a decibel counts alike at all strengths.
@@ -93,7 +94,7 @@ def all_strengths_step(strongest: float, size: int, scale: float = 1.0) -> Step:
         denoised = run.networks["denoiser"](noisy, sigma)
         errors = (255 * (denoised - inner(clean, denoised))).square().mean((1, 2, 3))  # (b,)
         loss = (errors / (given + 0.5)).mean()
-        run.update("denoiser", scale * loss)
+        run.update("denoiser", loss)
         return {"loss": loss.detach()}
 
     return step

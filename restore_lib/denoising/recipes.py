@@ -233,17 +233,22 @@ class AllStrengths(Recipe):
         """The network as plain data, for the checkpoint's card."""
         return describe(Denoiser, variant="released", width=self.width, noise_map=True)
 
+    def started(self) -> nn.Module:
+        """The network with which training begins."""
+        network = build(self.architecture())
+        if self.start:
+            weights = load_weights(self.start)
+            weights["first.weight"] = functional.pad(weights["first.weight"], (0, 0, 0, 0, 0, 1))  # sigma: zero
+            network.load_state_dict(weights)
+        return network
+
     def task(self, seed: int) -> Task:
         """Networks, optimiser, batches and step for the loop."""
         photos = data.open(self.dataset, self.split or None)
         more = data.open(self.also) if self.also else []
         size = self.patch_size + self.margin
         store = PatchStore.build([*photos[: -self.held], *more], min_size=size)
-        network = build(self.architecture())
-        if self.start:
-            weights = load_weights(self.start)
-            weights["first.weight"] = functional.pad(weights["first.weight"], (0, 0, 0, 0, 0, 1))  # sigma: zero
-            network.load_state_dict(weights)
+        network = self.started()
         optimizer = torch.optim.Adam(network.parameters(), self.learning_rate)
         held = [item.image for item in photos[-self.held :]]
         metrics_at = {f"psnr_{sigma}": denoising_psnr(held, sigma, told=True) for sigma in (2, 5, 15, 25, 50)}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from restore_lib import training
+from restore_lib import images, noise, training
 from restore_lib.denoising import baselines, denoise
 from restore_lib.denoising.dncnn import AUTHORS, author_network
 from restore_lib.denoising.recipes import ABLATIONS, CHOICES
@@ -114,9 +114,11 @@ def kodak_protocol(*sigmas: int) -> EvaluationProtocol:
 KODAK_PROTOCOL = kodak_protocol(*KODAK_SIGMAS)
 
 
-def given_sigma(method: Callable[[Tensor, float], Tensor]) -> dict[str, Model]:
+def given_sigma(
+    method: Callable[[Tensor, float], Tensor], protocol: EvaluationProtocol = KODAK_PROTOCOL
+) -> dict[str, Model]:
     """A method that must know sigma, as one model for each noise level."""
-    levels = KODAK_PROTOCOL.conditions.items()
+    levels = protocol.conditions.items()
     return {name: lambda given, size, sigma=sigma: method(given, sigma) for name, sigma in levels}
 
 
@@ -189,6 +191,83 @@ KODAK_TABLE = Experiment(
     sets=(KODAK,),
 )
 
+# One network for all strengths of noise, on photos as files hold them
+
+ALL_SIGMAS = (2, 3, 5, 10, 15, 25, 35, 50, 75)
+ALL_METHODS = {
+    "noisy": "noisy photo",
+    "cbm3d": "CBM3D",
+    "dncnn-blind": "DnCNN for any sigma",
+    "denoiser-25": "paper A, for sigma 25",
+    "denoiser-35": "paper A, for sigma 35",
+    "denoiser-50": "paper A, for sigma 50",
+    "denoiser-all": "paper A's network, told sigma",
+}
+
+
+def files_protocol(*sigmas: int) -> EvaluationProtocol:
+    """Middles of photos under noise of some levels, clipped and rounded as a file holds them; so many suffice."""
+    plain = gaussian_noise(*sigmas)
+    rules = {
+        "input": "the middle 256 x 256 pixels plus Gaussian noise, clipped and rounded to 8 bit",
+        "result": "clipped and rounded to 8 bit",
+        "measured on": "all RGB pixels, no border",
+    }
+
+    def prepare(item, sigma, generator):
+        clean = images.centre_crop(item.image, 256)
+        return images.from_uint8(images.to_uint8(noise.gaussian(clean, sigma, generator))), clean
+
+    def measure(restored, clean, sigma):
+        return quality(("psnr",), restored, clean, RGB)
+
+    title = "photos with noise, as files hold them"
+    return replace(plain, name="noisy-files", title=title, rules=rules, prepare=prepare, measure=measure)
+
+
+FILES_PROTOCOL = files_protocol(*ALL_SIGMAS)
+
+
+def told_sigma(network: nn.Module) -> dict[str, Model]:
+    """A network with a map of the noise, as one model for each noise level."""
+    quick = folded(network)
+    return given_sigma(lambda given, sigma: denoise(quick, given, sigma), FILES_PROTOCOL)
+
+
+def all_strengths_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
+    """The network for all strengths, those for one, CBM3D, DnCNN for any sigma, and nothing; the last at ``smoke``."""
+    yield trial("noisy", lambda: unchanged, KODAK, FILES_PROTOCOL, seed=0)
+    if tier == "smoke":
+        return
+    for weights in cards():
+        if weights.recipe == "denoiser-all":
+            yield of_checkpoint(weights, told_sigma, KODAK, FILES_PROTOCOL, checkpoint=weights.name)
+        elif weights.recipe in ALL_METHODS:
+            protocol = files_protocol(int(weights.recipe.rpartition("-")[2]))
+            yield of_checkpoint(weights, as_model, KODAK, protocol, checkpoint=weights.name)
+    network = runs.available("dncnn-blind", partial(author_network, "blind"))
+    if network is not None:
+        yield trial("dncnn-blind", partial(as_model, network), KODAK, FILES_PROTOCOL, seed=0)
+    if has_cbm3d():
+        yield trial("cbm3d", lambda: given_sigma(baselines.cbm3d, FILES_PROTOCOL), KODAK, FILES_PROTOCOL, seed=0)
+
+
+ALL_STRENGTHS_TABLE = Experiment(
+    "denoiser-all",
+    "One denoiser for all strengths of noise (Kodak)",
+    (
+        section(
+            FILES_PROTOCOL,
+            ("psnr",),
+            ALL_METHODS,
+            {KODAK: ""},
+            keep=lambda line: not line.recipe[9:].isdigit() or line.condition == f"sigma {line.recipe[9:]}",
+        ),
+    ),
+    trials=all_strengths_trials,
+    sets=(KODAK,),
+)
+
 # Section 3.1: what the choices are worth, each undone alone and trained again with several seeds
 
 ABLATION_SEEDS = (0, 1, 2)
@@ -228,4 +307,4 @@ ABLATION_TABLE = Experiment(
     other_sets=True,
 )
 
-EXPERIMENTS = (SMALL_DENOISER, KODAK_TABLE, ABLATION_TABLE)
+EXPERIMENTS = (SMALL_DENOISER, KODAK_TABLE, ALL_STRENGTHS_TABLE, ABLATION_TABLE)

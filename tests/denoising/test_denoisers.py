@@ -9,9 +9,9 @@ from torch.nn import functional as F
 
 from restore_lib.denoising.denoiser import BORDER, Denoiser
 from restore_lib.denoising.dncnn import DnCNN
-from restore_lib.denoising.recipes import SMALL_DENOISER, warm_cosine
-from restore_lib.pretrained import build
-from restore_lib.training import at_tier
+from restore_lib.denoising.recipes import ALL_STRENGTHS, SMALL_DENOISER, warm_cosine
+from restore_lib.pretrained import build, load
+from restore_lib.training import at_tier, fit
 
 
 @pytest.mark.parametrize(("variant", "count"), [("released", 1_033_443), ("paper", 2_468_483)])
@@ -51,6 +51,29 @@ def test_the_released_network_is_the_official_files_layer_by_layer(rng):
     net = shaken(Denoiser("released"), rng).double()
     x = torch.rand(2, 3, 44, 52, generator=rng, dtype=torch.float64)
     torch.testing.assert_close(net(x), released(x, net.state_dict()), rtol=1e-10, atol=1e-10)
+
+
+def test_a_network_that_is_told_sigma_is_the_released_one_between_two_factors(rng):
+    net = shaken(Denoiser(noise_map=True), rng).double()
+    x = torch.rand(3, 3, 40, 44, generator=rng, dtype=torch.float64)
+    sigmas = torch.tensor([0.0, 7.5, 60.0], dtype=torch.float64)
+    found = net(x, sigmas[:, None, None, None])
+    assert torch.equal(found[0], x[0, :, 3:-3, 3:-3])  # without noise nothing is changed
+    weights = {name: value.clone() for name, value in net.state_dict().items()}
+    plane = weights["first.weight"][:, 3:].sum((1, 2, 3))  # what the channel of sigma adds, everywhere the same
+    weights["first.weight"] = weights["first.weight"][:, :3]
+    bias, mean = weights["first.bias"].clone(), net.mean / 255
+    for one, sigma, clean in zip(x, sigmas, found, strict=True):
+        weights["first.bias"] = bias + sigma * plane
+        before, behind = (25 / (sigma + 1)).sqrt(), (sigma / 25).sqrt()
+        scaled = (one - mean) * before + mean
+        change = released(scaled[None], weights)[0] - scaled[:, 3:-3, 3:-3]
+        torch.testing.assert_close(clean, one[:, 3:-3, 3:-3] + behind * change, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(net(x[2:], 60.0), found[2:])
+    with pytest.raises(ValueError, match="give sigma"):
+        net(x)
+    with pytest.raises(ValueError, match="needs residual"):
+        Denoiser(noise_map=True, residual=False)
 
 
 OPTIONS = [
@@ -153,6 +176,25 @@ def test_the_recipe_builds_what_its_card_will_say():
         recipe = at_tier(SMALL_DENOISER, tier)
         net = build(recipe.architecture())
         assert len(net.convs) == recipe.depth and net.convs[0].out_channels == recipe.width
+
+
+def test_training_for_all_strengths_helps_at_once(tmp_path):
+    recipe = at_tier(ALL_STRENGTHS, "smoke", steps=100, batch_size=8, validate_every=1000)
+    assert (build(recipe.architecture()).first.weight.shape[1], recipe.start) == (4, "")
+    curve = []
+    fit(recipe, tmp_path, quiet=True, on_report=lambda step, values: curve.append(values.get("loss")))
+    losses = [value for value in curve if value is not None]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_start_from_one_strength_answers_as_that_one_did(rng):
+    started = ALL_STRENGTHS.started()
+    x = torch.rand(1, 3, 32, 36, generator=rng)
+    mean, scale = started.mean / 255, (26 / 25) ** 0.5  # at sigma 25 the factor before the network is almost 1
+    old = load("denoiser-25-cpu")
+    scaled = mean + scale * (x - mean)
+    expected = old(x)
+    torch.testing.assert_close(started.eval()(scaled, 25.0) - scaled[..., 3:-3, 3:-3], expected - x[..., 3:-3, 3:-3])
 
 
 def test_the_learning_rate_rises_in_a_line_and_falls_in_half_a_cosine():
