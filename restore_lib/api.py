@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from restore_lib import images, photos, resampling, tiers
+from restore_lib import images, noise, photos, resampling, tiers
 from restore_lib.errors import CheckpointError, DataError, ImageError, ResultWarning
-from restore_lib.metrics import noise_level
-from restore_lib.pretrained import Card, checkpoints, published
+from restore_lib.pretrained import Card, checkpoints, longest, published
 from restore_lib.training.precision import best_device
 
 if TYPE_CHECKING:
@@ -34,6 +32,9 @@ Picture = TypeVar("Picture", Image.Image, np.ndarray, Tensor, photos.Photo)
 Progress = Callable[[int, int], None]
 
 DENOISERS = ("Denoiser", "DnCNN")
+ALL_STRENGTHS, STRONGEST = "denoiser-all", 75.0  # the recipe, and the strongest noise that it is for
+LEAST_SCALE = 1.08  # networks for any scale lose more than they add below
+UNSEEN = 1.5  # levels of 255: weaker noise is not seen, and estimates of photos without any reach as far
 ANY_SCALE = ("DIINN", "LIIF", "MetaSR")
 ONE_SCALE = ("RRDBNet", "EDSR")
 
@@ -69,17 +70,18 @@ def denoise(
     precision: str = "exact",
     device: str | torch.device | None = None,
 ) -> Image.Image | np.ndarray | Tensor | photos.Photo:
-    """Take Gaussian noise out of a picture.
+    """Take Gaussian noise out of a picture, of any strength.
 
     Parameters
     ----------
     image
         See the module's first lines; at least 12 x 12 pixels.
     sigma : float, optional
-        Standard deviation of the noise in levels of 255; by default estimated from the picture
-        (:func:`restore_lib.metrics.noise_level`).
+        Standard deviation of the noise in levels of 255: less of it keeps more detail, and below 1 the picture stays as
+        it is. By default it is estimated from each picture (:func:`restore_lib.noise.estimate`), and noise below 1.5
+        counts as none.
     model : str, optional
-        A checkpoint of a denoiser; by default the one that was trained for the nearest sigma.
+        A checkpoint of a denoiser; by default the one for all strengths. Those for one strength do not heed ``sigma``.
     precision : {"exact", "bf16"}
         ``"bf16"`` multiplies in bfloat16 where the device does that natively.
     device : optional
@@ -91,72 +93,70 @@ def denoise(
         The picture cannot be read, is too small, holds NaN, or ``sigma`` lies outside [0, 255].
     CheckpointError
         ``model`` does not exist, or is no denoiser.
+
+    Warns
+    -----
+    ResultWarning
+        The picture stays as it is; its noise is faint, or stronger than networks know; or ``model`` is for another
+        strength.
     """
-    from restore_lib.denoising import denoise as denoised
+    return denoised(image, sigma, model=model, precision=precision, device=device)[0]
+
+
+def denoised(
+    image: Any,
+    sigma: float | None = None,
+    *,
+    model: str | None = None,
+    precision: str = "exact",
+    device: str | torch.device | None = None,
+) -> tuple[Any, float]:
+    """As :func:`denoise`; also the sigma that was taken, of several pictures the mean."""
+    from restore_lib.denoising import denoise as through
     from restore_lib.fast.folding import folded
 
     source = _read(image)
-    level = noise_level(source.rgb[0]) if sigma is None else sigma
-    if not (math.isfinite(level) and 0 <= level <= 255):
+    if sigma is not None and not (math.isfinite(sigma) and 0 <= sigma <= 255):
         raise ImageError(f"sigma is {sigma}: give a number from 0 to 255, or none to estimate it.")
     if min(source.rgb.shape[-2:]) < 12:
         raise ImageError(f"{source.name} is smaller than 12 x 12 pixels: choose a larger picture.")
-    name = denoiser_for(level, model)
+    name = denoiser_for(model)
+    if sigma is None:
+        found = [noise.estimate(one) for one in source.rgb]
+        levels = [level if level >= UNSEEN else 0.0 for level in found]
+    else:
+        levels = [float(sigma) if sigma >= 1 else 0.0] * len(source.rgb)
+    level = sum(levels) / len(levels)
+    if told := _strength_told(level, name, sigma is not None):
+        warnings.warn(told, ResultWarning, stacklevel=3)
+    if not any(levels):
+        return source.restored(list(source.rgb)), 0.0
     network = folded(checkpoints.load(name)).to(device or best_device())
-    results = [denoised(network, one, precision=precision) for one in source.rgb]
-    if level < (strengths().get(checkpoints.card(name).recipe) or math.inf):
-        results = [mixed(noisy, clean, level / 255) for noisy, clean in zip(source.rgb, results, strict=True)]
-    _tell_strength(level, model)
-    return source.restored(results)
+    pairs = zip(source.rgb, levels, strict=True)
+    results = [through(network, one, min(told, STRONGEST), precision=precision) for one, told in pairs]
+    return source.restored(results), level
 
 
-def mixed(
-    noisy: Float[Tensor, "3 h w"], clean: Float[Tensor, "3 h w"], sigma: float, radius: int = 7
-) -> Float[Tensor, "3 h w"]:
-    """A photo and what a denoiser for stronger noise made of it, mixed such that the error is smallest.
-
-    If the errors of the two are unrelated, their squared distance is the sum of both squared errors, of which the
-    photo's is ``sigma ** 2``, and the best share of the denoised one is ``sigma ** 2`` over that distance: around each
-    pixel its own. Where the denoiser took detail away, the distance is large, and the photo stays.
-
-    Parameters
-    ----------
-    noisy, clean : Tensor
-        The photo, and the denoised photo.
-    sigma : float
-        Standard deviation of the photo's noise, for levels in [0, 1].
-    radius : int
-        Of the square in which the distance is averaged.
-    """
-    change = noisy - clean
-    window = {"kernel_size": 2 * radius + 1, "stride": 1, "padding": radius, "count_include_pad": False}
-    apart = torch.nn.functional.avg_pool2d(change.square().mean(0)[None], **window)  # (1, h, w)
-    return noisy - (sigma**2 / apart.clamp(min=1e-12)).clamp(max=1) * change
-
-
-def strengths() -> dict[str, float]:
-    """Noise levels that denoisers were trained for, by recipe."""
+def _strength_told(level: float, name: str, given: bool) -> str:
+    """What users should know of a strength that they gave, or that was estimated; empty where all is well."""
     from restore_lib.recipes import RECIPES
 
-    known = {name: getattr(recipe, "sigma", None) for name, recipe in RECIPES.items()}
-    return {name: float(sigma) for name, sigma in known.items() if sigma}
-
-
-def _tell_strength(level: float, model: str | None) -> None:
-    known = strengths()
-    here = [known[card.recipe] for card in _denoisers()] if model is None else []
-    if here and not min(here) <= level <= max(here):
-        effect = "it is mixed with the photo, so that detail stays" if level < min(here) else "some of it may stay"
-        words = (
-            f"The noise has strength {level:.3g}, and denoisers here are for {min(here):g} to {max(here):g}: {effect}."
+    own = getattr(RECIPES.get(checkpoints.card(name).recipe), "sigma", None)  # of networks for one strength
+    if level == 0:
+        return (
+            f"No noise that can be seen is {'asked' if given else 'found'} to be taken out: the picture stays as it is."
         )
-        warnings.warn(words, ResultWarning, stacklevel=3)
+    if level > (1.25 * own if own else STRONGEST):
+        return f"The noise has strength {level:.3g}, and {name} is for {own or STRONGEST:g}: some of it may stay."
+    if own and level < 0.75 * own:
+        return f"The noise has strength {level:.3g}, and {name} is for {own:g}: detail goes with it."
+    if not given and level < 2 * UNSEEN:
+        return f"The noise seems to be faint (strength {level:.3g}): if detail goes with it, give a smaller sigma."
+    return ""
 
 
-def denoiser_for(sigma: float, model: str | None = None) -> str:
-    """Name of the checkpoint that :func:`denoise` takes: ``model``, or the denoiser trained for the nearest strength.
-
-    Of several for one strength, the one that was trained longest.
+def denoiser_for(model: str | None = None) -> str:
+    """Name of the checkpoint that :func:`denoise` takes: ``model``, or the one for all strengths, trained longest.
 
     Raises
     ------
@@ -166,19 +166,10 @@ def denoiser_for(sigma: float, model: str | None = None) -> str:
     if model is not None:
         _require(checkpoints.card(model), DENOISERS, "takes noise out of pictures")
         return model
-    cards, known = _denoisers(), strengths()
+    cards = longest(checkpoints.cards(), [ALL_STRENGTHS])
     if not cards:
-        raise CheckpointError("There is no denoiser here yet: run `restore train denoiser-25 --keep`.")
-    return min(cards, key=lambda card: (abs(known[card.recipe] - sigma), -card.steps)).name
-
-
-def _denoisers() -> list[Card]:
-    """Cards of denoisers that were trained to please the eye, each for one strength."""
-    from restore_lib.denoising.recipes import DENOISERS as TRAINED
-    from restore_lib.denoising.recipes import HALVES
-
-    plain = {recipe.name for recipe in (*TRAINED, *HALVES)}
-    return [card for card in checkpoints.cards() if card.recipe in plain]
+        raise CheckpointError(f"There is no denoiser here yet: run `restore train {ALL_STRENGTHS} --keep`.")
+    return cards[0].name
 
 
 @overload
@@ -243,6 +234,10 @@ def upscale(
     if goal == (height, width) and not fixed:  # the network would only blur it
         warnings.warn(f"The size stays {width} x {height}: the picture is left as it is.", ResultWarning, stacklevel=2)
         return source.restored(list(source.rgb))
+    if not fixed and max(goal[0] / height, goal[1] / width) < LEAST_SCALE:
+        words = f"By less than {LEAST_SCALE:g}, bicubic interpolation keeps more detail than {model}, and is taken."
+        warnings.warn(words, ResultWarning, stacklevel=2)
+        return source.restored([resampling.imresize(one, size=goal).clamp(0, 1) for one in source.rgb])
     network.to(device or best_device())
     results = [_enlarge(network, one, goal, precision, progress).to(one) for one in source.rgb]
     if keep_colours:

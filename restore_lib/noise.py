@@ -18,7 +18,7 @@ from restore_lib import images, metrics
 
 LUMA, CHROMA = (0.299, 0.587, 0.114), ((-0.1687, -0.3313, 0.5), (0.5, -0.4187, -0.0813))  # as JPEG has them
 LARGEST_COUNT = 20_000  # patches that an estimate looks at
-CLEAN_JPEG = 4.5  # levels: what photos without noise mostly have in JPEG's middle frequencies
+CLEAN_JPEG = 5.0  # levels: what photos without noise mostly have in JPEG's middle frequencies
 
 
 def gaussian(
@@ -119,7 +119,7 @@ def estimate(image: Float[Tensor, "3 h w"]) -> float:
     if not grey:
         weights = functional.normalize(torch.tensor(CHROMA))  # each row's sum has noise of sigma, too
         chroma = 2 * functional.avg_pool2d(torch.einsum("kc,chw->khw", weights, levels), 2)  # (2, h / 2, w / 2)
-        readings.append(1.3 * _smoothest(chroma, sums <= 1, (sums >= 2) & (sums <= 3)))
+        readings.append(1.5 * _smoothest(chroma, sums <= 1, (sums >= 2) & (sums <= 3)))
     return max(sigma, math.sqrt(max(min(readings) ** 2 - CLEAN_JPEG**2, 0)))
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ def test_alpha_is_kept(photo):
 def test_the_strength_of_the_noise_is_estimated(rng):
     clean = torch.full((3, 64, 64), 0.5)
     noisy = clean + 25 / 255 * torch.randn(clean.shape, generator=rng)
-    torch.testing.assert_close(rl.denoise(noisy), rl.denoise(noisy, rl.metrics.noise_level(noisy)))
+    torch.testing.assert_close(rl.denoise(noisy), rl.denoise(noisy, rl.noise.estimate(noisy)))
     assert (rl.denoise(noisy) - clean).square().mean() < (noisy - clean).square().mean() / 20
 
 
@@ -174,33 +175,60 @@ def test_importing_the_package_does_not_import_torch():
         rl.nonsense  # noqa: B018
 
 
-@pytest.mark.filterwarnings("ignore::restore_lib.errors.ResultWarning")
-def test_weak_noise_is_never_made_worse(rng):
-    photo = rl.images.centre_crop(rl.data.open("embedded")[0].image, 160)
-    assert torch.equal(rl.denoise(photo, 0), photo)
-    for _ in range(4):
-        sigma = 1.5 + 12 * float(torch.rand((), generator=rng))
-        noisy = photo + sigma / 255 * torch.randn(photo.shape, generator=rng)
-        errors = [(x.clamp(0, 1) - photo).square().mean().log10() for x in (rl.denoise(noisy, sigma), noisy)]
-        assert errors[0] < errors[1], sigma
+@pytest.mark.parametrize("kind", ["plain", "8 bit", "jpeg", "grey"])
+def test_no_result_is_worse_than_the_photo(kind, rng):
+    whole = rl.data.open("embedded")[0].image
+    for _ in range(3):
+        height, width = torch.randint(40, 160, (2,), generator=rng).tolist()
+        top, left = (
+            int(torch.randint(0, n, (), generator=rng)) for n in (whole.shape[1] - height, whole.shape[2] - width)
+        )
+        photo = whole[:, top : top + height, left : left + width]
+        photo = photo[1:2].expand(3, -1, -1) if kind == "grey" else photo
+        sigma = 75 * float(torch.rand((), generator=rng)) ** 2
+        normal = torch.randn(photo.shape, generator=rng)
+        noisy = photo + sigma / 255 * (normal[:1] if kind == "grey" else normal)
+        if kind in ("8 bit", "jpeg"):
+            noisy = rl.images.from_uint8(rl.images.to_uint8(noisy))
+        noisy = rl.noise.jpeg(noisy, 90) if kind == "jpeg" else noisy
+        for given in (sigma, None):
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always", ResultWarning)
+                result = rl.denoise(noisy.clamp(0, 1), given)
+            errors = [(x.clamp(0, 1) - photo).square().mean() for x in (result, noisy)]
+            assert errors[0] <= errors[1] or told, (sigma, given, height, width)
 
 
-def test_the_mixture_is_the_best_of_all_where_errors_are_unrelated(rng):
-    truth = torch.rand(3, 200, 200, generator=rng)
-    noisy, clean = (truth + sigma * torch.randn(truth.shape, generator=rng) for sigma in (0.03, 0.05))
-    shares = torch.linspace(0, 1, 101)
-    errors = [(share * clean + (1 - share) * noisy - truth).square().mean() for share in shares]
-    found = (api.mixed(noisy, clean, 0.03, radius=60) - truth).square().mean()
-    assert found < 1.01 * min(errors) and found < 0.9 * errors[0]
-
-
-def test_strengths_beyond_the_denoisers_and_a_size_that_stays_are_told(photo):
-    with pytest.warns(ResultWarning, match="mixed with the photo"):
-        rl.denoise(photo, 2)
-    with pytest.warns(ResultWarning, match="some of it may stay"):
-        rl.denoise(photo, 200)
+def test_what_strength_cannot_do_is_told_and_a_size_that_stays(photo, rng):
+    noisy = (photo + 20 / 255 * torch.randn(photo.shape, generator=rng)).clamp(0, 1)
+    for sigma, model, words in (
+        (0.5, None, "is asked to be taken out"),
+        (200, None, "some of it may stay"),
+        (20, "denoiser-50-cpu", "for 50: detail goes with it"),
+        (40, "half-denoiser-15-cpu", "for 15: some of it may stay"),
+    ):
+        with pytest.warns(ResultWarning, match=words):
+            result = rl.denoise(noisy, sigma, model=model)
+        assert torch.equal(result, noisy) == (sigma < 1)
+    with pytest.warns(ResultWarning, match="is found to be taken out"):
+        assert torch.equal(rl.denoise(photo), photo)
+    faint = (photo + 2.2 / 255 * torch.randn(photo.shape, generator=rng)).clamp(0, 1)
+    with pytest.warns(ResultWarning, match="seems to be faint"):
+        rl.denoise(faint)
     with pytest.warns(ResultWarning, match="stays 52 x 40"):
         assert torch.equal(rl.upscale(photo, 1), photo)
+
+
+def test_enlarging_by_almost_nothing_is_interpolation(rng):
+    photo = rl.images.centre_crop(rl.data.open("embedded")[0].image, 100)
+    for side in torch.randint(60, 99, (3,), generator=rng).tolist():
+        lr = rl.resampling.imresize(photo, size=(side, side)).clamp(0, 1)
+        interpolated = rl.resampling.imresize(lr, size=(100, 100)).clamp(0, 1)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", ResultWarning)
+            sr = rl.upscale(lr, size=(100, 100))
+        assert bool(told) == (100 / side < 1.08) == torch.equal(sr, interpolated)
+        assert (sr - photo).square().mean() < 1.05 * (interpolated - photo).square().mean()
 
 
 def test_colours_can_be_kept(photo, rng):

@@ -16,9 +16,13 @@ RULE = metrics.Protocol(channels="rgb", border=0, quantize=True)
 
 
 def save(name, recipe, folder, network=None, steps=10):
-    network = network or Denoiser(width=4)
+    network = network or Denoiser(width=4, noise_map=True)
     about = {"name": name, "recipe": recipe, "tier": "smoke", "steps": steps, "seed": 0, "dataset": "embedded"}
-    about |= {"dataset_hash": "0" * 64, "architecture": describe(Denoiser, width=4), "versions": {"torch": "2"}}
+    about |= {
+        "dataset_hash": "0" * 64,
+        "architecture": describe(Denoiser, width=4, noise_map=True),
+        "versions": {"torch": "2"},
+    }
     about |= {"device": "cpu", "date": "2026-01-02T03:04:05Z", "commit": "0" * 40, "licence": "MIT"}
     checkpoints.save_checkpoint(network, Card(**about), folder)
 
@@ -44,7 +48,7 @@ def restore(*words):
 
 def identity():
     """A denoiser that leaves the photo as it is."""
-    network = Denoiser(width=4)
+    network = Denoiser(width=4, noise_map=True)
     torch.nn.init.zeros_(network.last.weight)
     torch.nn.init.zeros_(network.last.bias)
     return network
@@ -52,28 +56,27 @@ def identity():
 
 @pytest.mark.parametrize(("name", "size"), [("a.png", (50, 61)), ("b.jpg", (12, 12)), ("c d.tif", (33, 90))])
 def test_a_photo_of_any_size_and_kind_comes_back(name, size, shelf, tmp_path, rng, capsys):
-    save("denoiser-25-cpu", "denoiser-25", shelf, identity())
+    save("denoiser-all-cpu", "denoiser-all", shelf, identity())
     photo = flat_photo(tmp_path / name, 20, rng, size)
     assert restore("denoise", photo, "--sigma", "25") == 0
     result = tmp_path / f"{photo.stem}-denoised.png"
     assert metrics.psnr(images.read(result), images.read(photo), RULE) > 100  # the identity
-    assert "sigma 25, by denoiser-25-cpu" in capsys.readouterr().out
+    assert "sigma 25, by denoiser-all-cpu" in capsys.readouterr().out
 
 
 def test_the_strength_is_estimated(shelf, tmp_path, rng, capsys):
-    for sigma in (15, 25, 50):
-        save(f"denoiser-{sigma}-cpu", f"denoiser-{sigma}", shelf, identity())
+    save("denoiser-all-cpu", "denoiser-all", shelf, identity())
     photo = flat_photo(tmp_path / "n.png", 22, rng, (200, 200))
     assert restore("denoise", photo, "--fast", "--out", tmp_path / "out.png") == 0
     said = capsys.readouterr().out
-    assert "(estimated), by denoiser-25-cpu" in said and (tmp_path / "out.png").exists()
+    assert "(estimated), by denoiser-all-cpu" in said and (tmp_path / "out.png").exists()
     assert 20 < float(said.split("sigma ")[1].split(" ")[0]) < 24
 
 
-def test_the_nearest_and_longest_trained_is_taken(shelf):
-    for name, steps in (("denoiser-25-cpu", 10), ("denoiser-25-gpu", 20), ("denoiser-50-cpu", 99)):
+def test_the_one_for_all_strengths_that_was_trained_longest_is_taken(shelf):
+    for name, steps in (("denoiser-all-cpu", 10), ("denoiser-all-gpu", 20), ("denoiser-50-cpu", 99)):
         save(name, name.rpartition("-")[0], shelf, steps=steps)
-    assert [denoiser_for(s) for s in (26.0, 200.0, 0.0)] == ["denoiser-25-gpu", "denoiser-50-cpu", "denoiser-25-gpu"]
+    assert (denoiser_for(), denoiser_for("denoiser-50-cpu")) == ("denoiser-all-gpu", "denoiser-50-cpu")
 
 
 def test_what_is_wrong_is_said_in_one_sentence(shelf, tmp_path, rng, capsys):
@@ -82,9 +85,9 @@ def test_what_is_wrong_is_said_in_one_sentence(shelf, tmp_path, rng, capsys):
     text = tmp_path / "text.png"
     text.write_text("no photo")
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(CheckpointError, match="restore train denoiser-25"):
-        denoiser_for(25.0)
-    save("denoiser-25-cpu", "denoiser-25", shelf)
+    with pytest.raises(CheckpointError, match="restore train denoiser-all"):
+        denoiser_for()
+    save("denoiser-all-cpu", "denoiser-all", shelf)
     cases = {
         ("denoise", photo, "--sigma", "much"): "number from 0 to 255, or auto",
         ("denoise", photo, "--sigma", "-3"): "number from 0 to 255",
@@ -98,7 +101,7 @@ def test_what_is_wrong_is_said_in_one_sentence(shelf, tmp_path, rng, capsys):
         ("estimate-kernel", ""): "is a folder: name one image file",
         ("denoise", photo, "--out", tmp_path / f"{'x' * 252}.png"): "name of more than 255 bytes",
         ("denoise", photo, "--out", shelf.parent / "folder.png", "--overwrite"): "folder.png is a folder",
-        ("denoise", photo, "--checkpoint", "denoiser-26-cpu"): "did you mean denoiser-25-cpu",
+        ("denoise", photo, "--checkpoint", "denoiser-al-cpu"): "did you mean denoiser-all-cpu",
         ("denoise", photo, "--out", tmp_path / "out.doc"): "out.doc cannot be written",
         ("denoise", photo, "--out", text / "out.png"): "name another file with --out",
         ("denoise", photo, "--out", tiny): "exists already: add --overwrite, or name another file",
@@ -247,10 +250,9 @@ def test_of_a_large_photo_the_part_with_most_edges_is_taken(rng):
 
 
 def test_strengths_without_a_denoiser_are_told_and_a_long_name_is_no_trouble(shelf, tmp_path, rng, capsys):
-    for sigma in (15, 60):
-        save(f"denoiser-{sigma}-cpu", f"denoiser-{sigma}", shelf, identity())
+    save("denoiser-all-cpu", "denoiser-all", shelf, identity())
     photo = flat_photo(tmp_path / f"{'n' * 242}.png", 20, rng)
-    for sigma, words in (("3", "it is mixed with the photo"), ("100", "some of it may stay"), ("20", "")):
+    for sigma, words in (("0", "stays as it is"), ("100", "some of it may stay"), ("20", "")):
         assert restore("denoise", photo, "--sigma", sigma, "--overwrite") == 0
         error = capsys.readouterr().err
         assert words in error and error.count("\n") == bool(words)

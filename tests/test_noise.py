@@ -160,8 +160,8 @@ def test_jpeg_leaves_most_of_the_estimate(rng):
     for quality in (85, 95):
         noisy = noise.gaussian(photo, 20, rng)
         shifted = noise.jpeg(noisy, quality)[:, 3:, 5:]  # its blocks may begin anywhere
-        assert 15 < noise.estimate(shifted) < 23
-        assert noise.estimate(noise.jpeg(photo, quality)) < 6
+        assert 13 < noise.estimate(shifted) < 24
+        assert noise.estimate(noise.jpeg(photo, quality)) < 7
 
 
 def test_one_colour_has_no_noise_and_a_patch_of_pixels_some(rng):

@@ -28,23 +28,26 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a result t
 
 def denoise(
     photo: Photo,
-    sigma: Annotated[str, typer.Option(help="Strength of the noise, 0 to 255, or `auto` to estimate it.")] = "auto",
-    checkpoint: Annotated[str | None, typer.Option(help="A name that `restore checkpoints list` shows.")] = None,
+    sigma: Annotated[
+        str, typer.Option(help="Strength of the noise, 0 to 255: less keeps more detail; `auto` estimates it.")
+    ] = "auto",
+    checkpoint: Annotated[
+        str | None, typer.Option(help="A denoiser that `restore checkpoints list` shows; by default for all strengths.")
+    ] = None,
     fast: Fast = False,
     out: Annotated[Path | None, typer.Option(help="The result; PHOTO-denoised.png by default.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Take Gaussian noise out of a photo, with the denoiser that was trained for the nearest strength."""
-    from restore_lib import api, metrics, photos
+    """Take Gaussian noise of any strength out of a photo."""
+    from restore_lib import api, photos
 
     check_file(photo)
     target = check_picture_name(out or photo.with_name(f"{photo.stem}-denoised.png"))
     with interruptible(), warnings_told():
         check_targets([target], overwrite, "file")
-        noisy = photos.read(photo)
-        level = metrics.noise_level(noisy.rgb) if sigma == "auto" else _number(sigma)
-        name = api.denoiser_for(level, checkpoint)
-        clean = api.denoise(noisy, level, model=checkpoint, precision="bf16" if fast else "exact")
+        given = None if sigma == "auto" else _number(sigma)
+        name = api.denoiser_for(checkpoint)
+        clean, level = api.denoised(photos.read(photo), given, model=name, precision="bf16" if fast else "exact")
         tell_lost(target, photos.write(target, clean))
     print(f"{target}: sigma {level:.3g}{' (estimated)' if sigma == 'auto' else ''}, by {name}")
 

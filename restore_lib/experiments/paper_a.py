@@ -20,15 +20,17 @@ from restore_lib.experiments import published, runs
 from restore_lib.experiments.ledger import Line, Section, section
 from restore_lib.experiments.protocols import RGB, gaussian_noise, quality, unchanged
 from restore_lib.experiments.records import RunRecord, save
-from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Trial, of_checkpoint, trial
+from restore_lib.experiments.runs import EvaluationProtocol, Experiment, Model, Models, Trial, of_checkpoint, trial
 from restore_lib.fast.folding import folded
 from restore_lib.pretrained import build, card, cards
 from restore_lib.training.precision import best_device, fastest
 
 
-def as_model(network: nn.Module) -> Model:
-    """A denoiser as evaluation calls it: one photo at a time, as large as it came."""
+def as_model(network: nn.Module, protocol: EvaluationProtocol | None = None) -> Models:
+    """A denoiser as evaluation calls it: one photo at a time, as large as it came; told sigma, if it asks for it."""
     quick = folded(network)
+    if protocol and getattr(network, "noise_map", False):
+        return given_sigma(lambda given, sigma: denoise(quick, given, sigma), protocol)
     return lambda given, size: denoise(quick, given)
 
 
@@ -43,7 +45,8 @@ def evaluate_denoiser(
 ) -> list[RunRecord]:
     """Evaluate a checkpoint, write a run record for each image set, and note the means on its card."""
     weights = card(name, folder=folder)
-    trials = [of_checkpoint(weights, as_model, s, protocol, folder=folder, device=device) for s in sets]
+    model = partial(as_model, protocol=protocol)
+    trials = [of_checkpoint(weights, model, s, protocol, folder=folder, device=device) for s in sets]
     records = [one.record() for one in trials]
     for record in records:
         save(record, results)
@@ -137,7 +140,7 @@ def kodak_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
             yield trial(f"dncnn-{use}", partial(as_model, network), KODAK, kodak_protocol(*sigmas), seed=0)
     for weights in cards():
         variant, _, sigma = weights.recipe.rpartition("-")
-        if variant in ("denoiser", "denoiser-paper") and int(sigma) in KODAK_SIGMAS:
+        if variant in ("denoiser", "denoiser-paper") and sigma.isdigit() and int(sigma) in KODAK_SIGMAS:
             yield of_checkpoint(weights, as_model, KODAK, kodak_protocol(int(sigma)), checkpoint=weights.name)
 
 
@@ -196,7 +199,6 @@ KODAK_TABLE = Experiment(
 ALL_SIGMAS = (2, 3, 5, 10, 15, 25, 35, 50, 75)
 ALL_METHODS = {
     "noisy": "noisy photo",
-    "cbm3d": "CBM3D",
     "dncnn-blind": "DnCNN for any sigma",
     "denoiser-25": "paper A, for sigma 25",
     "denoiser-35": "paper A, for sigma 35",
@@ -228,12 +230,6 @@ def files_protocol(*sigmas: int) -> EvaluationProtocol:
 FILES_PROTOCOL = files_protocol(*ALL_SIGMAS)
 
 
-def told_sigma(network: nn.Module) -> dict[str, Model]:
-    """A network with a map of the noise, as one model for each noise level."""
-    quick = folded(network)
-    return given_sigma(lambda given, sigma: denoise(quick, given, sigma), FILES_PROTOCOL)
-
-
 def all_strengths_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
     """The network for all strengths, those for one, CBM3D, DnCNN for any sigma, and nothing; the last at ``smoke``."""
     yield trial("noisy", lambda: unchanged, KODAK, FILES_PROTOCOL, seed=0)
@@ -241,7 +237,8 @@ def all_strengths_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
         return
     for weights in cards():
         if weights.recipe == "denoiser-all":
-            yield of_checkpoint(weights, told_sigma, KODAK, FILES_PROTOCOL, checkpoint=weights.name)
+            told = partial(as_model, protocol=FILES_PROTOCOL)
+            yield of_checkpoint(weights, told, KODAK, FILES_PROTOCOL, checkpoint=weights.name)
         elif weights.recipe in ALL_METHODS:
             protocol = files_protocol(int(weights.recipe.rpartition("-")[2]))
             yield of_checkpoint(weights, as_model, KODAK, protocol, checkpoint=weights.name)
@@ -288,7 +285,7 @@ def ablation_trials(sets: Sequence[str], tier: str) -> Iterator[Trial]:
             own = training.at_tier(recipe, tier)
             size = sum(p.numel() for p in build(own.architecture()).parameters())
 
-            def model(own=own, seed=seed) -> Model:
+            def model(own=own, seed=seed) -> Models:
                 home = Path("runs") / f"{own.name}__{tier}__seed{seed}"
                 run = training.fit(own, home, seed=seed, speed=fastest(best_device()), quiet=True)
                 return as_model(run.averaged["denoiser"].cpu())

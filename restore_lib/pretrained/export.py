@@ -89,6 +89,10 @@ def export_checkpoint_onnx(name: str | Path, path: Path | str, *, folder: Path |
     Parameters as for :func:`export_weights`; result and errors as for :func:`export_onnx`.
     """
     network = checkpoints.load(name, folder=folder)
+    if getattr(network, "noise_map", False):
+        raise CheckpointError(
+            f"{name} takes sigma beside the picture, which ONNX is not written for: use .safetensors."
+        )
     _refuse_folder_of_checkpoints(Path(path), name, folder)
     texts = card_texts(checkpoints.card(name, folder=folder))
     return export_onnx(network, torch.rand(EXAMPLE), path, metadata=texts)
